@@ -1,0 +1,84 @@
+"""Checks of tensors at the public boundary.
+
+Shape and dtype checks are free and always run. Checks of values read the data, which a compiler cannot trace and which
+`torch.func` transforms forbid, so there they are left out: see `values_are_readable`.
+"""
+
+import torch
+from torch import Tensor
+
+from rltemp.errors import InputError
+
+__all__ = ["check_finite", "check_logits", "check_positive", "check_targets", "check_vector", "values_are_readable"]
+
+
+def values_are_readable(tensor: Tensor) -> bool:
+    """Whether Python may branch on the values of `tensor`: not while compiling, exporting or inside `torch.func`."""
+    if torch.compiler.is_compiling():
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinity."""
+    if values_are_readable(tensor) and not bool(torch.isfinite(tensor).all()):
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise InputError(f"{name} must be finite, got {bad} NaN or infinite values of {tensor.numel()}")
+
+
+def check_positive(name: str, tensor: Tensor) -> None:
+    """Refuse anything but finite values > 0."""
+    if values_are_readable(tensor) and not bool(((tensor > 0) & (tensor < torch.inf)).all()):
+        low, high = tensor.min().item(), tensor.max().item()
+        raise InputError(f"{name} must be > 0 and finite, got values from {low:g} to {high:g}")
+
+
+def check_vector(name: str, tensor: Tensor, length: int | None = None) -> None:
+    """Refuse anything but a floating-point tensor of shape [B], where B is `length` if given."""
+    if not isinstance(tensor, Tensor):
+        raise InputError(f"{name} must be a tensor of shape [B], got {type(tensor).__name__}")
+    if tensor.ndim != 1 or (length is not None and tensor.shape[0] != length):
+        want = "[B]" if length is None else f"[{length}]"
+        raise InputError(f"{name} must have shape {want}, one value per instance, got {list(tensor.shape)}")
+    if not tensor.is_floating_point():
+        raise InputError(f"{name} must be floating point, got {tensor.dtype}")
+
+
+def check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
+    """Refuse anything but two finite floating-point tensors of one shape [B, C], B >= 1, C >= 2."""
+    for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
+        if not isinstance(logits, Tensor):
+            raise InputError(f"{name} must be a tensor of shape [B, C], got {type(logits).__name__}")
+        if logits.ndim != 2 or logits.shape[0] < 1 or logits.shape[1] < 2:
+            raise InputError(f"{name} must have shape [B, C] with B >= 1 and C >= 2, got {list(logits.shape)}")
+        if not logits.is_floating_point():
+            raise InputError(f"{name} must be floating point, got {logits.dtype}")
+    if student_logits.shape[1] != teacher_logits.shape[1]:
+        raise InputError(
+            "student_logits and teacher_logits must have the same number of classes, "
+            f"got {student_logits.shape[1]} and {teacher_logits.shape[1]}"
+        )
+    if student_logits.shape[0] != teacher_logits.shape[0]:
+        raise InputError(
+            "student_logits and teacher_logits must have the same number of instances, "
+            f"got {student_logits.shape[0]} and {teacher_logits.shape[0]}"
+        )
+    if student_logits.device != teacher_logits.device:
+        raise InputError(
+            "student_logits and teacher_logits must be on one device, "
+            f"got {student_logits.device} and {teacher_logits.device}"
+        )
+    check_finite("student_logits", student_logits)
+    check_finite("teacher_logits", teacher_logits)
+
+
+def check_targets(targets: Tensor, batch: int, classes: int) -> None:
+    """Refuse anything but integer class indices of shape [B] in [0, C)."""
+    if not isinstance(targets, Tensor) or targets.ndim != 1 or targets.shape[0] != batch:
+        got = list(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
+        raise InputError(f"targets must have shape [{batch}], one class index per instance, got {got}")
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        raise InputError(f"targets must be integer class indices, got {targets.dtype}")
+    if values_are_readable(targets) and not bool(((targets >= 0) & (targets < classes)).all()):
+        low, high = int(targets.min()), int(targets.max())
+        raise InputError(f"targets must lie in [0, {classes}), got values from {low} to {high}")

@@ -1,0 +1,90 @@
+"""The protocol of a temperature policy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from rltemp.checks import check_finite, check_logits, check_targets, values_are_readable
+from rltemp.errors import InputError
+from rltemp.temperatures import Temperatures
+
+__all__ = ["TemperaturePolicy"]
+
+
+class TemperaturePolicy(nn.Module, ABC):
+    """Chooses the temperatures of every instance of a batch.
+
+    A policy is an `nn.Module`: a rule with parameters is trained by the student's own optimizer and saved by
+    `state_dict()`. Calling it checks the input, then hands it to `choose`, which sub-classes define.
+
+    Attributes:
+        needs: which of "targets" and "alignment" this policy cannot do without.
+    """
+
+    needs: ClassVar[frozenset[str]] | frozenset[str] = frozenset()
+
+    def forward(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None = None,
+        progress: float | Tensor = 0.0,
+        alignment: Tensor | None = None,
+    ) -> Temperatures:
+        """Temperatures for one batch.
+
+        Args:
+            student_logits: [B, C], the student's raw logits.
+            teacher_logits: [B, C], the teacher's raw logits.
+            targets: [B] class indices; required if "targets" is in `needs`.
+            progress: how far the run is, in [0, 1]; a number or a tensor of shape [] or [B].
+            alignment: [B, A] from `ProbeAlignment`; required if "alignment" is in `needs`.
+
+        Returns:
+            Temperatures of B instances.
+
+        Raises:
+            InputError: for wrong shapes, unequal class counts, NaN or infinite logits, a missing input.
+        """
+        check_logits(student_logits, teacher_logits)
+        batch, classes = student_logits.shape
+        if targets is not None:
+            check_targets(targets, batch, classes)
+        if alignment is not None:
+            _check_alignment(alignment, batch)
+        _check_progress(progress, batch)
+        for name, value in (("targets", targets), ("alignment", alignment)):
+            if value is None and name in self.needs:
+                raise InputError(f"{type(self).__name__} needs {name}, got None")
+        return self.choose(student_logits, teacher_logits, targets, progress, alignment)
+
+    @abstractmethod
+    def choose(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+    ) -> Temperatures:
+        """The rule itself, on checked input."""
+
+
+def _check_progress(progress: float | Tensor, batch: int) -> None:
+    if isinstance(progress, Tensor):
+        if progress.ndim > 1 or (progress.ndim == 1 and progress.shape[0] != batch):
+            raise InputError(f"progress must be a number or have shape [] or [{batch}], got {list(progress.shape)}")
+        inside = not values_are_readable(progress) or bool(((progress >= 0) & (progress <= 1)).all())
+    else:
+        inside = 0.0 <= progress <= 1.0
+    if not inside:
+        raise InputError(f"progress must lie in [0, 1], got {progress}")
+
+
+def _check_alignment(alignment: Tensor, batch: int) -> None:
+    if alignment.ndim != 2 or alignment.shape[0] != batch:
+        raise InputError(f"alignment must have shape [{batch}, A], got {list(alignment.shape)}")
+    check_finite("alignment", alignment)

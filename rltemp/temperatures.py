@@ -1,0 +1,75 @@
+"""What a policy answers: how soft each instance's distributions are, and how much its loss counts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from rltemp.checks import check_positive, check_vector
+from rltemp.errors import InputError
+
+__all__ = ["Temperatures", "action_to_temperature", "temperature_to_action"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Temperatures:
+    """Temperatures of a batch, one value per instance.
+
+    Attributes:
+        teacher: divides the teacher's logits; [B], > 0, finite.
+        student: divides the student's logits; [B], > 0, finite.
+        scale: multiplies the instance's loss; [B], > 0, finite. Hinton et al. (2015) use T * T, which keeps the size of
+            the gradient about the same for every T.
+
+    Raises:
+        InputError: for another shape ([B, 1] above all, which would broadcast a loss to [B, B]), integers, values <= 0.
+    """
+
+    teacher: Tensor
+    student: Tensor
+    scale: Tensor
+
+    def __post_init__(self) -> None:
+        check_vector("teacher temperature", self.teacher)
+        for name, tensor in (("student temperature", self.student), ("scale", self.scale)):
+            check_vector(name, tensor, self.teacher.shape[0])
+        for name, tensor in (
+            ("teacher temperature", self.teacher),
+            ("student temperature", self.student),
+            ("scale", self.scale),
+        ):
+            check_positive(name, tensor)
+
+    @classmethod
+    def shared(cls, t: Tensor) -> Temperatures:
+        """One temperature for both networks and the usual factor: teacher = student = `t` [B], scale = t * t."""
+        check_vector("t", t)
+        return cls(teacher=t, student=t, scale=t * t)
+
+    def __len__(self) -> int:
+        """Number of instances B."""
+        return self.teacher.shape[0]
+
+    def detach(self) -> Temperatures:
+        """The same values without their graph."""
+        return Temperatures(self.teacher.detach(), self.student.detach(), self.scale.detach())
+
+
+def action_to_temperature(action: Tensor, low: float, high: float) -> Tensor:
+    """Map actions in [-1, 1] to [low, high] on a log scale: T = low * (high / low) ** ((a + 1) / 2)."""
+    _check_range(low, high)
+    return low * (high / low) ** ((action.clamp(-1.0, 1.0) + 1.0) / 2.0)
+
+
+def temperature_to_action(temperature: Tensor, low: float, high: float) -> Tensor:
+    """The inverse of `action_to_temperature`, for temperatures in [low, high]."""
+    _check_range(low, high)
+    check_positive("temperature", temperature)
+    return 2.0 * torch.log(temperature / low) / torch.log(torch.tensor(high / low)) - 1.0
+
+
+def _check_range(low: float, high: float) -> None:
+    if not 0.0 < low < high < float("inf"):
+        raise InputError(f"the temperature range must satisfy 0 < low < high, got low={low:g}, high={high:g}")
