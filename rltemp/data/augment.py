@@ -1,0 +1,160 @@
+"""Augmentation of whole batches on the device.
+
+Drawing is separated from applying, so that K students can each draw from a generator of their own and still be
+augmented in one call: `concatenate` their draws, then `apply` them to all K * B images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rltemp.errors import InputError
+
+__all__ = ["Augmentation", "Draws", "GaussianNoise", "HorizontalFlip", "Normalize", "Shift", "Transform", "concatenate"]
+
+Draws = tuple[Tensor, ...]
+"""What an `Augmentation` drew: one tensor [B, ...] for each of its transforms."""
+
+
+class Transform(ABC):
+    """One step of an augmentation."""
+
+    random = True
+    """Whether it draws anything: what does not also belongs to clean images."""
+
+    @abstractmethod
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Random numbers [B, ...] for `batch` images, on the generator's device."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """Transform `images` [B, ...] as `draw` [B, ...] says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift(Transform):
+    """Move each image by up to `max_pixels` rows and columns, filling with zeros.
+
+    Uniform over whole pixels: the same as padding by `max_pixels` and cropping at random to the old size.
+    """
+
+    max_pixels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise InputError(f"max_pixels must be >= 1, got {self.max_pixels}")
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Offsets [B, 2], rows then columns, int64 in [-max_pixels, max_pixels]."""
+        size = (batch, 2)
+        return torch.randint(-self.max_pixels, self.max_pixels + 1, size, generator=generator, device=generator.device)
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """Move `images` [B, C, H, W] down and right by `draw` [B, 2]."""
+        batch, channels, height, width = images.shape
+        pad = self.max_pixels
+        padded = torch.nn.functional.pad(images, (pad, pad, pad, pad)).flatten(2)
+        rows = torch.arange(height, device=images.device) + pad - draw[:, :1]
+        columns = torch.arange(width, device=images.device) + pad - draw[:, 1:]
+        pixels = rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]
+        pixels = pixels.view(batch, 1, height * width).expand(-1, channels, -1)
+        return padded.gather(2, pixels).view_as(images)
+
+
+@dataclasses.dataclass(frozen=True)
+class HorizontalFlip(Transform):
+    """Mirror each image left to right with the given probability."""
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise InputError(f"probability must lie in [0, 1], got {self.probability}")
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Which images are mirrored, [B] bool."""
+        return torch.rand(batch, generator=generator, device=generator.device) < self.probability
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """Mirror `images` [B, C, H, W] where `draw` [B] is true."""
+        return torch.where(draw[:, None, None, None], images.flip(-1), images)
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianNoise(Transform):
+    """Add independent normal noise to every pixel of floating-point images of shape `image_shape`."""
+
+    std: float = 0.3
+    image_shape: tuple[int, ...] = (1, 8, 8)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.std < math.inf:
+            raise InputError(f"std must be > 0 and finite, got {self.std}")
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Standard normal numbers [B, *image_shape]."""
+        return torch.randn((batch, *self.image_shape), generator=generator, device=generator.device)
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """Add `draw` [B, *image_shape] times std."""
+        return torch.add(images, draw, alpha=self.std)
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalize(Transform):
+    """Turn uint8 images [B, C, H, W] into float32: (pixel / 255 - mean) / std, by channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    random = False
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or min(self.std) <= 0.0:
+            raise InputError(f"mean and std must have one value per channel, std > 0, got {self.mean} and {self.std}")
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Nothing: [B, 0]; the generator stays as it is."""
+        return torch.empty(batch, 0, device=generator.device)
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """The normalized images; `draw` has nothing to say."""
+        shape = (1, len(self.mean), 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(shape)
+        std = torch.tensor(self.std, device=images.device).view(shape)
+        return (images * (1.0 / 255.0) - mean) / std
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Transforms, one after the other."""
+
+    transforms: tuple[Transform, ...] = ()
+
+    def draw(self, batch: int, generator: torch.Generator) -> Draws:
+        """Random numbers for `batch` images, one tensor [B, ...] per transform, on the generator's device."""
+        return tuple(transform.draw(batch, generator) for transform in self.transforms)
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Transform `images` [B, ...] as `draws` say."""
+        for transform, draw in zip(self.transforms, draws, strict=True):
+            images = transform.apply(images, draw.to(images.device, non_blocking=True))
+        return images
+
+    def clean(self, images: Tensor) -> Tensor:
+        """What evaluation sees: `images` [B, ...] through the transforms that draw nothing."""
+        for transform in self.transforms:
+            if not transform.random:
+                images = transform.apply(images, images.new_empty(len(images), 0))
+        return images
+
+
+def concatenate(draws: Sequence[Draws]) -> Draws:
+    """Join the draws of several students along the batch."""
+    return tuple(torch.cat(parts) for parts in zip(*draws, strict=True))

@@ -1,0 +1,93 @@
+"""The order in which a run sees its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rltemp.errors import InputError
+
+__all__ = ["BatchIndices"]
+
+
+class BatchIndices:
+    """Batches of indices, epoch after epoch, each epoch in a new random order.
+
+    Iterating yields what is left of the current epoch; the next iteration begins the next one. `take` ignores
+    the border.
+
+    Args:
+        total: number of instances N.
+        batch_size: instances per batch.
+        generator: draws one permutation per epoch; it belongs to this object, which saves its state.
+        drop_last: leave out the incomplete batch at the end of each epoch, so that all have one size; otherwise the
+            last one is smaller and an epoch holds every instance exactly once.
+
+    Raises:
+        InputError: for a batch size < 1 or > N.
+    """
+
+    def __init__(self, total: int, batch_size: int, generator: torch.Generator, *, drop_last: bool) -> None:
+        if not 1 <= batch_size <= total:
+            raise InputError(f"batch_size must lie in [1, {total}], the number of instances, got {batch_size}")
+        self.total = total
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self._generator = generator
+        self._epoch = 0
+        self._position = 0
+        self._order = self._permutation()
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self.total // self.batch_size if self.drop_last else -(-self.total // self.batch_size)
+
+    @property
+    def epoch(self) -> int:
+        """Complete epochs so far."""
+        return self._epoch
+
+    @property
+    def position(self) -> int:
+        """Batches taken of the current epoch."""
+        return self._position
+
+    def take(self) -> Tensor:
+        """The next batch of indices, [batch_size] int64 on the generator's device; [< batch_size] at an epoch's end."""
+        batch = self._order[self._position * self.batch_size : (self._position + 1) * self.batch_size]
+        self._position += 1
+        if self._position == len(self):
+            self._epoch, self._position, self._order = self._epoch + 1, 0, self._permutation()
+        return batch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """What is left of the current epoch."""
+        for _ in range(len(self) - self._position):
+            yield self.take()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the batches to come."""
+        return {
+            "epoch": self._epoch,
+            "position": self._position,
+            "order": self._order.clone(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+            InputError: if it was taken of another number of instances.
+        """
+        if len(state["order"]) != self.total:
+            raise InputError(f"state must be of {self.total} instances, got one of {len(state['order'])}")
+        self._epoch, self._position = state["epoch"], state["position"]
+        self._order = state["order"].to(self._generator.device, copy=True)
+        self._generator.set_state(state["generator"])
+
+    def _permutation(self) -> Tensor:
+        return torch.randperm(self.total, generator=self._generator, device=self._generator.device)

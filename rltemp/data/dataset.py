@@ -1,0 +1,72 @@
+"""A data set that lives in memory as two tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from rltemp.checks import check_targets
+from rltemp.errors import InputError
+
+__all__ = ["Dataset"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images on one device.
+
+    Attributes:
+        images: [N, ...], uint8 in [0, 255] or floating point.
+        targets: [N] int64 class indices in [0, classes).
+        classes: number of classes C >= 2.
+
+    Raises:
+        InputError: for shapes, dtypes, devices or targets that do not fit together.
+    """
+
+    images: Tensor
+    targets: Tensor
+    classes: int
+
+    def __post_init__(self) -> None:
+        if self.images.ndim < 2 or not (self.images.dtype == torch.uint8 or self.images.is_floating_point()):
+            raise InputError(
+                "images must be uint8 or floating point of shape [N, ...], "
+                f"got {self.images.dtype} {list(self.images.shape)}"
+            )
+        if self.classes < 2:
+            raise InputError(f"classes must be >= 2, got {self.classes}")
+        if self.targets.dtype != torch.int64:
+            raise InputError(f"targets must be int64 class indices, got {self.targets.dtype}")
+        if self.images.device != self.targets.device:
+            raise InputError(
+                f"images and targets must be on one device, got {self.images.device} and {self.targets.device}"
+            )
+        if len(self.images) == 0:
+            raise InputError("images must hold at least one image, got 0")
+        check_targets(self.targets, len(self.images), self.classes)
+
+    def __len__(self) -> int:
+        """Number of images N."""
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one image."""
+        return tuple(self.images.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.images.device
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same data on another device."""
+        return Dataset(self.images.to(device), self.targets.to(device), self.classes)
+
+    def subset(self, indices: Tensor) -> Dataset:
+        """A copy of the instances at `indices` [M], in that order."""
+        indices = indices.to(self.device)
+        return Dataset(self.images[indices], self.targets[indices], self.classes)

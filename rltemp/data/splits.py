@@ -1,0 +1,47 @@
+"""Disjoint parts of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+
+from rltemp.data.dataset import Dataset
+from rltemp.errors import InputError
+
+__all__ = ["split"]
+
+
+def split(
+    dataset: Dataset, sizes: Mapping[str, int | Literal["rest"]], generator: torch.Generator
+) -> dict[str, Dataset]:
+    """Cut a data set into disjoint parts, drawn without replacement.
+
+    Args:
+        dataset: what to cut.
+        sizes: number of instances by part, e.g. {"train": 600, "validation": 300, "test": "rest"}; at most one part
+            takes the rest. Without it, what the sizes leave over belongs to no part.
+        generator: draws one permutation.
+
+    Raises:
+        InputError: for a size < 1, two rests, or more instances than there are.
+    """
+    numbers = _resolve(sizes, len(dataset))
+    order = torch.randperm(len(dataset), generator=generator, device=generator.device)
+    starts = [0, *torch.tensor(list(numbers.values())).cumsum(0).tolist()]
+    return {
+        part: dataset.subset(order[start : start + number])
+        for start, (part, number) in zip(starts, numbers.items(), strict=False)
+    }
+
+
+def _resolve(sizes: Mapping[str, int | Literal["rest"]], total: int) -> dict[str, int]:
+    rests = [part for part, size in sizes.items() if size == "rest"]
+    if len(rests) > 1:
+        raise InputError(f"sizes must give the rest to one part at most, got {', '.join(rests)}")
+    left = total - sum(size for size in sizes.values() if size != "rest")
+    numbers = {part: left if size == "rest" else size for part, size in sizes.items()}
+    if left < 0 or not numbers or min(numbers.values()) < 1:
+        raise InputError(f"sizes must be >= 1 each and fit into {total} instances, got {dict(sizes)}")
+    return numbers
