@@ -1,0 +1,177 @@
+"""What an evaluation measured, as values: one number per policy and student, paired over students."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rltemp.errors import InputError
+
+__all__ = ["METRICS", "QUANTILES", "Evaluation", "Family", "FloatArray", "PolicyResult", "TemperatureTrace"]
+
+FloatArray = NDArray[np.float64]
+
+Family = Literal["trained", "schedule", "static", "rule", "control"]
+"""What kind of policy it is: learned by an agent, the same number for all instances but changing over the run, one
+number, a published rule, or a control (random temperatures, cross-entropy only)."""
+
+METRICS = ("accuracy", "nll", "calibration_error", "validation_accuracy", "validation_nll")
+"""The measured quantities of a `PolicyResult`, each of shape [S]."""
+
+QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
+"""The quantiles that a `TemperatureTrace` keeps."""
+
+
+@dataclass(frozen=True, eq=False)
+class TemperatureTrace:
+    """The temperatures a policy chose, in summary and as a sample of M instances.
+
+    Attributes:
+        progress: how far the run was, [P], in [0, 1], not decreasing.
+        quantiles: `QUANTILES` of the temperature over instances and students at that moment, [P, 5], > 0.
+        difficulty: the student's cross-entropy with the label before the update, [M], >= 0.
+        temperature: the temperature of the same instance in the same update, [M], > 0.
+        sample_progress: how far the run was, [M], in [0, 1].
+    """
+
+    progress: FloatArray
+    quantiles: FloatArray
+    difficulty: FloatArray
+    temperature: FloatArray
+    sample_progress: FloatArray
+
+    def __post_init__(self) -> None:
+        progress = _store(self, "progress", (None,), 0.0, 1.0)
+        quantiles = _store(self, "quantiles", (len(progress), len(QUANTILES)), 0.0, positive=True)
+        difficulty = _store(self, "difficulty", (None,), 0.0)
+        _store(self, "temperature", (len(difficulty),), 0.0, positive=True)
+        _store(self, "sample_progress", (len(difficulty),), 0.0, 1.0)
+        if bool((np.diff(progress) < 0).any()):
+            raise InputError("progress must not decrease over the trace")
+        if bool((np.diff(quantiles, axis=1) < 0).any()):
+            raise InputError("quantiles must not decrease from the 5 % to the 95 % column")
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyResult:
+    """What S students reached under one policy, in the last epoch.
+
+    Attributes:
+        name: identifies the policy within the evaluation, e.g. "static(temperature=4)".
+        accuracy: share of the test images classified correctly, [S], in [0, 1].
+        nll: mean cross-entropy on the test images in nats, [S], >= 0.
+        calibration_error: expected calibration error on the test images, [S], in [0, 1].
+        validation_accuracy: accuracy on the validation images, [S], in [0, 1].
+        validation_nll: mean cross-entropy on the validation images in nats, [S], >= 0.
+        trace: the temperatures it chose, if they were recorded.
+        label: what people call it, e.g. "T = 4".
+        family: what kind of policy it is.
+        group: policies with the same group are repeated trainings of one method (other agent seeds); None if this one
+            stands for itself. The group's name is shown for its members.
+    """
+
+    name: str
+    accuracy: FloatArray
+    nll: FloatArray
+    calibration_error: FloatArray
+    validation_accuracy: FloatArray
+    validation_nll: FloatArray
+    trace: TemperatureTrace | None
+    label: str
+    family: Family
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.label or self.group == "":
+            raise InputError("a policy's name, label and group must not be empty")
+        if self.family not in get_args(Family):
+            raise InputError(f"family must be one of {', '.join(get_args(Family))}, got {self.family!r}")
+        students = len(_store(self, "accuracy", (None,), 0.0, 1.0))
+        _store(self, "nll", (students,), 0.0)
+        _store(self, "calibration_error", (students,), 0.0, 1.0)
+        _store(self, "validation_accuracy", (students,), 0.0, 1.0)
+        _store(self, "validation_nll", (students,), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A comparison of policies on the same students.
+
+    Element s of every policy's arrays is the same student: same seed, same batches, same augmentation. All that
+    differs between two policies at s is the temperatures.
+
+    Attributes:
+        recipe: name of the recipe.
+        setting: the whole recipe as plain values (what YAML and JSON can hold).
+        seeds: the students' seeds, S >= 2 (one student has no spread to judge a difference by).
+        results: one result per policy, names unique.
+        machine: what it ran on: processor, cores, versions (`describe_machine`).
+    """
+
+    recipe: str
+    setting: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    results: tuple[PolicyResult, ...]
+    machine: Mapping[str, str | int]
+
+    def __post_init__(self) -> None:
+        if len(self.seeds) < 2 or len(set(self.seeds)) != len(self.seeds):
+            raise InputError(f"seeds must be at least 2 different numbers, got {list(self.seeds)}")
+        names = [result.name for result in self.results]
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"results must hold at least one policy, each under its own name, got {names}")
+        if clash := set(names) & {result.group for result in self.results if result.group is not None}:
+            raise InputError(f"a group must not bear the name of a policy, got {sorted(clash)}")
+        families: dict[str, str] = {}
+        for result in self.results:
+            if len(result.accuracy) != len(self.seeds):
+                raise InputError(
+                    f"{result.name} must have one value per seed ({len(self.seeds)}), got {len(result.accuracy)}"
+                )
+            if families.setdefault(_method(result), result.family) != result.family:
+                raise InputError(f"the policies of group {result.group!r} must be of one family")
+
+    def groups(self) -> dict[str, tuple[PolicyResult, ...]]:
+        """The policies by method, in order: repeated trainings together, every other policy alone."""
+        groups: dict[str, tuple[PolicyResult, ...]] = {}
+        for result in self.results:
+            groups[_method(result)] = (*groups.get(_method(result), ()), result)
+        return groups
+
+    def family(self, family: Family) -> tuple[PolicyResult, ...]:
+        """The policies of one family, in order."""
+        return tuple(result for result in self.results if result.family == family)
+
+
+def _method(result: PolicyResult) -> str:
+    return result.name if result.group is None else result.group
+
+
+def _store(
+    owner: object,
+    name: str,
+    shape: tuple[int | None, ...],
+    low: float,
+    high: float = np.inf,
+    positive: bool = False,
+) -> FloatArray:
+    """Replace a field of a frozen dataclass by a checked, read-only float64 copy of itself."""
+    values: ArrayLike = getattr(owner, name)
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be an array of numbers, got {type(values).__name__}") from error
+    if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
+        want = ", ".join("any" if n is None else str(n) for n in shape)
+        raise InputError(f"{name} must have shape [{want}], got {list(array.shape)}")
+    inside = np.isfinite(array) & (array >= low) & (array <= high) & ((array > low) | (not positive))
+    if not bool(inside.all()):
+        bounds = f"{'>' if positive else '>='} {low:g}" + ("" if high == np.inf else f" and <= {high:g}")
+        raise InputError(f"{name} must be finite, {bounds}, got {array[~inside].ravel()[0]:g}")
+    array.setflags(write=False)
+    object.__setattr__(owner, name, array)
+    return array
