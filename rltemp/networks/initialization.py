@@ -1,4 +1,4 @@
-"""Initial parameters from a passed generator."""
+"""Initial parameters: where they come from and how they are drawn."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
-__all__ = ["seeded_by"]
+__all__ = ["he_initialize", "seeded_by"]
 
 
 @contextmanager
@@ -25,3 +26,12 @@ def seeded_by(generator: torch.Generator) -> Iterator[None]:
         yield
     finally:
         torch.default_generator.set_state(state)
+
+
+def he_initialize(network: nn.Module) -> None:
+    """Draw every convolution from a normal distribution of variance 2 / fan_out, biases zero (He et al., 2015)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
