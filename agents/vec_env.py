@@ -1,0 +1,129 @@
+"""Gymnasium's vector environments, as Stable-Baselines3 wants them."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from rltemp.errors import InputError
+
+__all__ = ["VectorEnvAdapter"]
+
+
+class VectorEnvAdapter(VecEnv):
+    """A `gymnasium.vector.VectorEnv` with SAME_STEP autoreset as an SB3 `VecEnv`.
+
+    The slots share one environment: an attribute or a method of it answers for every slot, attributes are set and
+    options given for all slots at once, and one seed fixes them all.
+
+    Args:
+        env: the vector environment; it is closed with the adapter.
+
+    Raises:
+        InputError: if `env` is no vector environment, or resets in another mode. SB3 takes the first observation of the
+            next episode from the very step that ends one.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        if not isinstance(env, VectorEnv):
+            raise InputError(f"env must be a gymnasium.vector.VectorEnv, got {type(env).__name__}")
+        mode = env.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise InputError(f"env must declare metadata['autoreset_mode'] = {AutoresetMode.SAME_STEP}, got {mode!r}")
+        self.env = env
+        self._actions: npt.NDArray[Any] | None = None
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+
+    def reset(self) -> VecEnvObs:
+        """Start new episodes in all slots, with the seed and the options given since the last reset."""
+        options = self._options[0]
+        if any(other != options for other in self._options):
+            raise InputError("options must be the same for all slots: they share one environment")
+        observations, infos = self.env.reset(seed=self._seeds[0], options=options or None)
+        self._reset_seeds()
+        self._reset_options()
+        self.reset_infos = self._split(infos)
+        answer: VecEnvObs = copy.deepcopy(observations)
+        return answer
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        """Take the actions of the next step."""
+        self._actions = np.array(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Make the step; everything in the answer is new, since SB3 keeps and changes it."""
+        if self._actions is None:
+            raise InputError("step_wait() needs actions: call step_async() first")
+        actions, self._actions = self._actions, None
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        ended = np.asarray(terminations) | np.asarray(truncations)
+        per_slot = self._split(infos)
+        for slot in np.flatnonzero(ended):
+            per_slot[slot]["terminal_observation"] = copy.deepcopy(infos["final_obs"][slot])
+            per_slot[slot]["TimeLimit.truncated"] = bool(truncations[slot] and not terminations[slot])
+        return copy.deepcopy(observations), np.array(rewards, dtype=np.float32), ended, per_slot
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The environment's attribute, once for every slot asked for."""
+        value = getattr(self.env, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set the environment's attribute, for all slots.
+
+        Raises:
+            InputError: for some of the slots only.
+        """
+        if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
+            raise InputError(f"indices must name all {self.num_envs} slots: they share one environment")
+        setattr(self.env.unwrapped, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call the environment's method, once, and repeat its answer for every slot asked for."""
+        answer = getattr(self.env, method_name)(*method_args, **method_kwargs)
+        return [answer for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
+        """Whether one of the wrappers around the vector environment is a `wrapper_class`."""
+        env, wrapped = self.env, False
+        while isinstance(env, VectorWrapper):
+            wrapped, env = wrapped or isinstance(env, wrapper_class), env.env
+        return [wrapped for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[npt.NDArray[Any] | None]:
+        """The rendered frame of every slot."""
+        frames: Any = self.env.render()
+        return list(frames) if frames is not None else [None] * self.num_envs
+
+    def _split(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
+        """One dict per slot: what the vector infos hold for it, the last info of an ended episode among it."""
+        if not infos:
+            return [{} for _ in range(self.num_envs)]
+        final = infos.get("final_info", {})
+        rest = {key: value for key, value in infos.items() if key not in ("final_obs", "final_info")}
+        return [{**_of_slot(rest, slot), **_of_slot(final, slot)} for slot in range(self.num_envs)]
+
+
+def _of_slot(infos: dict[str, Any], slot: int) -> dict[str, Any]:
+    """The infos that are for `slot`: those whose mask holds it, and those that have no mask."""
+    picked = {}
+    for key, value in infos.items():
+        mask = infos.get(f"_{key}")
+        if key.startswith("_") or (mask is not None and not mask[slot]):
+            continue
+        if isinstance(value, dict):
+            picked[key] = _of_slot(value, slot)
+        else:
+            picked[key] = copy.deepcopy(value[slot] if isinstance(value, np.ndarray) else value)
+    return picked
