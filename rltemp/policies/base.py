@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from rltemp.checks import check_finite, check_logits, check_targets, values_are_readable
 from rltemp.errors import InputError
+from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
 __all__ = ["TemperaturePolicy"]
@@ -22,9 +23,11 @@ class TemperaturePolicy(nn.Module, ABC):
 
     Attributes:
         needs: which of "targets" and "alignment" this policy cannot do without.
+        generator: what a random policy draws from; None for all others.
     """
 
-    needs: ClassVar[frozenset[str]] | frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+    generator: torch.Generator | None = None
 
     def forward(
         self,
@@ -44,7 +47,7 @@ class TemperaturePolicy(nn.Module, ABC):
             alignment: [B, A] from `ProbeAlignment`; required if "alignment" is in `needs`.
 
         Returns:
-            Temperatures of B instances.
+            Temperatures of B instances, float32 or float64; half precision is widened to float32.
 
         Raises:
             InputError: for wrong shapes, unequal class counts, NaN or infinite logits, a missing input.
@@ -59,7 +62,9 @@ class TemperaturePolicy(nn.Module, ABC):
         for name, value in (("targets", targets), ("alignment", alignment)):
             if value is None and name in self.needs:
                 raise InputError(f"{type(self).__name__} needs {name}, got None")
-        return self.choose(student_logits, teacher_logits, targets, progress, alignment)
+        with without_autocast(student_logits):
+            student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
+            return self.choose(student_logits, teacher_logits, targets, progress, alignment)
 
     @abstractmethod
     def choose(
@@ -70,7 +75,7 @@ class TemperaturePolicy(nn.Module, ABC):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The rule itself, on checked input."""
+        """The rule itself, on checked input: logits of one dtype, float32 or float64, outside autocast."""
 
 
 def _check_progress(progress: float | Tensor, batch: int) -> None:

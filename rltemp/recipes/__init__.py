@@ -1,1 +1,6 @@
-"""TODO."""
+"""Recipes: whole settings as YAML files, read into typed values."""
+
+from rltemp.recipes.loading import dump_recipe, list_recipes, load_recipe
+from rltemp.recipes.schema import Recipe
+
+__all__ = ["Recipe", "dump_recipe", "list_recipes", "load_recipe"]

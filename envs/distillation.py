@@ -1,0 +1,141 @@
+"""The decision process behind both environments: one step is one update of K students.
+
+    state       what the students and the teacher say of the next minibatch, and how far the run is
+    action      a temperature per instance, on a log scale
+    reward      loss of a held-out probe before the update, minus after it
+    end         the end of the schedule, always at the same step: a terminal state, no truncation
+
+The reward is caused by the action it is paid for, and it telescopes: its sum over an episode is the improvement of the
+whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rltemp.alignment import alignment_effects
+from rltemp.distillation.alignment import PopulationProbe
+from rltemp.distillation.run import DistillationRun
+from rltemp.distillation.scores import cross_entropy
+from rltemp.distillation.task import Task
+from rltemp.envs.transition import Transition
+from rltemp.errors import InputError
+from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
+from rltemp.recipes.schema import PolicySpace
+from rltemp.temperatures import Temperatures, action_to_temperature
+
+__all__ = ["DistillationProcess"]
+
+Floats = npt.NDArray[np.float32]
+
+
+class DistillationProcess:
+    """K students, their minibatches, and what their temperatures are worth.
+
+    Args:
+        task: what is distilled into what; its validation images are the reward's probe.
+        space: what a policy sees and may choose.
+    """
+
+    def __init__(self, task: Task, space: PolicySpace) -> None:
+        self.task = task
+        self.space = space
+        self.features = LogitFeatures(LOGIT_FEATURES if space.alignment == "none" else ALIGNED_FEATURES)
+        self._episode: _Episode | None = None
+
+    def reset(self, seeds: Sequence[int]) -> Floats:
+        """Fresh students, one per seed; their first observation, [K, B, F] in [0, 1]."""
+        self._episode = _Episode(self.task, self.space, self.features, seeds)
+        return _to_numpy(self._episode.seen)
+
+    def step(self, actions: npt.ArrayLike) -> tuple[Floats, Transition, bool]:
+        """One update at the temperatures that `actions` [K, B] in [-1, 1] mean.
+
+        Returns:
+            The next observation [K, B, F], what the step did, and whether the run is at its end.
+
+        Raises:
+            InputError: before `reset` and after the end, or for actions of another shape or not finite.
+        """
+        if self._episode is None:
+            raise InputError("the environment must be reset before its first step")
+        transition = self._episode.step(self._temperatures(actions, self._episode))
+        return _to_numpy(self._episode.seen), transition, self._episode.run.finished
+
+    def _temperatures(self, actions: npt.ArrayLike, episode: _Episode) -> Tensor:
+        values = torch.as_tensor(np.array(actions, dtype=np.float32))
+        want = list(episode.seen.shape[:2])
+        if list(values.shape) != want or not bool(torch.isfinite(values).all()):
+            raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
+        return action_to_temperature(values, self.space.low, self.space.high).to(self.task.train.device)
+
+
+class _Episode:
+    """One KD run of K students, seen through the features and paid by the probe."""
+
+    def __init__(self, task: Task, space: PolicySpace, features: LogitFeatures, seeds: Sequence[int]) -> None:
+        self.run = DistillationRun(task, seeds)
+        self._features = features
+        self._validation = task.validation
+        self._clean_validation = task.augmentation.clean(task.validation.images)
+        self._eye = PopulationProbe.of(task, space, seeds)
+        # Credit asks for the effect on what the reward measures: all of the reward's own probe, at every step.
+        self._credit = PopulationProbe(
+            task.validation, task.augmentation, seed=0, size=len(task.validation), every=1, scope="network"
+        )
+        self._loss = self._probe_loss()
+        self.seen = self._look()
+
+    def step(self, temperature: Tensor) -> Transition:
+        """One update at temperatures [K, B]."""
+        influence = self._influence(temperature)
+        seen = self.seen
+        self.run.update(Temperatures.shared(temperature.flatten()))
+        before, self._loss = self._loss, self._probe_loss()
+        self.seen = self._look()
+        return Transition(
+            features=_to_numpy(seen),
+            temperatures=_to_numpy(temperature),
+            influence=_to_numpy(influence),
+            reward=_to_numpy(before - self._loss),
+        )
+
+    def _look(self) -> Tensor:
+        """Features [K, B, F] of the next minibatch."""
+        observation = self.run.observe()
+        alignment = self._eye.alignment(self.run.students, observation) if self._eye is not None else None
+        students, instances = observation.minibatch.targets.shape
+        features = self._features(
+            observation.student.logits.flatten(0, 1),
+            observation.teacher_logits.flatten(0, 1),
+            observation.minibatch.targets.flatten(),
+            observation.progress,
+            alignment.flatten(0, 1) if alignment is not None else None,
+        )
+        return features.view(students, instances, -1)
+
+    def _influence(self, temperature: Tensor) -> Tensor:
+        """First-order effect of each instance's distillation gradient on the probe loss, [K, B].
+
+        In the unit of the reward, lr * kd_weight / B * a_i(T_i): without momentum its sum is about R.
+        """
+        observation = self.run.observe()
+        tangents = self._credit.tangents(self.run.students, observation)
+        logits = observation.student.logits.detach()
+        effects = alignment_effects(tangents, logits, observation.teacher_logits, temperature)
+        return effects * (self.run.learning_rate * self.run.task.optimization.kd_weight / effects.shape[1])
+
+    def _probe_loss(self) -> Tensor:
+        logits = self.run.students.predict(self._clean_validation).logits
+        # In float64, because one update changes the loss in the fourth digit.
+        return cross_entropy(logits.double(), self._validation.targets)
+
+
+def _to_numpy(tensor: Tensor) -> Floats:
+    """A copy as float32: whoever receives it may keep it, or write into it."""
+    return tensor.detach().cpu().float().numpy().copy()

@@ -1,0 +1,34 @@
+"""From what a user passes to `gymnasium.make` to a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rltemp.distillation.task import Task, build_task
+from rltemp.errors import InputError
+from rltemp.recipes import Recipe, load_recipe
+
+__all__ = ["draw_seeds", "resolve"]
+
+
+def resolve(recipe: str | Recipe, task: Task | None, overrides: Mapping[str, Any]) -> tuple[Recipe, Task]:
+    """The recipe with its overrides, and its task, built unless it is given.
+
+    Raises:
+        InputError: for an unknown recipe or key, a wrong type, or overrides beside a recipe that is a value already.
+    """
+    if isinstance(recipe, Recipe):
+        if overrides:
+            raise InputError(f"overrides need the name or file of a recipe, got a Recipe and {sorted(overrides)}")
+        setting = recipe
+    else:
+        setting = load_recipe(recipe, overrides)
+    return setting, task if task is not None else build_task(setting)
+
+
+def draw_seeds(generator: np.random.Generator, count: int) -> list[int]:
+    """Seeds of the next episode's students."""
+    return [int(seed) for seed in generator.integers(2**31, size=count)]

@@ -1,0 +1,125 @@
+"""Distillation of K students as a `VectorEnv` with one slot per instance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from rltemp.distillation.task import Task
+from rltemp.envs.distillation import DistillationProcess
+from rltemp.envs.setting import draw_seeds, resolve
+from rltemp.envs.transition import Transition
+from rltemp.errors import InputError
+from rltemp.recipes import Recipe
+
+__all__ = ["DistillationVectorEnv"]
+
+Floats = npt.NDArray[np.float32]
+Rewards = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+class DistillationVectorEnv(VectorEnv[Any, Any, Any]):
+    """K students with B instances each: slots k * B .. k * B + B - 1 belong to student k.
+
+    The agent's network is then a small function of one instance, whatever the batch size, and can be reused anywhere.
+    Observation Box [F] in [0, 1], action Box(-1, 1, (1,)); every slot gets its student's reward, the fall of its probe
+    loss. All slots end together, with `terminated`, and the same step starts the next episode (SAME_STEP).
+
+    Args:
+        num_envs: K * B, a multiple of the recipe's batch size.
+        recipe: name, file or value of a recipe; by default "digits-short".
+        task: what the recipe builds, if it is at hand already: spares training the teacher again.
+        **overrides: values of the recipe, by dotted name or nested.
+
+    Attributes:
+        students: K.
+        batch_size: B.
+
+    Raises:
+        InputError: for a `num_envs` that is no multiple of the batch size.
+    """
+
+    def __init__(
+        self, num_envs: int, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any
+    ) -> None:
+        setting, task = resolve(recipe, task, overrides)
+        self.batch_size = setting.optimization.batch_size
+        self.students, rest = divmod(num_envs, self.batch_size)
+        if rest or self.students < 1:
+            raise InputError(
+                f"num_envs must be a multiple of the batch size {self.batch_size}, a slot per instance, got {num_envs}"
+            )
+        self.num_envs = num_envs
+        self.horizon = task.steps
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self._process = DistillationProcess(task, setting.policy)
+        self.feature_names = self._process.features.names
+        self.single_observation_space = gymnasium.spaces.Box(0.0, 1.0, (len(self.feature_names),), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._transition: Transition | None = None
+        self._returns = np.zeros(self.students)
+
+    @property
+    def transition(self) -> Transition:
+        """What the last step did.
+
+        Raises:
+            InputError: before the first step.
+        """
+        if self._transition is None:
+            raise InputError("transition is what the last step did, and there was none yet: call step()")
+        return self._transition
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
+        """Start the KD runs of K fresh students; `seed` fixes these and all that follow."""
+        self._refuse_closed()
+        super().reset(seed=seed)
+        self._transition = None
+        return self._start(), {}
+
+    def step(self, actions: Floats) -> tuple[Floats, Rewards, Flags, Flags, dict[str, Any]]:
+        """One update of every student at the temperatures that `actions` [K * B, 1] mean."""
+        self._refuse_closed()
+        actions = np.asarray(actions, dtype=np.float32)
+        if actions.shape != self.action_space.shape:
+            raise InputError(
+                f"actions must have shape {list(self.action_space.shape or ())}, got {list(actions.shape)}"
+            )
+        seen, self._transition, ended = self._process.step(actions.reshape(self.students, self.batch_size))
+        observation = seen.reshape(self.num_envs, -1)
+        self._returns += self._transition.reward
+        infos: dict[str, Any] = {}
+        if ended:
+            infos = self._final(observation)
+            observation = self._start()
+        rewards = np.repeat(self._transition.reward, self.batch_size).astype(np.float64)
+        return observation, rewards, np.full(self.num_envs, ended), np.zeros(self.num_envs, dtype=bool), infos
+
+    def _start(self) -> Floats:
+        self._returns = np.zeros(self.students)
+        return self._process.reset(draw_seeds(self.np_random, self.students)).reshape(self.num_envs, -1)
+
+    def _final(self, observation: Floats) -> dict[str, Any]:
+        """Infos of a step that ends all episodes: the last observation, and the improvement of the whole run."""
+        everyone = np.ones(self.num_envs, dtype=bool)
+        final = np.empty(self.num_envs, dtype=object)
+        final[:] = list(observation)
+        returns = np.repeat(self._returns, self.batch_size)
+        return {
+            "final_obs": final,
+            "_final_obs": everyone,
+            "final_info": {"return": returns, "_return": everyone.copy()},
+            "_final_info": everyone.copy(),
+        }
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise InputError("the environment is closed")

@@ -1,0 +1,69 @@
+"""The second eye of a policy: which way the student must move to generalise.
+
+Logits do not show it. A small probe of clean training images does. Let L be the probe's cross-entropy and v its
+gradient. Distilling instance i at temperature T moves the student against T * J_i^T (q_i(T) - p_i(T)), so the
+first-order decrease of L is proportional to
+
+    a_i(T) = u_i . T (q_i(T) - p_i(T)),    u_i = J_i v,
+
+where u_i is the tangent of the instance's logits along v. For the last linear layer alone, u_i = h_i^T G with h_i the
+layer's input and G = mean over the probe of h (softmax(z) - onehot(y))^T.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["ALIGNMENT_TEMPERATURES", "alignment_effects", "normalized_alignment", "probe_gradient"]
+
+ALIGNMENT_TEMPERATURES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 32.0)
+"""Temperatures at which a policy sees the alignment."""
+
+
+def alignment_effects(
+    tangent: Tensor, student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor | float
+) -> Tensor:
+    """First-order decrease of the probe loss per instance, a_i(T) = u_i . T (q_i(T) - p_i(T)).
+
+    Args:
+        tangent: [..., C], change of each instance's logits along the probe gradient.
+        student_logits: [..., C].
+        teacher_logits: [..., C].
+        temperature: a number, or one per instance [...].
+
+    Returns:
+        Effects [...]; positive where distilling the instance lowers the probe loss.
+    """
+    t = temperature[..., None] if isinstance(temperature, Tensor) else temperature
+    residual = F.softmax(student_logits / t, dim=-1) - F.softmax(teacher_logits / t, dim=-1)
+    return (tangent * residual * t).sum(-1)
+
+
+def normalized_alignment(tangent: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Effects at `ALIGNMENT_TEMPERATURES`, [..., B, A], on a scale that means the same for every network.
+
+    Divided by twice the root mean square over the batch and the temperatures, so that one batch lies mostly within
+    [-1, 1], whatever the size of features and gradients.
+    """
+    effects = torch.stack(
+        [alignment_effects(tangent, student_logits, teacher_logits, t) for t in ALIGNMENT_TEMPERATURES], dim=-1
+    )
+    size = effects.square().mean(dim=(-2, -1), keepdim=True).sqrt()
+    return effects / (2.0 * size + torch.finfo(effects.dtype).tiny)
+
+
+def probe_gradient(hidden: Tensor, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of the mean cross-entropy at the last linear layer.
+
+    Args:
+        hidden: [..., P, H], the layer's input.
+        logits: [..., P, C], its output.
+        targets: [..., P] class indices.
+
+    Returns:
+        The gradient of the weight, transposed to [..., H, C], and of the bias, [..., C].
+    """
+    error = F.softmax(logits, dim=-1) - F.one_hot(targets, logits.shape[-1]).to(logits.dtype)
+    return hidden.mT @ error / hidden.shape[-2], error.mean(dim=-2)

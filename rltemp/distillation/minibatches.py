@@ -1,0 +1,67 @@
+"""What K students see: each its own order of the training images and its own augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rltemp.data import Augmentation, BatchIndices, Dataset, concatenate
+from rltemp.seeding import make_generator
+
+__all__ = ["Minibatch", "Minibatches"]
+
+
+class Minibatch(NamedTuple):
+    """One minibatch for each of K students: augmented images [K, B, ...] and targets [K, B]."""
+
+    images: Tensor
+    targets: Tensor
+
+
+class Minibatches:
+    """An endless stream of minibatches; what student k sees depends on its seed alone.
+
+    Args:
+        dataset: training images.
+        augmentation: drawn anew for every image of every minibatch.
+        seeds: one per student.
+        batch_size: instances B per student and minibatch; an epoch's incomplete last one is left out.
+    """
+
+    def __init__(self, dataset: Dataset, augmentation: Augmentation, seeds: Sequence[int], batch_size: int) -> None:
+        self._dataset = dataset
+        self._augmentation = augmentation
+        self._batch_size = batch_size
+        self._generators = [make_generator(seed, "augmentation") for seed in seeds]
+        self._orders = [
+            BatchIndices(len(dataset), batch_size, make_generator(seed, "order"), drop_last=True) for seed in seeds
+        ]
+
+    @property
+    def per_epoch(self) -> int:
+        """Minibatches per epoch."""
+        return len(self._orders[0])
+
+    def draw(self) -> Minibatch:
+        """The next minibatch of every student."""
+        indices = torch.stack([order.take() for order in self._orders]).to(self._dataset.device)
+        draws = concatenate([self._augmentation.draw(self._batch_size, generator) for generator in self._generators])
+        images = self._augmentation.apply(self._dataset.images[indices.flatten()], draws)
+        return Minibatch(images.view(*indices.shape, *images.shape[1:]), self._dataset.targets[indices])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the minibatches to come."""
+        return {
+            "orders": [order.state_dict() for order in self._orders],
+            "generators": [generator.get_state() for generator in self._generators],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        for order, saved in zip(self._orders, state["orders"], strict=True):
+            order.load_state_dict(saved)
+        for generator, saved in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(saved)

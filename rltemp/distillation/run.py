@@ -1,0 +1,158 @@
+"""Knowledge distillation, one update at a time, of K students side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rltemp.distillation.minibatches import Minibatch
+from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
+from rltemp.distillation.students import Output
+from rltemp.distillation.task import Task
+from rltemp.errors import InputError
+from rltemp.objectives import dkd_loss, kd_loss
+from rltemp.temperatures import Temperatures
+
+__all__ = ["DistillationRun", "Observation"]
+
+
+class Observation(NamedTuple):
+    """What is known before an update: everything a temperature may depend on.
+
+    Attributes:
+        minibatch: augmented images [K, B, ...] and targets [K, B].
+        student: features [K, B, H] and logits [K, B, C], with the graph that the update will use.
+        teacher_logits: [K, B, C].
+        progress: share of the run's updates that are done, in [0, 1].
+    """
+
+    minibatch: Minibatch
+    student: Output
+    teacher_logits: Tensor
+    progress: float
+
+
+class DistillationRun:
+    """A KD run of fresh students: alternate `observe` and `update` until `finished`.
+
+    The two halves are apart so that whoever chooses the temperatures stands between them, be it a rule, a trained
+    policy or an agent that is still learning.
+
+    Args:
+        task: what is distilled into what.
+        seeds: one per student; a student's course depends on its own seed and its temperatures, not on the others.
+        teacher_logits: gives the teacher's logits [K, B, C] of a minibatch; by default the teacher is asked. A
+            `TeacherRecord` asks once and answers the other runs on the same seeds from memory.
+        trained_with: parameters of a temperature policy, to be trained by the students' optimizer.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        *,
+        teacher_logits: Callable[[int, Tensor], Tensor] | None = None,
+        trained_with: nn.Module | None = None,
+    ) -> None:
+        self.task = task
+        self.seeds = tuple(seeds)
+        self.students = task.students(seeds)
+        self.step = 0
+        self._minibatches = task.minibatches(seeds)
+        self._teacher_logits = teacher_logits or task.ask_teacher
+        self._companion = trained_with if trained_with is not None else nn.Module()
+        self._optimizer = make_optimizer(
+            [*self.students.parameters(), *self._companion.parameters()], task.optimization
+        )
+        self._observation: Observation | None = None
+
+    @property
+    def progress(self) -> float:
+        """Share of the updates that are done, in [0, 1]."""
+        return self.step / self.task.steps
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next update."""
+        return learning_rate(self.task.optimization, self.progress)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule is at its end."""
+        return self.step >= self.task.steps
+
+    def observe(self) -> Observation:
+        """The next minibatch through student and teacher; the same answer until `update`."""
+        if self._observation is None:
+            minibatch = self._minibatches.draw()
+            self.students.train()
+            self._observation = Observation(
+                minibatch=minibatch,
+                student=self.students(minibatch.images),
+                teacher_logits=self._teacher_logits(self.step, minibatch.images),
+                progress=self.progress,
+            )
+        return self._observation
+
+    def update(self, temperatures: Temperatures) -> None:
+        """One optimizer step on the observed minibatch.
+
+        Args:
+            temperatures: of the K * B instances, student after student.
+
+        Raises:
+            InputError: when the run is finished, or for another number of instances.
+        """
+        if self.finished:
+            raise InputError(f"update() was called after the last of {self.task.steps} updates")
+        loss = self._loss(self.observe(), temperatures)
+        set_learning_rate(self._optimizer, self.learning_rate)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._observation = None
+        self.step += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the rest of the run depends on.
+
+        Raises:
+            InputError: between `observe` and `update`, where a graph is pending that cannot be saved.
+        """
+        if self._observation is not None:
+            raise InputError("state_dict() must be called before observe() or after update(), not between them")
+        return {
+            "step": self.step,
+            "students": self.students.state_dict(),
+            "companion": self._companion.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "minibatches": self._minibatches.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, with the same task and seeds."""
+        self._observation = None
+        self.step = state["step"]
+        self.students.load_state_dict(state["students"])
+        self._companion.load_state_dict(state["companion"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._minibatches.load_state_dict(state["minibatches"])
+
+    def _loss(self, observation: Observation, temperatures: Temperatures) -> Tensor:
+        """Sum over students of their mean loss: each student's gradient is that of its own mean."""
+        settings = self.task.optimization
+        student = observation.student.logits.flatten(0, 1)
+        teacher = observation.teacher_logits.flatten(0, 1)
+        targets = observation.minibatch.targets.flatten()
+        if len(temperatures) != len(student):
+            raise InputError(f"temperatures must hold {len(student)} instances, got {len(temperatures)}")
+        if settings.objective == "dkd":
+            distillation = dkd_loss(student, teacher, targets, temperatures)
+        else:
+            distillation = kd_loss(student, teacher, temperatures)
+        labels = F.cross_entropy(student, targets, reduction="none")
+        losses = settings.kd_weight * distillation + settings.ce_weight * labels
+        return losses.view(observation.minibatch.targets.shape).mean(1).sum()

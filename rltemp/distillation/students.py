@@ -1,0 +1,198 @@
+"""K students side by side: one forward pass for all, parameters of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, stack_module_state, vmap
+
+from rltemp.networks import Network
+
+__all__ = ["LoopStudents", "Output", "StackedStudents", "Students"]
+
+
+class Output(NamedTuple):
+    """What K students say of their batches: features [K, B, H], the classifier's input, and logits [K, B, C]."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class Students(nn.Module, ABC):
+    """K networks of one architecture.
+
+    No parameter is shared and no gradient crosses from one student to another, so an optimizer that works element by
+    element (SGD, Adam) trains them as if each had its own.
+    """
+
+    count: int
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Output:
+        """Each student on its own batch, `images` [K, B, ...]."""
+
+    @abstractmethod
+    def evaluate(self, images: Tensor) -> Output:
+        """All students on the same `images` [N, ...], in evaluation mode; outputs [K, N, ...], with their graph."""
+
+    def predict(self, images: Tensor) -> Output:
+        """As `evaluate`, without gradient."""
+        with torch.no_grad():
+            return self.evaluate(images)
+
+    @abstractmethod
+    def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """Rate of change of the logits, [K, B, C], as the parameters move along a direction.
+
+        A forward-mode derivative in evaluation mode, without gradient.
+
+        Args:
+            images: [K, B, ...].
+            direction: one tensor for each of `parameters()`, of its shape.
+        """
+
+    @abstractmethod
+    def extract(self, index: int) -> Network:
+        """A copy of student `index` as a network of its own."""
+
+
+class StackedStudents(Students):
+    """Stacked parameters [K, ...] under `torch.func.vmap`: one batched product where K students need K."""
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        super().__init__()
+        self.count = len(members)
+        parameters, buffers = stack_module_state([_WithFeatures(member) for member in members])
+        # In a tuple, out of the module tree: the template lends its code, the stacked tensors are the state.
+        self._template = (_WithFeatures(copy.deepcopy(members[0])),)
+        self.stacked = nn.ParameterDict({_key(name): value.detach().clone() for name, value in parameters.items()})
+        for name, value in buffers.items():
+            self.register_buffer(_key(name), value.clone())
+        # In the order of `parameters()`, which ParameterDict sorts.
+        self._parameter_names = tuple(key.replace("/", ".") for key in self.stacked)
+        self._buffer_names = tuple(buffers)
+
+    def forward(self, images: Tensor) -> Output:
+        """Each student on its own batch."""
+        return Output(*vmap(self._call, randomness="different")(self._state(), images))
+
+    def evaluate(self, images: Tensor) -> Output:
+        """All students on the same images."""
+        with _evaluating(self):
+            return Output(*vmap(self._call, in_dims=(0, None))(self._state(), images))
+
+    def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """Rate of change of the logits along a direction."""
+        velocity = dict(zip(self._parameter_names, direction, strict=True))
+        with _evaluating(self), torch.no_grad():
+            tangents: Tensor = vmap(self._tangent)(self._state(), velocity, images)
+        return tangents
+
+    def extract(self, index: int) -> Network:
+        """A copy of one student."""
+        template = copy.deepcopy(self._template[0])
+        template.load_state_dict({name: value[index] for name, value in self._state().items()})
+        return template.network.train(self.training)
+
+    def train(self, mode: bool = True) -> StackedStudents:
+        """Set the mode of the template as well: it is no sub-module."""
+        super().train(mode)
+        self._template[0].train(mode)
+        return self
+
+    def _call(self, state: dict[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
+        output: tuple[Tensor, Tensor] = functional_call(self._template[0], state, (images,))
+        return output
+
+    def _tangent(self, state: dict[str, Tensor], velocity: dict[str, Tensor], images: Tensor) -> Tensor:
+        return _tangent(self._template[0], state, velocity, images)
+
+    def _state(self) -> dict[str, Tensor]:
+        state = {name: self.stacked[_key(name)] for name in self._parameter_names}
+        return state | {name: self.get_buffer(_key(name)) for name in self._buffer_names}
+
+
+class LoopStudents(Students):
+    """One network after the other: for networks that do not stack, or that are large enough to fill the device."""
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        super().__init__()
+        self.count = len(members)
+        self.members = nn.ModuleList(_WithFeatures(member) for member in members)
+
+    def forward(self, images: Tensor) -> Output:
+        """Each student on its own batch."""
+        return _stack([member(batch) for member, batch in zip(self.members, images, strict=True)])
+
+    def evaluate(self, images: Tensor) -> Output:
+        """All students on the same images."""
+        with _evaluating(self):
+            return _stack([member(images) for member in self.members])
+
+    def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """Rate of change of the logits along a direction."""
+        per_member = iter(direction)
+        tangents = []
+        with _evaluating(self), torch.no_grad():
+            for member, batch in zip(self.members, images, strict=True):
+                state = dict(member.named_parameters()) | dict(member.named_buffers())
+                velocity = {name: next(per_member) for name, _ in member.named_parameters()}
+                tangents.append(_tangent(member, state, velocity, batch))
+        return torch.stack(tangents)
+
+    def extract(self, index: int) -> Network:
+        """A copy of one student."""
+        member = self.members[index]
+        assert isinstance(member, _WithFeatures)
+        return copy.deepcopy(member.network)
+
+
+class _WithFeatures(nn.Module):
+    """A network that also returns the input of its classifier."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features(images)
+        return features, self.network.classifier(features)
+
+
+def _tangent(network: nn.Module, state: dict[str, Tensor], velocity: dict[str, Tensor], images: Tensor) -> Tensor:
+    """Derivative of the logits [B, C] as the parameters in `state` move along `velocity`."""
+    moved = {name: state[name] for name in velocity}
+
+    def logits_at(parameters: dict[str, Tensor]) -> Tensor:
+        output: tuple[Tensor, Tensor] = functional_call(network, state | parameters, (images,))
+        return output[1]
+
+    tangent: Tensor = jvp(logits_at, (moved,), (velocity,))[1]
+    return tangent
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block, the former mode after it."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def _stack(outputs: Sequence[tuple[Tensor, Tensor]]) -> Output:
+    features, logits = zip(*outputs, strict=True)
+    return Output(torch.stack(features), torch.stack(logits))
+
+
+def _key(name: str) -> str:
+    # Parameter and buffer names must not contain dots.
+    return name.replace(".", "/")

@@ -1,0 +1,193 @@
+"""What a policy sees of an instance: summaries of both networks' logits, each scaled to [0, 1].
+
+The list is named and versioned: a saved policy states which features it was trained on, and one that was trained on
+others is refused rather than fed the wrong numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltemp.alignment import ALIGNMENT_TEMPERATURES
+from rltemp.errors import InputError
+
+__all__ = ["ALIGNED_FEATURES", "FEATURES_VERSION", "LOGIT_FEATURES", "LogitFeatures"]
+
+FEATURES_VERSION = 1
+"""Rises whenever a feature of the same name changes its value."""
+
+_LARGE_SPREAD = 4.0
+"""Standard deviation of logits (over classes) that maps to 1/2; trained classifiers lie between 1 and 10."""
+
+
+@dataclass(frozen=True)
+class _Logits:
+    """One network's logits of a batch, [B, C] float32, and what several features share."""
+
+    values: Tensor
+    targets: Tensor | None
+
+    @cached_property
+    def log_probabilities(self) -> Tensor:
+        return F.log_softmax(self.values, dim=-1)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        return self.log_probabilities.exp()
+
+    @cached_property
+    def top_two(self) -> Tensor:
+        return self.probabilities.topk(2, dim=-1).values
+
+    @property
+    def classes(self) -> int:
+        return self.values.shape[-1]
+
+    def confidence(self) -> Tensor:
+        return self.top_two[:, 0]
+
+    def margin(self) -> Tensor:
+        return self.top_two[:, 0] - self.top_two[:, 1]
+
+    def entropy(self) -> Tensor:
+        return -(self.probabilities * self.log_probabilities).sum(-1) / math.log(self.classes)
+
+    def spread(self) -> Tensor:
+        # The saturating form needs no running normaliser and keeps its resolution where classifiers are.
+        deviation = self.values.std(dim=-1)
+        return deviation / (deviation + _LARGE_SPREAD)
+
+    def target_probability(self) -> Tensor:
+        assert self.targets is not None
+        return self.probabilities.gather(-1, self.targets[:, None]).squeeze(-1)
+
+
+@dataclass(frozen=True)
+class _Observation:
+    """Everything a feature may be computed from."""
+
+    student: _Logits
+    teacher: _Logits
+    progress: float | Tensor
+    alignment: Tensor | None
+
+    def divergence(self) -> Tensor:
+        kl = F.kl_div(
+            self.student.log_probabilities, self.teacher.log_probabilities, log_target=True, reduction="none"
+        ).sum(-1)
+        return 1.0 - torch.exp(-kl.clamp_min(0.0))
+
+    def agreement(self) -> Tensor:
+        return (self.student.values.argmax(-1) == self.teacher.values.argmax(-1)).float()
+
+    def run_progress(self) -> Tensor:
+        return torch.as_tensor(self.progress, dtype=torch.float32, device=self.student.values.device).expand(
+            self.student.values.shape[0]
+        )
+
+    def aligned(self, column: int) -> Tensor:
+        assert self.alignment is not None
+        return (self.alignment[:, column].float().clamp(-1.0, 1.0) + 1.0) / 2.0
+
+
+_Feature = Callable[[_Observation], Tensor]
+
+_NETWORK_FEATURES: Mapping[str, Callable[[_Logits], Tensor]] = MappingProxyType(
+    {
+        "confidence": _Logits.confidence,
+        "margin": _Logits.margin,
+        "entropy": _Logits.entropy,
+        "spread": _Logits.spread,
+        "target_probability": _Logits.target_probability,
+    }
+)
+
+
+def _of_student(summary: Callable[[_Logits], Tensor]) -> _Feature:
+    return lambda observation: summary(observation.student)
+
+
+def _of_teacher(summary: Callable[[_Logits], Tensor]) -> _Feature:
+    return lambda observation: summary(observation.teacher)
+
+
+def _aligned(column: int) -> _Feature:
+    return lambda observation: observation.aligned(column)
+
+
+_FEATURES: Mapping[str, _Feature] = MappingProxyType(
+    {f"teacher_{name}": _of_teacher(summary) for name, summary in _NETWORK_FEATURES.items()}
+    | {f"student_{name}": _of_student(summary) for name, summary in _NETWORK_FEATURES.items()}
+    | {
+        "divergence": _Observation.divergence,
+        "agreement": _Observation.agreement,
+        "progress": _Observation.run_progress,
+    }
+    | {f"alignment_{t:g}": _aligned(column) for column, t in enumerate(ALIGNMENT_TEMPERATURES)}
+)
+
+LOGIT_FEATURES: tuple[str, ...] = tuple(name for name in _FEATURES if not name.startswith("alignment_"))
+"""Names of the features that logits, targets and progress give."""
+
+ALIGNED_FEATURES: tuple[str, ...] = tuple(_FEATURES)
+"""The logit features and the probe alignment."""
+
+
+class LogitFeatures:
+    """Per-instance summaries of student and teacher logits.
+
+    For each network: top-1 probability, margin between the two largest probabilities, entropy divided by log C,
+    spread s / (s + 4) of the logits' standard deviation s, probability of the label. Of both:
+    1 - exp(-KL(teacher || student)), agreement of the top classes. Then the progress of the run and, for an aligned
+    policy, the probe alignment.
+
+    Args:
+        names: which features, in order; by default all that need no probe.
+
+    Attributes:
+        needs: which of "targets" and "alignment" the chosen features are computed from.
+
+    Raises:
+        InputError: for a name that does not exist or stands twice.
+    """
+
+    def __init__(self, names: Sequence[str] = LOGIT_FEATURES) -> None:
+        unknown = [name for name in names if name not in _FEATURES]
+        if unknown or not names or len(set(names)) != len(names):
+            raise InputError(
+                f"features must be different names out of {', '.join(_FEATURES)}; got {', '.join(map(str, names))}"
+            )
+        self.names = tuple(names)
+        needs = {"targets"} if any(name.endswith("target_probability") for name in names) else set()
+        self.needs = frozenset(needs | ({"alignment"} if any(n.startswith("alignment_") for n in names) else set()))
+
+    def __len__(self) -> int:
+        """Number of features F."""
+        return len(self.names)
+
+    def __call__(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+    ) -> Tensor:
+        """Features [B, F] in [0, 1], float32 and without gradient, of checked inputs (see `TemperaturePolicy`)."""
+        with torch.no_grad(), torch.autocast(student_logits.device.type, enabled=False):
+            observation = _Observation(
+                student=_Logits(student_logits.detach().float(), targets),
+                teacher=_Logits(teacher_logits.detach().float(), targets),
+                progress=progress,
+                alignment=alignment,
+            )
+            columns = [_FEATURES[name](observation) for name in self.names]
+            return torch.stack(columns, dim=-1).clamp(0.0, 1.0)

@@ -1,0 +1,233 @@
+"""A trained policy on disk: a folder that can be received from a stranger.
+
+    policy.safetensors    the weights, float32
+    policy.json           format version, features, temperature range, layer sizes, how it was trained, what it scored
+    README.md             a model card, for people
+
+Reading runs no code of the file: the weights are plain arrays whose names, shapes and types the JSON fixes before
+a byte of them is read, and the JSON is held against a closed list of keys.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rltemp.errors import InputError
+from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION, LogitFeatures
+from rltemp.policies.card import render_card
+from rltemp.policies.learned import LearnedPolicy
+
+__all__ = ["FORMAT_VERSION", "load_policy", "save_policy"]
+
+FORMAT_VERSION = 1
+"""Rises whenever a reader of the old format would misread the new one."""
+
+_WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
+_KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
+_MOST_JSON = 1 << 20
+_MOST_LAYERS, _WIDEST = 8, 4096
+
+
+def save_policy(policy: LearnedPolicy, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a policy's folder, whole or not at all.
+
+    Args:
+        policy: what `load_policy` will give back.
+        path: the folder to make.
+        overwrite: replace a policy that is already there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: if `path` exists and is not to be overwritten or is no policy, or if weights are not finite.
+    """
+    target = Path(path)
+    if target.exists() and not (overwrite and (target / _DESCRIPTION).is_file()):
+        wanted = "a folder that does not exist yet" if not overwrite else "a policy's folder, or none"
+        raise InputError(f"path must be {wanted}, got {target}")
+    _check_finite(policy.state_dict(), target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write(policy, draft)
+        draft.chmod(0o755)
+        if target.exists():
+            # A folder cannot be replaced in one step: move the old one aside, so that either is whole at any time.
+            aside = draft.with_name(draft.name + ".old")
+            target.rename(aside)
+            draft.rename(target)
+            shutil.rmtree(aside)
+        else:
+            draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return target
+
+
+def load_policy(path: str | os.PathLike[str]) -> LearnedPolicy:
+    """Read a trained policy, on the CPU.
+
+    Args:
+        path: its folder, or the name of one that comes with the package, such as "rltemp/digits".
+
+    Raises:
+        InputError: for anything but a complete policy of this format version and these features.
+    """
+    from safetensors import SafetensorError
+
+    folder = _resolve(path)
+    description = _read_description(folder / _DESCRIPTION)
+    policy = _build(description, folder)
+    try:
+        weights = _read_weights(folder / _WEIGHTS, policy.state_dict())
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder / _WEIGHTS} must be a safetensors file, got a broken one: {error}") from error
+    _check_finite(weights, folder)
+    policy.load_state_dict(weights)
+    return policy
+
+
+def _write(policy: LearnedPolicy, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    description = {
+        "format_version": FORMAT_VERSION,
+        "features_version": FEATURES_VERSION,
+        "features": list(policy.features.names),
+        "temperature_range": [policy.low, policy.high],
+        "hidden": list(policy.hidden),
+        "card": policy.card,
+    }
+    text = json.dumps(description, indent=2, allow_nan=False, sort_keys=True)
+    (folder / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    weights = {name: value.detach().cpu().float().contiguous() for name, value in policy.state_dict().items()}
+    save_file(weights, folder / _WEIGHTS)
+    (folder / _CARD).write_text(render_card(policy), encoding="utf-8")
+
+
+def _resolve(path: str | os.PathLike[str]) -> Path:
+    name = os.fspath(path)
+    folder = Path(name)
+    if not folder.exists() and name.startswith("rltemp/"):
+        from rltemp.pretrained import pretrained_folder
+
+        return pretrained_folder(name)
+    if not folder.is_dir():
+        raise InputError(f"path must be a policy's folder, got {name}, which {_what_is(folder)}")
+    for file in (_DESCRIPTION, _WEIGHTS):
+        entry = folder / file
+        if not entry.exists():
+            raise InputError(f"path must be a policy's folder with {_DESCRIPTION} and {_WEIGHTS}; {name} lacks {file}")
+        if not stat.S_ISREG(entry.lstat().st_mode):
+            raise InputError(f"{entry} must be a plain file, got a link or something else")
+    return folder
+
+
+def _what_is(path: Path) -> str:
+    return "is a file" if path.exists() else "does not exist"
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    if size > _MOST_JSON:
+        raise InputError(f"{path} must be at most {_MOST_JSON} bytes, got {size}")
+    try:
+        description = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} must be plain JSON, got something else: {_first_line(error)}") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(description).__name__}")
+    version = description.get("format_version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise InputError(f"{path}: format_version must be {FORMAT_VERSION}, got {_short(version)}")
+    if set(description) != _KEYS:
+        raise InputError(f"{path} must have the keys {sorted(_KEYS)}, got {_short(sorted(description))}")
+    return description
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
+    """The policy without its weights, every value checked before it decides the size of anything."""
+    version, names = description["features_version"], description["features"]
+    if version != FEATURES_VERSION or isinstance(version, bool):
+        raise InputError(f"{folder}: features_version must be {FEATURES_VERSION}, got {_short(version)}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{folder}: features must be a list of names, got {_short(names)}")
+    if len(names) != len(set(names)) or not set(names) <= set(ALIGNED_FEATURES) or not names:
+        raise InputError(f"{folder}: features must be names this version has, each once, got {_short(names)}")
+    hidden = description["hidden"]
+    if not isinstance(hidden, list) or len(hidden) > _MOST_LAYERS or not all(_is_width(width) for width in hidden):
+        raise InputError(
+            f"{folder}: hidden must be at most {_MOST_LAYERS} widths in [1, {_WIDEST}], got {_short(hidden)}"
+        )
+    limits = description["temperature_range"]
+    if not isinstance(limits, list) or len(limits) != 2 or not all(_is_temperature(limit) for limit in limits):
+        raise InputError(f"{folder}: temperature_range must be two finite numbers > 0, got {_short(limits)}")
+    if not isinstance(description["card"], dict):
+        raise InputError(f"{folder}: card must be an object, got {_short(description['card'])}")
+    low, high = (float(limit) for limit in limits)
+    return LearnedPolicy(LogitFeatures(names), hidden, low=low, high=high, card=description["card"])
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _WIDEST
+
+
+def _is_temperature(value: object) -> bool:
+    # Comparing first keeps an integer of a million digits from being converted.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6 and math.isfinite(value)
+
+
+def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    most = sum(value.numel() * value.element_size() for value in expected.values()) + _MOST_JSON
+    size = path.stat().st_size
+    if size > most:
+        raise InputError(f"{path} must be at most {most} bytes for these layers, got {size}")
+    with safe_open(path, framework="pt", device="cpu") as file:
+        names = set(file.keys())
+        if names != set(expected):
+            missing, extra = sorted(set(expected) - names), sorted(names - set(expected))
+            raise InputError(f"{path}: tensors missing {_short(missing)}, unexpected {_short(extra)}")
+        for name, value in expected.items():
+            part = file.get_slice(name)
+            if list(part.get_shape()) != list(value.shape) or part.get_dtype() != "F32":
+                raise InputError(
+                    f"{path}: {name} must be F32 {list(value.shape)}, "
+                    f"got {part.get_dtype()} {_short(list(part.get_shape()))}"
+                )
+        return {name: file.get_tensor(name) for name in expected}
+
+
+def _check_finite(weights: Mapping[str, Tensor], where: Path) -> None:
+    bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise InputError(f"{where}: weights must be finite, got NaN or infinity in {', '.join(bad)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,52 @@
+"""The model card of a trained policy, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rltemp.policies.learned import LearnedPolicy
+
+__all__ = ["render_card"]
+
+
+def render_card(policy: LearnedPolicy) -> str:
+    """What the policy is, what it needs, how it was trained, what it scored, how it is used."""
+    needs = ", ".join(sorted(policy.needs)) or "nothing beside logits and progress"
+    sections = [
+        "---\nlibrary_name: rltemp\ntags:\n- knowledge-distillation\n- reinforcement-learning\n---",
+        "# Temperature policy for knowledge distillation",
+        "Chooses the temperature of every instance of a minibatch from student and teacher logits. "
+        f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}.",
+        "## Use",
+        _usage(policy),
+        "## Features",
+        "\n".join(f"- `{name}`" for name in policy.features.names),
+    ]
+    for title, content in policy.card.items():
+        sections += [f"## {title.replace('_', ' ').capitalize()}", _render(content)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _usage(policy: LearnedPolicy) -> str:
+    optional = ", alignment=alignment" if "alignment" in policy.needs else ""
+    return (
+        "```python\n"
+        "policy = rltemp.load_policy(path)\n"
+        f"temperatures = policy(student_logits, teacher_logits, targets, progress{optional})\n"
+        "loss = rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()\n"
+        "```"
+    )
+
+
+def _render(content: Any, indent: str = "") -> str:
+    if not isinstance(content, Mapping):
+        return f"{indent}{content}"
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}- {key}:", _render(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}- {key}: {value}")
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""A trained policy: a small network from an instance's features to its temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rltemp.errors import InputError
+from rltemp.features import LogitFeatures
+from rltemp.policies.base import TemperaturePolicy
+from rltemp.temperatures import Temperatures, action_to_temperature
+
+__all__ = ["LearnedPolicy"]
+
+
+class LearnedPolicy(TemperaturePolicy):
+    """The mean action of an agent, as a function of one instance.
+
+    The features go through linear layers with tanh between them to an action, clipped to [-1, 1] and mapped to a
+    temperature on a log scale; teacher and student share it, and the scale is T * T. No gradient flows: the policy was
+    trained elsewhere, and it is the student that learns here. Until weights are loaded, every temperature is the middle
+    of the range.
+
+    Args:
+        features: what the network sees.
+        hidden: widths of the hidden layers.
+        low: temperature of action -1.
+        high: temperature of action 1.
+        card: how it was trained and what it scored, as plain JSON values; saved with it.
+    """
+
+    def __init__(
+        self,
+        features: LogitFeatures,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        low: float = 0.5,
+        high: float = 32.0,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if any(width < 1 for width in hidden):
+            raise InputError(f"hidden must be widths >= 1, got {list(hidden)}")
+        if not 0.0 < low < high < float("inf"):
+            raise InputError(f"the temperature range must satisfy 0 < low < high, got low={low:g}, high={high:g}")
+        self.features = features
+        self.hidden = tuple(hidden)
+        self.low, self.high = low, high
+        self.card = dict(card or {})
+        self.needs = features.needs
+        layers: list[nn.Module] = []
+        for wide, narrow in pairwise((len(features), *hidden, 1)):
+            layers += [_zero_linear(wide, narrow), nn.Tanh()]
+        self.net = nn.Sequential(*layers[:-1])
+        self.requires_grad_(False)
+
+    def choose(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+    ) -> Temperatures:
+        """Temperatures of checked inputs."""
+        features = self.features(student_logits, teacher_logits, targets, progress, alignment)
+        return Temperatures.shared(self.temperature(features))
+
+    def temperature(self, features: Tensor) -> Tensor:
+        """Temperatures [B] of features [B, F]."""
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+            return action_to_temperature(self.net(features).squeeze(-1), self.low, self.high)
+
+
+def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

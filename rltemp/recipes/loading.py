@@ -1,0 +1,97 @@
+"""From a name or a file, and overrides, to a checked recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rltemp.errors import InputError
+from rltemp.recipes.schema import Recipe
+
+__all__ = ["dump_recipe", "list_recipes", "load_recipe"]
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = importlib.resources.files("rltemp.recipes")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        recipe: a name out of `list_recipes()`, or the path of a YAML file.
+        overrides: values by dotted name ("optimization.epochs") or nested ({"optimization": {"epochs": 3}}).
+
+    Raises:
+        InputError: for an unknown recipe or key, a value of the wrong type, or a file that is no YAML mapping.
+    """
+    import yaml
+
+    text = _read(recipe)
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"recipe {recipe} must be YAML: {' '.join(str(error).split())}") from error
+    if content is not None and not isinstance(content, dict):
+        raise InputError(f"recipe {recipe} must be a YAML mapping, got {type(content).__name__}")
+    values = content or {}
+    for name, value in (overrides or {}).items():
+        _merge(values, name.split("."), value)
+    return _parse(values, f"recipe {recipe}")
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, every value spelled out; `load_recipe` reads it back."""
+    import yaml
+
+    return yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False)
+
+
+def _read(recipe: str | Path) -> str:
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"recipe file {path} cannot be read: {error}") from error
+    if str(recipe) not in list_recipes():
+        known = ", ".join(list_recipes())
+        raise InputError(f"recipe must be one of {known}, or the path of a .yaml file; got {str(recipe)!r}")
+    return (importlib.resources.files("rltemp.recipes") / f"{recipe}.yaml").read_text(encoding="utf-8")
+
+
+def _merge(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    head, *rest = keys
+    if rest:
+        values[head] = dict(values.get(head) or {})
+        _merge(values[head], rest, value)
+    elif isinstance(value, Mapping) and isinstance(values.get(head), Mapping):
+        values[head] = dict(values[head])
+        for name, part in value.items():
+            _merge(values[head], [name], part)
+    else:
+        values[head] = value
+
+
+def _parse(values: Mapping[str, Any], source: str) -> Recipe:
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe, as_group=False)
+    try:
+        parsed = parser.instantiate_classes(parser.parse_object(dict(values)))
+    except ArgumentError as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"{source}: {message}") from error
+    return Recipe(**vars(parsed))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,169 @@
+"""What a recipe says: the whole setting of an experiment, as typed values.
+
+Every field can be overridden by its dotted name (`optimization.epochs`) on the command line or as a keyword.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Agent", "Data", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images, and who may see which.
+
+    Attributes:
+        name: "digits" (bundled), "cifar100" (torchvision's download) or "folder" (train/<class>/*, test/<class>/*).
+        path: folder of the data; unused by "digits".
+        train: number of training images; all policies train on the same ones.
+        validation: number of held-out images of the training data: the reward's probe, and what anything is picked on.
+        split_seed: which images fall into which part.
+        image_size: average-pool images to this size; null keeps them.
+        shift: augmentation by shifts of up to this many pixels.
+        noise: standard deviation of the Gaussian noise added to training images (pixels in [0, 1]).
+        flip: augmentation by horizontal flips.
+        label_noise: share of training labels replaced by random ones.
+    """
+
+    name: Literal["digits", "cifar100", "folder"] = "digits"
+    path: str | None = None
+    train: int = 600
+    validation: int = 300
+    split_seed: int = 0
+    image_size: int | None = None
+    shift: int = 1
+    noise: float = 0.3
+    flip: bool = False
+    label_noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by its registered name, and the options its builder takes."""
+
+    name: str = "mlp"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a network is trained.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: instances per update; the last incomplete batch of an epoch is left out.
+        lr: initial learning rate of SGD.
+        momentum: momentum of SGD.
+        nesterov: whether the momentum is Nesterov's.
+        weight_decay: L2 penalty.
+        schedule: "cosine" to zero over the run, or "multistep": x 0.1 at each milestone.
+        milestones: shares of the run at which "multistep" lowers the rate.
+        ce_weight: weight of the cross-entropy with the labels.
+        kd_weight: weight of the distillation loss.
+        objective: "kd" or "dkd".
+    """
+
+    epochs: int = 5
+    batch_size: int = 32
+    lr: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0
+    schedule: Literal["cosine", "multistep"] = "cosine"
+    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
+    ce_weight: float = 0.1
+    kd_weight: float = 0.9
+    objective: Literal["kd", "dkd"] = "kd"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The network that is distilled: the mean logits of an ensemble, trained on the same images as the student.
+
+    Attributes:
+        network: architecture of each member.
+        members: size of the ensemble.
+        epochs: passes over the training images.
+        batch_size: instances per update.
+        lr: initial learning rate of SGD (momentum 0.9, Nesterov, cosine).
+        weight_decay: L2 penalty.
+        seed: initialisation, order and augmentation of the teacher's training.
+        checkpoint: a state dict to load instead of training.
+    """
+
+    network: Network = field(default_factory=lambda: Network("mlp", {"hidden": [256, 256]}))
+    members: int = 5
+    epochs: int = 60
+    batch_size: int = 32
+    lr: float = 0.05
+    weight_decay: float = 0.0005
+    seed: int = 0
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class PolicySpace:
+    """What a policy sees and what it may choose.
+
+    Attributes:
+        low: smallest temperature.
+        high: largest temperature.
+        alignment: what the policy sees of the probe: "none" (logits alone), "classifier" (effects through the last
+            layer, nearly free) or "network" (effects through all layers, by one forward-mode derivative).
+        probe_size: clean training images behind the alignment, drawn anew at each refresh.
+        every: updates between two refreshes of the probe gradient.
+    """
+
+    low: float = 0.5
+    high: float = 32.0
+    alignment: Literal["none", "classifier", "network"] = "network"
+    probe_size: int = 600
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Agent:
+    """How PPO learns the policy.
+
+    Attributes:
+        students: students that train side by side in one rollout.
+        rollouts: rollouts (whole KD runs of all students), each followed by one PPO update.
+        calibration: how the batch reward becomes instance rewards.
+        influence_weight: weight of the influence term.
+        reward_scale: factor on the reward before PPO sees it.
+        learning_rate: Adam's learning rate.
+        gae_lambda: bias-variance trade-off of the advantage.
+        target_kl: trust region: an update stops once the policy moved this far.
+        epochs: passes over a rollout.
+        minibatches: gradient steps per pass.
+        hidden: widths of the policy's and the value function's hidden layers.
+        log_std: initial log standard deviation of the exploration.
+        seed: everything random in the agent's training.
+    """
+
+    students: int = 16
+    rollouts: int = 6
+    calibration: Literal["uniform", "redistribution", "influence"] = "influence"
+    influence_weight: float = 0.3
+    reward_scale: float = 5.0
+    learning_rate: float = 1e-3
+    gae_lambda: float = 0.95
+    target_kl: float = 0.03
+    epochs: int = 10
+    minibatches: int = 10
+    hidden: tuple[int, ...] = (64, 64)
+    log_std: float = -1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole setting: what is distilled into what, on which data, and how the agent learns."""
+
+    data: Data = field(default_factory=Data)
+    teacher: Teacher = field(default_factory=Teacher)
+    student: Network = field(default_factory=lambda: Network("mlp", {"hidden": [16]}))
+    optimization: Optimization = field(default_factory=Optimization)
+    policy: PolicySpace = field(default_factory=PolicySpace)
+    agent: Agent = field(default_factory=Agent)
