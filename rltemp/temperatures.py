@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
 
-from rltemp.checks import check_positive, check_vector
+from rltemp.checks import check_positive, check_vector, values_are_readable
 from rltemp.errors import InputError
 
 __all__ = ["Temperatures", "action_to_temperature", "temperature_to_action"]
@@ -32,15 +33,20 @@ class Temperatures:
     scale: Tensor
 
     def __post_init__(self) -> None:
-        check_vector("teacher temperature", self.teacher)
-        for name, tensor in (("student temperature", self.student), ("scale", self.scale)):
+        named = (("teacher temperature", self.teacher), ("student temperature", self.student), ("scale", self.scale))
+        check_vector(*named[0])
+        for name, tensor in named[1:]:
             check_vector(name, tensor, self.teacher.shape[0])
-        for name, tensor in (
-            ("teacher temperature", self.teacher),
-            ("student temperature", self.student),
-            ("scale", self.scale),
-        ):
-            check_positive(name, tensor)
+            if tensor.device != self.teacher.device:
+                raise InputError(f"{name} must be on {self.teacher.device}, as the teacher's, got {tensor.device}")
+        if all(values_are_readable(tensor) for _, tensor in named) and not self._in_range():
+            for name, tensor in named:
+                check_positive(name, tensor)
+
+    def _in_range(self) -> bool:
+        # All three in one pass: on an accelerator every look at values waits for the device.
+        low, high = torch.stack((self.teacher, self.student, self.scale)).detach().aminmax()
+        return low.item() > 0.0 and high.item() < math.inf
 
     @classmethod
     def shared(cls, t: Tensor) -> Temperatures:
@@ -51,6 +57,12 @@ class Temperatures:
     def __len__(self) -> int:
         """Number of instances B."""
         return self.teacher.shape[0]
+
+    def to(self, dtype: torch.dtype) -> Temperatures:
+        """The same values in another dtype."""
+        if self.teacher.dtype == self.student.dtype == self.scale.dtype == dtype:
+            return self
+        return Temperatures(self.teacher.to(dtype), self.student.to(dtype), self.scale.to(dtype))
 
     def detach(self) -> Temperatures:
         """The same values without their graph."""

@@ -1,0 +1,49 @@
+"""The distillation loss of Hinton et al. (2015), with temperatures of its own for every instance."""
+
+from torch import Tensor
+
+from rltemp.checks import check_logits
+from rltemp.errors import InputError
+from rltemp.objectives.divergence import softened_kl
+from rltemp.precision import without_autocast, working_precision
+from rltemp.temperatures import Temperatures
+
+__all__ = ["check_temperatures", "kd_loss"]
+
+
+def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temperatures) -> Tensor:
+    """Distillation loss per instance: scale * KL(softmax(teacher_logits / T_t) || softmax(student_logits / T_s)).
+
+    Source: Hinton et al. (2015), "Distilling the Knowledge in a Neural Network", section 2.
+
+    Args:
+        student_logits: [B, C], raw; float16 and bfloat16 are computed in float32.
+        teacher_logits: [B, C], raw.
+        temperatures: of B instances.
+
+    Returns:
+        [B], in nats, >= 0 up to rounding.
+
+    Raises:
+        InputError: for wrong shapes, unequal class counts, NaN or infinite logits, temperatures of another batch.
+    """
+    check_logits(student_logits, teacher_logits)
+    check_temperatures(temperatures, student_logits.shape[0])
+    with without_autocast(student_logits):
+        student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
+        return _kd_loss(student_logits, teacher_logits, temperatures.to(student_logits.dtype))
+
+
+def check_temperatures(temperatures: Temperatures, batch: int) -> None:
+    """Refuse anything but `Temperatures` of `batch` instances."""
+    if not isinstance(temperatures, Temperatures):
+        raise InputError(
+            f"temperatures must be Temperatures (see Temperatures.shared), got {type(temperatures).__name__}"
+        )
+    if len(temperatures) != batch:
+        raise InputError(f"temperatures must be of {batch} instances, as the logits are, got {len(temperatures)}")
+
+
+def _kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temperatures) -> Tensor:
+    divergence = softened_kl(student_logits, teacher_logits, temperatures.student, temperatures.teacher)
+    return temperatures.scale * divergence

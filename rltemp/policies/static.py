@@ -1,0 +1,34 @@
+"""The policy everybody starts from: one temperature."""
+
+from torch import Tensor
+
+from rltemp.checks import check_number
+from rltemp.policies.base import TemperaturePolicy
+from rltemp.temperatures import Temperatures
+
+__all__ = ["StaticPolicy"]
+
+
+class StaticPolicy(TemperaturePolicy):
+    """One temperature for every instance of the whole run: T_t = T_s = T, scale T^2.
+
+    Source: Hinton et al. (2015), "Distilling the Knowledge in a Neural Network", section 2.
+
+    Args:
+        temperature: T, > 0.
+    """
+
+    def __init__(self, temperature: float = 4.0) -> None:
+        super().__init__()
+        self.temperature = check_number("temperature", temperature, low=0.0, low_open=True)
+
+    def choose(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+    ) -> Temperatures:
+        """The temperature, B times."""
+        return Temperatures.shared(teacher_logits.new_full((len(teacher_logits),), self.temperature))
