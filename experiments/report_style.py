@@ -1,0 +1,71 @@
+"""The report's style sheet: light and dark, from a phone's width to a desk's."""
+
+from __future__ import annotations
+
+__all__ = ["STYLE"]
+
+STYLE = """
+:root {
+  color-scheme: light dark;
+  --ink: #24292f; --muted: #626a73; --grid: #dfe3e8; --paper: #ffffff; --ground: #f4f5f7; --line: #dfe3e8;
+  --better: #1a7f45; --worse: #c0392b; --unclear: #8a6100; --reference: #2b6ca3; --learned: #b84f00;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ink: #e4e7eb; --muted: #9aa3ad; --grid: #30363d; --paper: #171b20; --ground: #0e1114; --line: #2b3138;
+    --better: #4cc38a; --worse: #ff8a7a; --unclear: #e0b050; --reference: #7ab8ee; --learned: #ff9a52;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--ground); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+}
+main { max-width: 72rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+header p { margin: 0; color: var(--muted); }
+h1 { margin: .1rem 0 1.5rem; font-size: clamp(1.6rem, 5vw, 2.2rem); line-height: 1.2; letter-spacing: -.01em; }
+h2 { margin: 3rem 0 .75rem; font-size: 1.3rem; }
+.headline, figure, .scroll, details, pre.command {
+  background: var(--paper); border: 1px solid var(--line); border-radius: 10px;
+}
+.headline { margin: 0; padding: 1.1rem 1.3rem; border-left: 5px solid var(--muted); font-size: 1.15rem; }
+.headline.verdict-better { border-left-color: var(--better); }
+.headline.verdict-worse { border-left-color: var(--worse); }
+.headline.verdict-unclear { border-left-color: var(--unclear); }
+.note { max-width: 52rem; color: var(--muted); font-size: .9rem; }
+.scroll { overflow-x: auto; margin-top: 1rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .5rem .9rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
+thead th { border-top: 0; color: var(--muted); font-size: .85rem; font-weight: 600; }
+th:first-child { position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 500; }
+th:last-child, td:last-child { text-align: left; }
+tr.family-trained th { color: var(--learned); font-weight: 700; }
+tr.family-trained td { font-weight: 600; }
+td.verdict-better { color: var(--better); }
+td.verdict-worse { color: var(--worse); }
+td.verdict-unclear { color: var(--unclear); }
+td.verdict-reference { color: var(--reference); }
+.figures { columns: 2 27rem; column-gap: 1.25rem; }
+figure { margin: 0 0 1.25rem; padding: 1.1rem; break-inside: avoid; }
+figure h3 { margin: 0 0 .75rem; font-size: 1rem; }
+figure svg { display: block; width: 100%; max-width: 40rem; height: auto; margin: 0 auto; }
+figure svg text { font-family: inherit !important; }
+figcaption { margin-top: .75rem; color: var(--muted); font-size: .9rem; }
+dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .35rem 1.5rem; margin: 0; }
+dt { color: var(--muted); }
+dd { margin: 0; overflow-wrap: anywhere; }
+pre { margin: 0; overflow-x: auto; font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+pre.command { padding: .8rem 1rem; }
+details { margin-top: .75rem; padding: .8rem 1rem; }
+summary { cursor: pointer; font-weight: 600; }
+details > :not(summary) { margin-top: .75rem; }
+@media (max-width: 40rem) {
+  main { padding: 1.5rem .8rem 3rem; }
+  figure { padding: .8rem .6rem; }
+  th, td { padding: .45rem .6rem; font-size: .9rem; }
+  th:first-child { white-space: normal; min-width: 7rem; }
+  dl { grid-template-columns: 1fr; gap: 0; }
+  dd { margin-bottom: .5rem; }
+}
+@media print { body { background: none; } figure, .scroll { break-inside: avoid; } }
+"""
