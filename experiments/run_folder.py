@@ -1,0 +1,175 @@
+"""The folder of one run: what was asked, with what, what was measured, and whether it came to its end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rltemp.errors import InputError
+from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.results import FloatArray
+from rltemp.files import atomic_write
+
+__all__ = ["RunFolder"]
+
+CONFIG, VERSIONS, METRICS, CHECKPOINTS, FINISHED = (
+    "config.yaml",
+    "versions.json",
+    "metrics.csv",
+    "checkpoints",
+    "finished",
+)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}")
+
+
+class RunFolder:
+    """`<root>/<recipe>/<name>/` with config.yaml, versions.json, metrics.csv and checkpoints/.
+
+    A folder appears whole, config and versions included, or not at all. Metrics are replaced in one step at every row,
+    so that a run that is killed leaves a file that can be read.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open the folder of an existing run.
+
+        Raises:
+            InputError: if `path` is not the folder of a run.
+        """
+        self.path = Path(path)
+        for part in (CONFIG, VERSIONS, CHECKPOINTS):
+            if not (self.path / part).exists():
+                raise InputError(f"path must be the folder of a run, got {self.path} (it has no {part})")
+
+    @classmethod
+    def start(cls, root: str | os.PathLike[str], recipe: str, name: str, config: str) -> RunFolder:
+        """The folder of a new run, or of the same run cut short before, to be resumed.
+
+        Args:
+            root: where all runs live; made if missing.
+            recipe: name of the recipe.
+            name: name of the run.
+            config: the complete configuration as YAML.
+
+        Raises:
+            InputError: if a name is no plain file name, if this run has finished, or if it was started with another
+                configuration. Nothing that exists is touched then.
+        """
+        path = Path(root) / _plain("recipe", recipe) / _plain("name", name)
+        if not path.exists():
+            _create(path, config)
+        run = cls(path)
+        if run.finished:
+            raise InputError(f"name must be new: the run {path} has finished; choose another name or remove the folder")
+        if run.config != config:
+            raise InputError(
+                f"config must be that of the run {path}, which was started with another; choose another name"
+            )
+        return run
+
+    @staticmethod
+    def free_name(root: str | os.PathLike[str], recipe: str, prefix: str = "run") -> str:
+        """The first of "<prefix>-1", "<prefix>-2", ... that no run of this recipe has."""
+        folder = Path(root) / _plain("recipe", recipe)
+        number = 1
+        while (folder / f"{prefix}-{number}").exists():
+            number += 1
+        return _plain("prefix", f"{prefix}-{number}")
+
+    @property
+    def config(self) -> str:
+        """The configuration the run was started with, as YAML."""
+        return (self.path / CONFIG).read_bytes().decode("utf-8")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder for checkpoints."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / FINISHED).exists()
+
+    def finish(self) -> None:
+        """Mark the run as finished: from now on `start` refuses it."""
+        atomic_write(self.path / FINISHED, "")
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add a row to metrics.csv; every row has the columns of the first. NaN stands for a value that is missing."""
+        columns, rows = self._metrics()
+        if columns and list(row) != columns:
+            raise InputError(f"row must have the columns {', '.join(columns)}, got {', '.join(row)}")
+        self._write_metrics(list(row), [*rows, [repr(float(value)) for value in row.values()]])
+
+    def keep_metrics(self, rows: int) -> None:
+        """Forget all but the first `rows` rows: those after the checkpoint a run is resumed from."""
+        columns, old = self._metrics()
+        if not 0 <= rows <= len(old):
+            raise InputError(f"rows must lie in [0, {len(old)}], the rows that metrics.csv has, got {rows}")
+        self._write_metrics(columns, old[:rows])
+
+    def read_metrics(self) -> dict[str, FloatArray]:
+        """The columns of metrics.csv, each [rows]; empty if nothing was written."""
+        columns, rows = self._metrics()
+        try:
+            values = np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
+        except ValueError as error:
+            raise InputError(f"{self.path / METRICS} must hold numbers in {len(columns)} columns ({error})") from error
+        return {column: values[:, index] for index, column in enumerate(columns)}
+
+    def _metrics(self) -> tuple[list[str], list[list[str]]]:
+        path = self.path / METRICS
+        if not path.exists():
+            return [], []
+        columns, *rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""))) or [[]]
+        return columns, rows
+
+    def _write_metrics(self, columns: list[str], rows: list[list[str]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        atomic_write(self.path / METRICS, text.getvalue())
+
+
+def _plain(argument: str, name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{argument} must be letters, digits and . _ + = -, starting with one of the first, got {name!r}"
+        )
+    return name
+
+
+def _create(path: Path, config: str) -> None:
+    """Fill a folder aside, then give it its name: whoever looks sees a whole run or none."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        (draft / CHECKPOINTS).mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"root must be a folder that can be written to, got {path.parent} ({error.strerror})"
+        ) from error
+    try:
+        atomic_write(draft / CONFIG, config)
+        atomic_write(draft / VERSIONS, json.dumps(describe_machine(), indent=1) + "\n")
+        _rename(draft, path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _rename(draft: Path, path: Path) -> None:
+    try:
+        os.rename(draft, path)
+    except OSError as error:
+        raise InputError(f"name must be new: {path} has just been taken ({error.strerror})") from error
