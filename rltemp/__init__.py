@@ -1,1 +1,39 @@
-"""TODO."""
+"""Knowledge distillation whose temperature is set per instance and per step.
+
+    policy = rltemp.load_policy(path)                # or rltemp.make_policy("static", temperature=4.0)
+    temperatures = policy(student_logits, teacher_logits, targets, progress)
+    loss = rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()
+
+Importing this needs torch and nothing of reinforcement learning. Environments are in `rltemp.envs`, agents in
+`rltemp.agents`, the command line in `rltemp.experiments`.
+"""
+
+from importlib.metadata import version
+
+from rltemp.errors import InputError
+from rltemp.features import LogitFeatures
+from rltemp.objectives import dkd_loss, kd_loss
+from rltemp.policies.artifact import load_policy, save_policy
+from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.policies.registry import list_policies, make_policy
+from rltemp.probe import ProbeAlignment
+from rltemp.temperatures import Temperatures
+
+__all__ = [
+    "InputError",
+    "LearnedPolicy",
+    "LogitFeatures",
+    "ProbeAlignment",
+    "TemperaturePolicy",
+    "Temperatures",
+    "__version__",
+    "dkd_loss",
+    "kd_loss",
+    "list_policies",
+    "load_policy",
+    "make_policy",
+    "save_policy",
+]
+
+__version__ = version("rltemp")
