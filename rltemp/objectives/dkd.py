@@ -1,14 +1,44 @@
 """Decoupled knowledge distillation (Zhao et al., CVPR 2022), with temperatures of its own for every instance."""
 
+from __future__ import annotations
+
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from rltemp.checks import check_logits, check_number, check_targets
+from rltemp.errors import InputError
 from rltemp.objectives.kd import check_temperatures
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["dkd_loss"]
+__all__ = ["DKD", "dkd_loss"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DKD:
+    """`dkd_loss` as an objective: it needs targets.
+
+    Attributes:
+        alpha: weight of TCKD, >= 0.
+        beta: weight of NCKD, >= 0.
+    """
+
+    alpha: float = 1.0
+    beta: float = 8.0
+
+    def __post_init__(self) -> None:
+        check_number("alpha", self.alpha, low=0.0)
+        check_number("beta", self.beta, low=0.0)
+
+    def __call__(
+        self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
+    ) -> Tensor:
+        """The loss per instance, [B]."""
+        if targets is None:
+            raise InputError("targets must be given to decoupled distillation, got None")
+        return dkd_loss(student_logits, teacher_logits, targets, temperatures, self.alpha, self.beta)
 
 
 def dkd_loss(

@@ -1,5 +1,9 @@
 """The distillation loss of Hinton et al. (2015), with temperatures of its own for every instance."""
 
+from __future__ import annotations
+
+import dataclasses
+
 from torch import Tensor
 
 from rltemp.checks import check_logits
@@ -8,7 +12,18 @@ from rltemp.objectives.divergence import softened_kl
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["check_temperatures", "kd_loss"]
+__all__ = ["KD", "check_temperatures", "kd_loss"]
+
+
+@dataclasses.dataclass(frozen=True)
+class KD:
+    """`kd_loss` as an objective: it does without targets."""
+
+    def __call__(
+        self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
+    ) -> Tensor:
+        """The loss per instance, [B]."""
+        return kd_loss(student_logits, teacher_logits, temperatures)
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temperatures) -> Tensor:

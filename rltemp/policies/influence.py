@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.checks import check_number
 from rltemp.errors import InputError
 from rltemp.policies.base import TemperaturePolicy
@@ -28,7 +29,7 @@ class InfluencePolicy(TemperaturePolicy):
 
     needs = frozenset({"alignment"})
 
-    def __init__(self, temperatures: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 32.0), default: float = 4.0) -> None:
+    def __init__(self, temperatures: Sequence[float] = ALIGNMENT_TEMPERATURES, default: float = 4.0) -> None:
         super().__init__()
         if isinstance(temperatures, (str, float, int)) or len(temperatures) < 1:
             raise InputError(f"temperatures must be a sequence of numbers > 0, got {temperatures!r}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
+from typing import Any, NamedTuple
 
 from rltemp.errors import InputError
 from rltemp.policies.base import TemperaturePolicy
@@ -15,55 +15,42 @@ from rltemp.policies.standardized import LSKDPolicy, NormKDPolicy
 from rltemp.policies.static import StaticPolicy
 from rltemp.policies.ttm import TTMPolicy, WTTMPolicy
 
-__all__ = ["PolicyEntry", "list_policies", "make_policy"]
+__all__ = ["list_policies", "make_policy"]
 
 
-@dataclasses.dataclass(frozen=True)
-class PolicyEntry:
-    """One rule that `make_policy` makes.
-
-    Attributes:
-        name: what `make_policy` takes.
-        summary: one line.
-        paper: where it comes from.
-        kind: the class.
-    """
-
-    name: str
+class _Entry(NamedTuple):
+    kind: type[TemperaturePolicy]
     summary: str
     paper: str
-    kind: type[TemperaturePolicy]
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Names of the options."""
         return tuple(inspect.signature(self.kind).parameters)
 
 
 _ENTRIES = {
-    entry.name: entry
-    for entry in (
-        PolicyEntry("static", "one temperature", "Hinton et al. 2015", StaticPolicy),
-        PolicyEntry("random", "log-uniform per instance and step", "control", RandomPolicy),
-        PolicyEntry("anneal", "from hot to cold over the run", "control; cf. Jafari et al. 2021", AnnealPolicy),
-        PolicyEntry("ctkd", "one temperature, learned against the student", "Li et al. 2023", CTKDPolicy),
-        PolicyEntry("ctkd-instance", "the same per instance, by a network", "Li et al. 2023", CTKDInstancePolicy),
-        PolicyEntry("dtkd", "in proportion to the largest logits", "Wei & Bai 2024", DTKDPolicy),
-        PolicyEntry("normkd", "in proportion to the spread of the logits", "Chi et al. 2023", NormKDPolicy),
-        PolicyEntry("lskd", "logits standardized before softening", "Sun et al. 2024", LSKDPolicy),
-        PolicyEntry("ttm", "only the teacher softened", "Zheng & Yang 2024", TTMPolicy),
-        PolicyEntry("wttm", "the same, soft instances counting more", "Zheng & Yang 2024", WTTMPolicy),
-        PolicyEntry("influence", "greedy by first-order effect on a probe", "this project", InfluencePolicy),
-    )
+    "static": _Entry(StaticPolicy, "one temperature", "Hinton et al. 2015"),
+    "random": _Entry(RandomPolicy, "log-uniform per instance and step", "a control"),
+    "anneal": _Entry(AnnealPolicy, "from hot to cold over the run", "a control; cf. Jafari et al. 2021"),
+    "ctkd": _Entry(CTKDPolicy, "one temperature, learned against the student", "Li et al. 2023"),
+    "ctkd-instance": _Entry(
+        CTKDInstancePolicy, "learned per instance by a network, against the student", "Li et al. 2023"
+    ),
+    "dtkd": _Entry(DTKDPolicy, "in proportion to the largest logits", "Wei & Bai 2024"),
+    "normkd": _Entry(NormKDPolicy, "in proportion to the spread of the logits", "Chi et al. 2023"),
+    "lskd": _Entry(LSKDPolicy, "logits standardized before softening", "Sun et al. 2024"),
+    "ttm": _Entry(TTMPolicy, "only the teacher softened", "Zheng & Yang 2024"),
+    "wttm": _Entry(WTTMPolicy, "TTM with soft instances counting more", "Zheng & Yang 2024"),
+    "influence": _Entry(InfluencePolicy, "greedy by first-order effect on a probe", "this project"),
 }
 
 
-def list_policies() -> tuple[PolicyEntry, ...]:
-    """Every rule that `make_policy` makes, with one line and the paper each."""
-    return tuple(_ENTRIES.values())
+def list_policies() -> dict[str, str]:
+    """Names of the rules that `make_policy` makes, with one line and the paper each."""
+    return {name: f"{entry.summary} ({entry.paper})" for name, entry in _ENTRIES.items()}
 
 
-def make_policy(name: str, **options: object) -> TemperaturePolicy:
+def make_policy(name: str, **options: Any) -> TemperaturePolicy:
     """Make a rule by name.
 
     Args:

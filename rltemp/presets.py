@@ -1,0 +1,195 @@
+"""Presets: each paper's whole method, which is more than its rule: the weights of the loss, warm-up, values by pair."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rltemp.errors import InputError
+from rltemp.objectives import DKD, KD, DistillationLoss, Objective
+from rltemp.policies import make_policy
+
+__all__ = ["Preset", "list_presets", "make_preset"]
+
+_WARMUP = 20 / 240
+"""DKD and DTKD fade distillation in over 20 of 240 epochs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One paper's whole method.
+
+    Attributes:
+        name: what `make_preset` takes.
+        summary: one line.
+        paper: where it comes from.
+        policy: name of the rule, for `make_policy`.
+        options: of the rule.
+        objective: `KD()` or `DKD(...)`.
+        ce_weight: weight of the cross-entropy.
+        kd_weight: weight of the distillation term.
+        plain_weight: weight of a plain KD term at T = 4 beside it.
+        warmup: share of the run over which distillation fades in.
+        pairs: what differs for a pair of networks, by the pair's name, teacher first.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    policy: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    objective: Objective = dataclasses.field(default_factory=KD)
+    ce_weight: float = 0.1
+    kd_weight: float = 0.9
+    plain_weight: float = 0.0
+    warmup: float = 0.0
+    pairs: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def for_pair(self, pair: str) -> Preset:
+        """The method with the values the paper takes for a pair of networks, such as "R56-R20"."""
+        if pair not in self.pairs:
+            known = ", ".join(self.pairs) or "none"
+            raise InputError(
+                f"pair must be one of those the preset {self.name!r} has values for ({known}), got {pair!r}"
+            )
+        return dataclasses.replace(self, **self.pairs[pair])
+
+    def loss(self, **options: Any) -> DistillationLoss:
+        """A fresh criterion, with a rule of its own; `options` of the rule go over the preset's."""
+        return DistillationLoss(
+            make_policy(self.policy, **{**self.options, **options}),
+            self.objective,
+            self.ce_weight,
+            self.kd_weight,
+            warmup=self.warmup,
+            plain_weight=self.plain_weight,
+        )
+
+
+def _dkd_pairs(factor: float = 1.0) -> dict[str, dict[str, Objective]]:
+    """DKD's beta by pair; alpha is 1; LSKD multiplies both by its weight."""
+    betas = {
+        "R56-R20": 2.0,
+        "R110-R32": 2.0,
+        "R32x4-R8x4": 8.0,
+        "W40_2-W16_2": 6.0,
+        "W40_2-W40_1": 6.0,
+        "VGG13-VGG8": 6.0,
+        "VGG13-MV2": 6.0,
+        "R50-MV2": 8.0,
+        "R32x4-ShuV1": 8.0,
+        "R32x4-ShuV2": 8.0,
+        "W40_2-ShuV1": 8.0,
+    }
+    return {pair: {"objective": DKD(factor, factor * beta)} for pair, beta in betas.items()}
+
+
+_DTKD_PAIRS = {
+    "R56-R20": {"kd_weight": 1.0, "plain_weight": 0.5},
+    "R110-R32": {"kd_weight": 1.0, "plain_weight": 0.5},
+    "W40_2-W40_1": {"kd_weight": 1.0, "plain_weight": 0.5},
+    "W40_2-ShuV1": {"kd_weight": 2.0, "plain_weight": 0.5},
+    "R50-MV2": {"kd_weight": 3.0, "plain_weight": 2.0},
+}
+
+_DECOUPLED: dict[str, Any] = {
+    "objective": DKD(),
+    "ce_weight": 1.0,
+    "kd_weight": 1.0,
+    "warmup": _WARMUP,
+    "pairs": _dkd_pairs(),
+}
+
+_PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("kd-cifar", "plain distillation, T = 4", "Hinton et al. 2015", "static", {"temperature": 4.0}),
+        Preset(
+            "kd-imagenet",
+            "plain distillation, T = 1, half and half",
+            "Hinton et al. 2015",
+            "static",
+            {"temperature": 1.0},
+            ce_weight=0.5,
+            kd_weight=0.5,
+        ),
+        Preset(
+            "dkd", "decoupled distillation, T = 4", "Zhao et al. 2022", "static", {"temperature": 4.0}, **_DECOUPLED
+        ),
+        Preset("ctkd", "learned temperature", "Li et al. 2023", "ctkd"),
+        Preset("ctkd-instance", "learned temperature per instance", "Li et al. 2023", "ctkd-instance"),
+        Preset("ctkd-dkd", "learned temperature in decoupled distillation", "Li et al. 2023", "ctkd", **_DECOUPLED),
+        Preset(
+            "dtkd",
+            "temperatures by largest logit, plain distillation beside",
+            "Wei & Bai 2024",
+            "dtkd",
+            ce_weight=1.0,
+            kd_weight=3.0,
+            plain_weight=1.0,
+            warmup=_WARMUP,
+            pairs=_DTKD_PAIRS,
+        ),
+        Preset("normkd-cifar", "temperatures by spread, n = 2", "Chi et al. 2023", "normkd", {"norm": 2.0}),
+        Preset(
+            "normkd-imagenet",
+            "temperatures by spread, n = 1, half and half",
+            "Chi et al. 2023",
+            "normkd",
+            {"norm": 1.0},
+            ce_weight=0.5,
+            kd_weight=0.5,
+        ),
+        Preset(
+            "normkd-dkd", "temperatures by spread in decoupled distillation", "Chi et al. 2023", "normkd", **_DECOUPLED
+        ),
+        Preset("lskd", "standardized logits, T = 2", "Sun et al. 2024", "lskd", kd_weight=9.0),
+        Preset(
+            "lskd-dkd",
+            "standardized logits in decoupled distillation",
+            "Sun et al. 2024",
+            "lskd",
+            **{**_DECOUPLED, "objective": DKD(9.0, 72.0), "pairs": _dkd_pairs(9.0)},
+        ),
+        Preset(
+            "ttm",
+            "softened teacher, gamma = 0.1",
+            "Zheng & Yang 2024",
+            "ttm",
+            {"temperature": 10.0},
+            ce_weight=1.0,
+            kd_weight=45.0,
+        ),
+        Preset(
+            "wttm",
+            "softened teacher, weighted, gamma = 0.2",
+            "Zheng & Yang 2024",
+            "wttm",
+            {"temperature": 5.0},
+            ce_weight=1.0,
+            kd_weight=4.0,
+        ),
+    )
+}
+
+
+def list_presets() -> dict[str, str]:
+    """Names of the presets that `make_preset` makes, with one line and the paper each."""
+    return {name: f"{preset.summary} ({preset.paper})" for name, preset in _PRESETS.items()}
+
+
+def make_preset(name: str, pair: str | None = None) -> Preset:
+    """A paper's whole method by name.
+
+    Args:
+        name: one of `list_presets()`.
+        pair: a pair of networks the paper has values for; None for its defaults.
+
+    Raises:
+        InputError: for an unknown name or pair.
+    """
+    if name not in _PRESETS:
+        raise InputError(f"preset must be one of {', '.join(_PRESETS)}, got {name!r}")
+    preset = _PRESETS[name]
+    return preset if pair is None else preset.for_pair(pair)
