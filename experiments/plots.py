@@ -25,7 +25,7 @@ from rltemp.experiments.figure import (
     drawing,
     temperature_axis,
 )
-from rltemp.experiments.results import FloatArray, PolicyResult
+from rltemp.experiments.results import FloatArray, PolicyResult, TemperatureTrace
 from rltemp.experiments.statistics import Difference
 
 __all__ = [
@@ -35,11 +35,12 @@ __all__ = [
     "plot_difficulty",
     "plot_temperature",
     "plot_training",
+    "rows_with_temperature",
 ]
 
 TRAINING_COLUMNS: dict[str, str] = {
     "return": "Return of a rollout",
-    "approx_kl": "KL to the previous policy",
+    "kl": "KL to the previous policy",
     "std": "Exploration noise (std)",
     "clip_fraction": "Share of clipped ratios",
 }
@@ -106,8 +107,11 @@ def plot_differences(comparison: Comparison) -> Figure:
 
 
 def plot_temperature(comparison: Comparison) -> Figure:
-    """The temperature over the run, a panel per policy: median, middle half and middle 90 % of the instances."""
-    rows = [(row, trace) for row in comparison.rows if row.family != "static" and (trace := row.members[0].trace)]
+    """The temperature over the run, a panel per policy: median, middle half and middle 90 % of the instances.
+
+    Of the schedules only the best is shown, and of the static temperatures only the best, as a line in every panel.
+    """
+    rows = rows_with_temperature(comparison)
     if not rows:
         raise InputError("comparison must hold a policy with a recorded temperature, other than a static one")
     columns = min(2, len(rows))
@@ -128,6 +132,16 @@ def plot_temperature(comparison: Comparison) -> Figure:
         figure.supxlabel("Progress of the run, %", fontsize=9.5)
         figure.supylabel("Temperature", fontsize=9.5)
     return figure
+
+
+def rows_with_temperature(comparison: Comparison) -> list[tuple[Row, TemperatureTrace]]:
+    """The rows that `plot_temperature` has a panel for, with the recorded temperatures of their first member."""
+    return [
+        (row, row.members[0].trace)
+        for row in comparison.rows
+        if row.members[0].trace is not None
+        and (row.family not in ("static", "schedule") or comparison.best_schedule in row.members)
+    ]
 
 
 def plot_difficulty(result: PolicyResult) -> Figure:

@@ -19,6 +19,7 @@ from rltemp.experiments.plots import (
     plot_difficulty,
     plot_temperature,
     plot_training,
+    rows_with_temperature,
 )
 from rltemp.experiments.report_style import STYLE
 from rltemp.experiments.results import Evaluation
@@ -131,9 +132,9 @@ def _figures(
             plot_differences(comparison),
             f"Difference to {static.label}, student by student",
             f"Mean difference to {static.label} with its 95 % interval. A bar that crosses the dashed line leaves "
-            "open which one is better. Arrows name policies too far off to draw.",
+            "open which one is better; the table's verdicts are stricter, since many policies are compared. Arrows name policies too far off to draw.",
         )
-    if any(row.members[0].trace is not None for row in comparison.rows if row.family != "static"):
+    if rows_with_temperature(comparison):
         level = " The dashed line is the best static temperature." if static is not None and static.trace else ""
         yield (
             plot_temperature(comparison),

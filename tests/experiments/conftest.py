@@ -39,6 +39,7 @@ def make_evaluation() -> Callable[..., Evaluation]:
             policy("T = 4", "static", 0.77, _trace(rng, 4, 4, 0.0)),
             policy("T = 8", "static", 0.76),
             policy("T 16 → 1", "schedule", 0.78, _trace(rng, 16, 1, 0.0)),
+            policy("T 1 → 16", "schedule", 0.74, _trace(rng, 1, 16, 0.0)),
             policy("DTKD", "rule", 0.765, _trace(rng, 4, 4, 0.2)),
             policy("random T", "control", 0.755, _trace(rng, 4, 4, 1.0)),
         )

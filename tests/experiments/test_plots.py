@@ -125,10 +125,10 @@ def test_few_instances_make_no_line_but_a_figure(make_evaluation: Make) -> None:
 
 
 def test_training_shows_the_columns_that_are_there() -> None:
-    figure = plot_training({"return": [1, 2, 3], "time": [0, 1, 2], "approx_kl": [np.nan, 0.1, 0.2]})
+    figure = plot_training({"return": [1, 2, 3], "time": [0, 1, 2], "kl": [np.nan, 0.1, 0.2]})
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
     assert titles == ["Return of a rollout", "KL to the previous policy"]
-    with pytest.raises(InputError, match="must hold one of return, approx_kl"):
+    with pytest.raises(InputError, match="must hold one of return, kl"):
         plot_training({"time": [1.0]})
 
 
