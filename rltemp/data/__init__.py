@@ -1,21 +1,43 @@
-"""Data in memory: labelled images, their splits, their batches and their augmentation."""
+"""Data in memory: labelled images, their splits, their batches and their augmentation; and a loader for the rest."""
 
-from rltemp.data.augment import Augmentation, Draws, GaussianNoise, HorizontalFlip, Normalize, Shift, concatenate
+from rltemp.data.augment import (
+    Augmentation,
+    Draws,
+    GaussianNoise,
+    HorizontalFlip,
+    Normalize,
+    Shift,
+    Transform,
+    concatenate,
+)
 from rltemp.data.batches import BatchIndices
+from rltemp.data.cifar100 import CIFAR100_MEAN, CIFAR100_STD, cifar100_augmentation, load_cifar100
 from rltemp.data.dataset import Dataset
 from rltemp.data.digits import load_digits
+from rltemp.data.folder import load_image_folder
+from rltemp.data.loader import FolderBatch, FolderLoader
+from rltemp.data.pooling import average_pool
 from rltemp.data.splits import split
 
 __all__ = [
+    "CIFAR100_MEAN",
+    "CIFAR100_STD",
     "Augmentation",
     "BatchIndices",
     "Dataset",
     "Draws",
+    "FolderBatch",
+    "FolderLoader",
     "GaussianNoise",
     "HorizontalFlip",
     "Normalize",
     "Shift",
+    "Transform",
+    "average_pool",
+    "cifar100_augmentation",
     "concatenate",
+    "load_cifar100",
     "load_digits",
+    "load_image_folder",
     "split",
 ]

@@ -63,6 +63,11 @@ class BatchIndices:
             self._epoch, self._position, self._order = self._epoch + 1, 0, self._permutation()
         return batch
 
+    def remaining(self) -> tuple[Tensor, ...]:
+        """What is left of the current epoch, without taking it."""
+        batches: tuple[Tensor, ...] = self._order.split(self.batch_size)
+        return batches[self._position : len(self)]
+
     def __iter__(self) -> Iterator[Tensor]:
         """What is left of the current epoch."""
         for _ in range(len(self) - self._position):

@@ -1,0 +1,163 @@
+"""Batches from image files that do not fit into memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from rltemp.data.batches import BatchIndices
+from rltemp.data.folder import Samples, decode, list_images
+from rltemp.errors import InputError
+
+__all__ = ["FolderBatch", "FolderLoader", "center_crop", "random_crop"]
+
+Box = tuple[int, int, int, int]
+"""Top, left, height and width of a crop."""
+
+
+class FolderBatch(NamedTuple):
+    """Images uint8 [B, 3, S, S], targets [B], and indices [B] of the instances."""
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+
+
+class FolderLoader:
+    """Batches of a tree `folder`/<class>/*, decoded by worker processes while the network computes.
+
+    Iterating yields what is left of the current epoch, as with `BatchIndices`. Images are cropped and resized on the
+    CPU; mirroring and normalizing are left to an `Augmentation` on the device. What an instance looks like depends on
+    the generator alone, not on the number of workers.
+
+    Args:
+        folder: its sub-folders are the classes.
+        side: size S of the batches' images.
+        batch_size: instances per batch.
+        generator: draws the order and the crops; it belongs to this object, which saves its state.
+        augment: crop at random, as Inception was trained (Szegedy et al., 2015); otherwise the center 7/8.
+        drop_last: leave out the incomplete batch at the end of each epoch.
+        workers: processes that decode; 0 decodes in this one.
+
+    Attributes:
+        classes: number of classes C.
+
+    Raises:
+        InputError: for a tree that `list_images` refuses, a side or batch size < 1, or a batch larger than the data.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        side: int,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        augment: bool,
+        drop_last: bool,
+        workers: int = 0,
+    ) -> None:
+        if side < 1:
+            raise InputError(f"side must be >= 1, got {side}")
+        samples, self.classes = list_images(folder)
+        self._files = _Files(samples, side, augment)
+        self._batches = BatchIndices(len(samples), batch_size, generator, drop_last=drop_last)
+        self._generator = generator
+        self._workers = workers
+        self._seeds = self._draw_seeds()
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[FolderBatch]:
+        """What is left of the current epoch."""
+        batches, seeds = self._batches, self._seeds
+        loader = DataLoader(
+            self._files,
+            batch_sampler=(
+                list(zip(batch.tolist(), seeds[batch].tolist(), strict=True)) for batch in batches.remaining()
+            ),
+            num_workers=self._workers,
+            pin_memory=torch.cuda.is_available(),
+            # Without one, the loader would draw its workers' seeds from the global generator.
+            generator=torch.Generator(),
+        )
+        for images, targets, indices in loader:
+            batches.take()
+            if batches.position == 0:
+                self._seeds = self._draw_seeds()
+            yield FolderBatch(images, targets, indices)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the batches to come."""
+        return {"batches": self._batches.state_dict(), "seeds": self._seeds.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+            InputError: if it was taken of another number of instances.
+        """
+        self._batches.load_state_dict(state["batches"])
+        self._seeds = state["seeds"].clone()
+
+    def _draw_seeds(self) -> Tensor:
+        """One seed per instance, for the crops of one epoch."""
+        size = (len(self._files),)
+        return torch.randint(2**63 - 1, size, generator=self._generator, device=self._generator.device)
+
+
+class _Files(TorchDataset[tuple[Tensor, int, int]]):
+    """Decodes, crops and resizes the instance of an index, as the seed beside it says."""
+
+    def __init__(self, samples: Samples, side: int, augment: bool) -> None:
+        self._samples = samples
+        self._side = side
+        self._augment = augment
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int, int]:
+        from torchvision.transforms.v2.functional import resized_crop
+
+        index, seed = item
+        path, target = self._samples[index]
+        image = decode(path)
+        height, width = image.shape[1:]
+        if self._augment:
+            box = random_crop(height, width, torch.Generator().manual_seed(seed))
+        else:
+            box = center_crop(height, width)
+        return resized_crop(image, *box, size=[self._side, self._side], antialias=True), target, index
+
+
+def random_crop(height: int, width: int, generator: torch.Generator) -> Box:
+    """A crop of 8 to 100 % of the area and an aspect ratio of 3/4 to 4/3, log-uniform (Szegedy et al., 2015).
+
+    Ten tries; if none lies within the image, the largest centered square.
+    """
+    for area, aspect, top, left in torch.rand(10, 4, generator=generator, dtype=torch.float64).tolist():
+        pixels = height * width * (0.08 + 0.92 * area)
+        ratio = (3 / 4) ** (1 - 2 * aspect)
+        rows, columns = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
+        if 1 <= rows <= height and 1 <= columns <= width:
+            return int(top * (height - rows + 1)), int(left * (width - columns + 1)), rows, columns
+    return _centered(height, width, min(height, width))
+
+
+def center_crop(height: int, width: int) -> Box:
+    """The centered square of 7/8 of the shorter side: 224 of 256 px."""
+    return _centered(height, width, max(1, min(height, width) * 7 // 8))
+
+
+def _centered(height: int, width: int, side: int) -> Box:
+    return (height - side) // 2, (width - side) // 2, side, side
