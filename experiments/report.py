@@ -131,8 +131,9 @@ def _figures(
         yield (
             plot_differences(comparison),
             f"Difference to {static.label}, student by student",
-            f"Mean difference to {static.label} with its 95 % interval. A bar that crosses the dashed line leaves "
-            "open which one is better; the table's verdicts are stricter, since many policies are compared. Arrows name policies too far off to draw.",
+            f"Mean difference to {static.label} with its 95 % interval. A bar that crosses the dashed line leaves open "
+            "which one is better; the table's verdicts are stricter, since many policies are compared. Arrows name "
+            "policies too far off to draw.",
         )
     if rows_with_temperature(comparison):
         level = " The dashed line is the best static temperature." if static is not None and static.trace else ""
