@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,9 @@ from rltemp.precision import without_autocast, working_precision
 from rltemp.seeding import make_generator
 
 __all__ = ["ProbeAlignment"]
+
+_PROBING = contextvars.ContextVar("probing", default=False)
+"""Whether the forward passes of now are a probe's, which no probe records."""
 
 
 class ProbeAlignment:
@@ -97,12 +101,25 @@ class ProbeAlignment:
         check_logits(student_logits, teacher_logits)
         self._check_pass(student_logits)
         device = student_logits.device
-        with torch.no_grad(), without_autocast(student_logits), _undisturbed(self._student, self._tap, device):
+        with torch.no_grad(), without_autocast(student_logits), _undisturbed(self._student, device):
             if self._calls % self._every == 0:
                 self._direction = self._gradient(device)
             self._calls += 1
             student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
             return normalized_alignment(self._tangent().to(student_logits), student_logits, teacher_logits)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the alignments to come, beside the student."""
+        return {
+            "calls": self._calls,
+            "direction": {name: value.clone() for name, value in self._direction.items()},
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._calls, self._direction = state["calls"], dict(state["direction"])
+        self._generator.set_state(state["generator"])
 
     def close(self) -> None:
         """Remove the hooks and forget the last pass."""
@@ -201,16 +218,15 @@ class _Tap:
     kwargs: dict[str, Any]
     hidden: Tensor
     logits: Tensor | None = None
-    paused = False
 
     def keep_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A forward pre-hook of the student."""
-        if not self.paused:
+        if not _PROBING.get():
             self.args, self.kwargs, self.logits = args, kwargs, None
 
     def keep_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         """A forward hook of the classifier."""
-        if not self.paused:
+        if not _PROBING.get():
             self.hidden, self.logits = args[0].detach(), output.detach()
 
     def __reduce__(self) -> tuple[type[_Tap], tuple[()]]:
@@ -219,11 +235,11 @@ class _Tap:
 
 
 @contextlib.contextmanager
-def _undisturbed(student: nn.Module, tap: _Tap, device: torch.device) -> Iterator[None]:
+def _undisturbed(student: nn.Module, device: torch.device) -> Iterator[None]:
     """Evaluation mode and no recording inside the block; after it, modes and random numbers are as they were."""
     modes = [(module, module.training) for module in student.modules()]
+    probing = _PROBING.set(True)
     try:
-        tap.paused = True
         with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
             # Layer by layer, since `train()` would unfreeze a layer that is kept in evaluation mode.
             for module, _ in modes:
@@ -232,7 +248,7 @@ def _undisturbed(student: nn.Module, tap: _Tap, device: torch.device) -> Iterato
     finally:
         for module, mode in modes:
             module.training = mode
-        tap.paused = False
+        _PROBING.reset(probing)
 
 
 def _widen(value: Any, dtype: torch.dtype) -> Any:

@@ -84,7 +84,7 @@ def _parse(values: Mapping[str, Any], source: str) -> Recipe:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Recipe, as_group=False)
     try:
-        parsed = parser.instantiate_classes(parser.parse_object(dict(values)))
+        parsed = parser.instantiate(parser.parse_object(dict(values)))
     except ArgumentError as error:
         message = " ".join(str(error).split())
         raise InputError(f"{source}: {message}") from error
