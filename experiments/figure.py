@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -106,13 +107,13 @@ def drawing(height: float) -> Iterator[Figure]:
 
 
 def temperature_axis(axes: Axes) -> None:
-    """Make y a logarithmic axis of temperatures, with a tick at every power of two in view, or at every second."""
+    """Make y a logarithmic axis of temperatures with a tick at every power of two, or as many as there is room for."""
     axes.set_yscale("log", base=2)
-    low, high = axes.get_ylim()
-    ticks = [2.0**k for k in range(-6, 11) if low <= 2.0**k <= high]
-    axes.yaxis.set_major_locator(FixedLocator(ticks if len(ticks) <= 7 else ticks[::2]))
+    low, high = np.log2(axes.get_ylim())
+    exponents = np.arange(np.ceil(low), np.floor(high) + 1)
+    axes.yaxis.set_major_locator(FixedLocator((2.0 ** exponents[:: 1 + len(exponents) // 8]).tolist()))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value >= 1 else f"{value:.2g}"))
 
 
 def to_svg(figure: Figure) -> str:

@@ -50,28 +50,30 @@ TRAINING_COLUMNS: dict[str, str] = {
 PHASES = LinearSegmentedColormap.from_list("phases", ["#3b6fb6", "#8d8bb0", "#e07b39"])
 """From early to late; every shade holds on white and on black."""
 
+DASHED = (0, (4, 3))
+
 
 def plot_accuracy(comparison: Comparison) -> Figure:
-    """Test accuracy per policy: every student a dot, the mean with its interval on top."""
+    """Test accuracy per policy: every student a dot, the mean with its interval on top.
+
+    Policies far off the best static temperature are named at the edge, lest they squeeze the rest.
+    """
+    near = [_accuracies(row) for row in comparison.rows if not _is_far(row, _reach(comparison))]
+    low, high = min(values.min() for values in near), max(values.max() for values in near)
     with drawing(_height(comparison.rows)) as figure:
         axes = _rows_axes(figure, comparison.rows)
         for y, row in enumerate(comparison.rows):
             color = COLORS[row.family]
-            for member in row.members:
-                axes.scatter(
-                    100 * member.accuracy,
-                    y + _spread(len(member.accuracy)),
-                    s=9,
-                    color=color,
-                    alpha=0.4,
-                    linewidths=0,
-                    zorder=2,
-                )
+            if not low <= row.accuracy.mean <= high:
+                _name_at_edge(axes, y, f"{100 * row.accuracy.mean:.2f}", row.accuracy.mean < low, color)
+                continue
+            for values in _accuracies(row):
+                spread = y + _spread(len(values))
+                axes.scatter(100 * values, spread, s=9, color=color, alpha=0.4, linewidths=0, zorder=2)
             _mean_and_interval(axes, y, row.accuracy, color)
         if comparison.best_static is not None:
-            axes.axvline(
-                100 * float(comparison.best_static.accuracy.mean()), color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1
-            )
+            level = 100 * float(comparison.best_static.accuracy.mean())
+            axes.axvline(level, color=MUTED, lw=1, ls=DASHED, zorder=1)
         axes.set_xlabel("Test accuracy, %")
     return figure
 
@@ -84,24 +86,20 @@ def plot_differences(comparison: Comparison) -> Figure:
     pairs = [(row, row.versus_static) for row in comparison.rows if row.versus_static is not None]
     if comparison.best_static is None or not pairs:
         raise InputError("comparison must hold a static temperature and another policy to compare with it")
-    reach = max(
-        3 * float(np.median([abs(gap.mean) for _, gap in pairs])),
-        *(abs(gap.mean) for row, gap in pairs if row.family == "trained"),
-        0.0,
-    )
-    near = [gap for _, gap in pairs if abs(gap.mean) <= reach]
+    reach = _reach(comparison)
+    near = [gap for row, gap in pairs if not _is_far(row, reach)]
     low, high = min(0.0, *(gap.low for gap in near)), max(0.0, *(gap.high for gap in near))
     margin = 0.06 * (high - low) or 0.01
     rows = [row for row, _ in pairs]
     with drawing(_height(rows)) as figure:
         axes = _rows_axes(figure, rows)
-        axes.axvline(0, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
+        axes.axvline(0, color=MUTED, lw=1, ls=DASHED, zorder=1)
         axes.set_xlim(100 * (low - margin), 100 * (high + margin))
         for y, (row, gap) in enumerate(pairs):
-            if abs(gap.mean) <= reach:
-                _mean_and_interval(axes, y, gap, COLORS[row.family])
+            if _is_far(row, reach):
+                _name_at_edge(axes, y, signed(gap.mean), gap.mean < 0, COLORS[row.family])
             else:
-                _name_at_edge(axes, y, gap.mean, COLORS[row.family])
+                _mean_and_interval(axes, y, gap, COLORS[row.family])
         axes.set_xlabel(f"Test accuracy above {comparison.best_static.label}, points (same students)")
     return figure
 
@@ -230,12 +228,27 @@ def _mean_and_interval(axes: Axes, y: float, estimate: Difference, color: str) -
     axes.plot([100 * estimate.mean], [y], color=color, marker="D", ms=5.5, mec=PAPER, mew=0.7, zorder=5)
 
 
-def _name_at_edge(axes: Axes, y: float, mean: float, color: str) -> None:
-    edge, inner, text, side = (0.0, 0.06, 0.07, "left") if mean < 0 else (1.0, 0.94, 0.93, "right")
+def _reach(comparison: Comparison) -> float:
+    """How far from the best static temperature a policy is drawn: 5 points, or three times the usual distance."""
+    gaps = [(row.family, abs(row.versus_static.mean)) for row in comparison.rows if row.versus_static is not None]
+    trained = [gap for family, gap in gaps if family == "trained"]
+    return max(0.05, 3 * float(np.median([gap for _, gap in gaps] or [0.0])), *trained)
+
+
+def _is_far(row: Row, reach: float) -> bool:
+    return row.versus_static is not None and abs(row.versus_static.mean) > reach
+
+
+def _accuracies(row: Row) -> FloatArray:
+    return np.stack([member.accuracy for member in row.members])
+
+
+def _name_at_edge(axes: Axes, y: float, text: str, left: bool, color: str) -> None:
+    edge, inner, start, side = (0.0, 0.06, 0.07, "left") if left else (1.0, 0.94, 0.93, "right")
     place = axes.get_yaxis_transform()
     arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", xy=(edge, y), xytext=(inner, y), xycoords=place, textcoords=place, arrowprops=arrow)
-    axes.text(text, y, signed(mean), transform=place, ha=side, va="center", fontsize=8.5)
+    axes.text(start, y, text, transform=place, ha=side, va="center", fontsize=8.5)
 
 
 def _hide_unused(panels: NDArray[Any], used: int) -> None:
@@ -249,7 +262,7 @@ def _hide_unused(panels: NDArray[Any], used: int) -> None:
 def _static_line(axes: Axes, static: PolicyResult | None) -> None:
     if static is not None and static.trace is not None:
         level = float(np.median(static.trace.quantiles[:, 2]))
-        axes.axhline(level, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
+        axes.axhline(level, color=MUTED, lw=1, ls=DASHED, zorder=1)
 
 
 def _spread(count: int) -> FloatArray:

@@ -125,15 +125,15 @@ def _figures(
         plot_accuracy(comparison),
         "Test accuracy, every student",
         "A dot is a student; the diamond is their mean, the bar its 95 % interval." + line + " Part of the "
-        "spread is luck that a seed brings under every policy; comparing the same students removes it.",
+        "spread is luck that a seed brings under every policy; comparing the same students removes it. Arrows name "
+        "policies too far off to draw.",
     )
     if static is not None and any(row.versus_static is not None for row in comparison.rows):
         yield (
             plot_differences(comparison),
             f"Difference to {static.label}, student by student",
             f"Mean difference to {static.label} with its 95 % interval. A bar that crosses the dashed line leaves open "
-            "which one is better; the table's verdicts are stricter, since many policies are compared. Arrows name "
-            "policies too far off to draw.",
+            "which one is better; the table's verdicts are stricter, since many policies are compared.",
         )
     if rows_with_temperature(comparison):
         level = " The dashed line is the best static temperature." if static is not None and static.trace else ""

@@ -24,14 +24,16 @@ def _trace(rng: np.random.Generator, start: float, end: float, spread: float) ->
 def make_evaluation() -> Callable[..., Evaluation]:
     """Evaluations of made-up policies: a learned one that gains `gain` over T = 4, a schedule, rules and a control."""
 
-    def make(gain: float = 0.02, label: str = "learned policy", students: int = 8, **changes: Any) -> Evaluation:
+    def make(
+        gain: float = 0.02, label: str = "learned policy", students: int = 8, traces: bool = True, **changes: Any
+    ) -> Evaluation:
         rng = np.random.default_rng(0)
         luck = rng.normal(0, 0.01, students)
 
         def policy(label: str, family: Family, mean: float, trace: TemperatureTrace | None = None) -> PolicyResult:
             accuracy = mean + luck + rng.normal(0, 0.003, students)
             nll, ece = np.full(students, 0.8), np.full(students, 0.1)
-            return PolicyResult(label, accuracy, nll, ece, accuracy, nll, trace, label, family)
+            return PolicyResult(label, accuracy, nll, ece, accuracy, nll, trace if traces else None, label, family)
 
         results = (
             policy(label, "trained", 0.77 + gain, _trace(rng, 16, 1, 0.5)),
