@@ -13,6 +13,7 @@ from rltemp.errors import InputError
 
 __all__ = [
     "check_finite",
+    "check_logit_shapes",
     "check_logits",
     "check_number",
     "check_positive",
@@ -77,6 +78,13 @@ def check_vector(name: str, tensor: Tensor, length: int | None = None) -> None:
 
 def check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
     """Refuse anything but two finite floating-point tensors of one shape [B, C], B >= 1, C >= 2."""
+    check_logit_shapes(student_logits, teacher_logits)
+    check_finite("student_logits", student_logits)
+    check_finite("teacher_logits", teacher_logits)
+
+
+def check_logit_shapes(student_logits: Tensor, teacher_logits: Tensor) -> None:
+    """Refuse anything but two floating-point tensors of one shape [B, C], B >= 1, C >= 2; their values go unread."""
     for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
         if not isinstance(logits, Tensor):
             raise InputError(f"{name} must be a tensor of shape [B, C], got {type(logits).__name__}")
@@ -99,8 +107,6 @@ def check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
             "student_logits and teacher_logits must be on one device, "
             f"got {student_logits.device} and {teacher_logits.device}"
         )
-    check_finite("student_logits", student_logits)
-    check_finite("teacher_logits", teacher_logits)
 
 
 def check_targets(targets: Tensor, batch: int, classes: int) -> None:

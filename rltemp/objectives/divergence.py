@@ -1,7 +1,8 @@
 """KL divergence between softened distributions, with its gradient in closed form.
 
 Autograd through the textbook expression walks every [B, C] intermediate again, which makes a rule whose temperatures
-carry gradients three times as dear as plain distillation. The derivatives are short, so they are written out.
+carry gradients three times as dear as plain distillation. The derivatives are short, so they are written out; compilers
+and `torch.func`, which do as well by themselves, get the textbook expression.
 """
 
 from __future__ import annotations
@@ -11,105 +12,85 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rltemp.transforms import is_transformed
+
 __all__ = ["softened_kl"]
 
 
 def softened_kl(student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
     """KL(softmax(teacher_logits / teacher) || softmax(student_logits / student)) per instance, [B].
 
-    Differentiable, twice too, in all four inputs: logits [B, C] and temperatures [B] of one floating-point dtype.
+    Differentiable any number of times in all four: logits [B, C] and temperatures [B], of one floating-point dtype.
     """
-    if student is teacher:
-        # The compiler wants the tensors given to a Function to be distinct.
-        teacher = teacher.view_as(teacher)
-    by_temperature = student.requires_grad or teacher.requires_grad
-    divergence: Tensor = _SoftenedKL.apply(student_logits, teacher_logits, student, teacher, by_temperature)[0]
+    if is_transformed():
+        return _textbook(student_logits, teacher_logits, student, teacher)
+    divergence: Tensor = _SoftenedKL.apply(student_logits, teacher_logits, student, teacher)
     return divergence
+
+
+def _textbook(student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
+    log_p = _soften(teacher_logits, teacher).log_softmax(1)
+    log_q = _soften(student_logits, student).log_softmax(1)
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+def _soften(logits: Tensor, temperature: Tensor) -> Tensor:
+    """Logits over temperature, shifted so that the largest is 0: the same softmax, and nothing large cancels."""
+    return (logits - logits.detach().amax(1, keepdim=True)) / temperature[:, None]
 
 
 class _SoftenedKL(torch.autograd.Function):
     """With u = z_t / T_t, v = z_s / T_s, p = softmax(u), q = softmax(v), d = u - v: KL = E_p[d] - log Z_u + log Z_v.
 
-    dKL/dz_s = (q - p) / T_s             dKL/dT_s = -sum (q - p) v / T_s
-    dKL/dz_t = p (d - E_p[d]) / T_t      dKL/dT_t = -sum p (d - E_p[d]) u / T_t
+    dKL/dz_s = (q - p) / T_s             dKL/dT_s = -(E_q[v] - E_p[v]) / T_s
+    dKL/dz_t = p (d - E_p[d]) / T_t      dKL/dT_t = -(E_p[d u] - E_p[d] E_p[u]) / T_t
 
-    The forward pass takes along what the usual backward pass needs, in place and with few [B, C] alive at once:
-    touching fresh memory costs more than the arithmetic on it.
+    The forward pass takes along what the backward pass needs, in place and with few [B, C] alive at once: touching
+    fresh memory costs more than the arithmetic on it. The derivative by the teacher's logits, seldom wanted, and second
+    derivatives go through the textbook expression.
     """
 
     @staticmethod
-    def forward(
-        student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor, by_temperature: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        u, v = _soften(teacher_logits, teacher), _soften(student_logits, student)
+    def forward(ctx: Any, student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
+        v = (student_logits - student_logits.amax(1, keepdim=True)).div_(student[:, None])
+        u = (teacher_logits - teacher_logits.amax(1, keepdim=True)).div_(teacher[:, None])
         p = u.softmax(1)
-        d = u.sub_(v)
-        mean = (p * d).sum(1)
-        by_student, by_teacher = torch.zeros_like(mean), torch.zeros_like(mean)
+        by_temperature = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        slopes = []
         if by_temperature:
-            weighted = p * d.sub_(mean[:, None])
-            # u is d + v up to a constant, which `weighted` cancels: it sums to 0.
-            by_teacher = d.add_(v).mul_(weighted).sum(1)
+            weighted = p * u
+            mean_u = weighted.sum(1)
+            d = u.sub_(v)
+            mean_du = weighted.mul_(d).sum(1)
             del weighted
+        else:
+            d = u.sub_(v)
+        mean = (p * d).sum(1)
         del u, d
         q = v.softmax(1)
         # The largest entry of u and of v is 0, so the largest probability is 1 / Z.
-        divergence = mean + p.amax(1).log() - q.amax(1).log()
+        divergence = mean + torch.log(p.amax(1) / q.amax(1))
         excess = q.sub_(p)
         if by_temperature:
-            by_student = v.mul_(excess).sum(1)
-        return divergence, excess, by_student, by_teacher
+            slopes = [v.mul_(excess).sum(1) / student, (mean_du - mean * mean_u) / teacher]
+        ctx.save_for_backward(student_logits, teacher_logits, student, teacher, excess, *slopes)
+        return divergence
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-        *tensors, ctx.by_temperature = inputs
-        ctx.save_for_backward(*tensors, *output[1:])
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        """Instances are independent: K batches of B are one of K * B."""
-        *tensors, by_temperature = inputs
-        batched = (
-            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
-            for x, dim in zip(tensors, in_dims, strict=False)
-        )
-        outputs = _SoftenedKL.apply(*(x.flatten(0, 1) for x in batched), by_temperature)
-        return tuple(x.unflatten(0, (info.batch_size, -1)) for x in outputs), (0, 0, 0, 0)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        if grad is None:
-            return None, None, None, None, None
-        *inputs, excess, by_student, by_teacher = ctx.saved_tensors
-        _, teacher_needs, *temperatures_need = ctx.needs_input_grad[:4]
-        if torch.is_grad_enabled() or teacher_needs or (any(temperatures_need) and not ctx.by_temperature):
-            return *_derivatives(grad, *inputs), None
-        _, _, student, teacher = inputs
-        by_student_logits = excess * (grad / student)[:, None]
-        if not ctx.by_temperature:
-            return by_student_logits, None, None, None, None
-        return by_student_logits, None, by_student * (-grad / student), by_teacher * (-grad / teacher), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, excess, by_student, by_teacher = (*ctx.saved_tensors, None, None)[:7]
+        needs = ctx.needs_input_grad
+        if torch.is_grad_enabled() or needs[1]:
+            return _textbook_gradient(grad, inputs, needs)
+        by_logits = excess * (grad / inputs[2])[:, None] if needs[0] else None
+        if by_student is None:
+            return by_logits, None, None, None
+        return by_logits, None, -grad * by_student, -grad * by_teacher
 
 
-def _derivatives(
-    grad: Tensor, student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """All four, from the inputs alone, so that they can be differentiated again."""
-    u, v = _soften(teacher_logits, teacher), _soften(student_logits, student)
-    p, q = u.softmax(1), v.softmax(1)
-    d = u - v
-    excess, weighted = q - p, p * (d - (p * d).sum(1, keepdim=True))
-    return (
-        excess * (grad / student)[:, None],
-        weighted * (grad / teacher)[:, None],
-        (excess * v).sum(1) * (-grad / student),
-        (weighted * u).sum(1) * (-grad / teacher),
-    )
-
-
-def _soften(logits: Tensor, temperature: Tensor) -> Tensor:
-    """Logits over temperature, shifted so that the largest is 0: the same softmax, and nothing large cancels."""
-    shifted = logits - logits.detach().amax(1, keepdim=True)
-    return shifted / temperature[:, None] if torch.is_grad_enabled() else shifted.div_(temperature[:, None])
+def _textbook_gradient(grad: Tensor, inputs: list[Tensor], needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+    again = torch.is_grad_enabled()
+    wanted = [x for x, need in zip(inputs, needs, strict=True) if need]
+    with torch.enable_grad():
+        gradients = iter(torch.autograd.grad(_textbook(*inputs), wanted, grad, create_graph=again))
+    return tuple(next(gradients) if need else None for need in needs)

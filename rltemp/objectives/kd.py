@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from torch import Tensor
 
-from rltemp.checks import check_logits
+from rltemp.checks import check_finite, check_logit_shapes, values_are_readable
 from rltemp.errors import InputError
 from rltemp.objectives.divergence import softened_kl
 from rltemp.precision import without_autocast, working_precision
@@ -42,11 +43,16 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temper
     Raises:
         InputError: for wrong shapes, unequal class counts, NaN or infinite logits, temperatures of another batch.
     """
-    check_logits(student_logits, teacher_logits)
+    check_logit_shapes(student_logits, teacher_logits)
     check_temperatures(temperatures, student_logits.shape[0])
     with without_autocast(student_logits):
         student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
-        return _kd_loss(student_logits, teacher_logits, temperatures.to(student_logits.dtype))
+        losses = _kd_loss(student_logits, teacher_logits, temperatures.to(student_logits.dtype))
+    # One NaN or infinite logit makes its instance's loss so: B values to read instead of 2 B C.
+    if values_are_readable(losses) and not math.isfinite(losses.detach().sum().item()):
+        check_finite("student_logits", student_logits)
+        check_finite("teacher_logits", teacher_logits)
+    return losses
 
 
 def check_temperatures(temperatures: Temperatures, batch: int) -> None:

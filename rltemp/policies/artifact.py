@@ -11,12 +11,12 @@ a byte of them is read, and the JSON is held against a closed list of keys.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch import Tensor
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION, LogitFeatures
 from rltemp.policies.card import render_card
-from rltemp.policies.learned import LearnedPolicy
+from rltemp.policies.learned import HIGHEST, LOWEST, LearnedPolicy
 
 __all__ = ["FORMAT_VERSION", "load_policy", "save_policy"]
 
@@ -51,30 +51,25 @@ def save_policy(policy: LearnedPolicy, path: str | os.PathLike[str], *, overwrit
         The folder.
 
     Raises:
-        InputError: if `path` exists and is not to be overwritten or is no policy, or if weights are not finite.
+        InputError: if `path` exists and is not to be overwritten or is no policy, if it cannot be written to, or if the
+            policy could not be read back: weights that are not finite, a card that is not plain JSON.
     """
-    target = Path(path)
+    target = Path(path).resolve()
     if target.exists() and not (overwrite and (target / _DESCRIPTION).is_file()):
         wanted = "a folder that does not exist yet" if not overwrite else "a policy's folder, or none"
-        raise InputError(f"path must be {wanted}, got {target}")
-    _check_finite(policy.state_dict(), target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        raise InputError(f"path must be {wanted}, got {path}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise InputError(f"path must lie in a folder that can be written to, got {path} ({error.strerror})") from error
     try:
         _write(policy, draft)
-        draft.chmod(0o755)
-        if target.exists():
-            # A folder cannot be replaced in one step: move the old one aside, so that either is whole at any time.
-            aside = draft.with_name(draft.name + ".old")
-            target.rename(aside)
-            draft.rename(target)
-            shutil.rmtree(aside)
-        else:
-            draft.rename(target)
-    except BaseException:
+        load_policy(draft)
+        _put(draft, target)
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return target
+    return Path(path)
 
 
 def load_policy(path: str | os.PathLike[str]) -> LearnedPolicy:
@@ -93,13 +88,26 @@ def load_policy(path: str | os.PathLike[str]) -> LearnedPolicy:
     policy = _build(description, folder)
     try:
         weights = _read_weights(folder / _WEIGHTS, policy.state_dict())
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{folder / _WEIGHTS} must be a safetensors file, got a broken one: {error}") from error
     _check_finite(weights, folder)
     policy.load_state_dict(weights)
     return policy
+
+
+def _put(draft: Path, target: Path) -> None:
+    """Move the draft to its place. A folder cannot be replaced in one step: the old one steps aside until it is."""
+    draft.chmod(0o755)
+    aside = draft.with_name(draft.name + ".old")
+    try:
+        if target.exists():
+            target.rename(aside)
+        draft.rename(target)
+    except BaseException:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(policy: LearnedPolicy, folder: Path) -> None:
@@ -113,7 +121,10 @@ def _write(policy: LearnedPolicy, folder: Path) -> None:
         "hidden": list(policy.hidden),
         "card": policy.card,
     }
-    text = json.dumps(description, indent=2, allow_nan=False, sort_keys=True)
+    try:
+        text = json.dumps(description, indent=2, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"card must be plain JSON values, got something else: {error}") from error
     (folder / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     weights = {name: value.detach().cpu().float().contiguous() for name, value in policy.state_dict().items()}
     save_file(weights, folder / _WEIGHTS)
@@ -147,13 +158,15 @@ def _read_description(path: Path) -> dict[str, Any]:
     if size > _MOST_JSON:
         raise InputError(f"{path} must be at most {_MOST_JSON} bytes, got {size}")
     try:
-        description = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
+        description = json.loads(
+            path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_unique
+        )
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} must be plain JSON, got something else: {_first_line(error)}") from error
     if not isinstance(description, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(description).__name__}")
     version = description.get("format_version")
-    if version != FORMAT_VERSION or isinstance(version, bool):
+    if not _is_version(version, FORMAT_VERSION):
         raise InputError(f"{path}: format_version must be {FORMAT_VERSION}, got {_short(version)}")
     if set(description) != _KEYS:
         raise InputError(f"{path} must have the keys {sorted(_KEYS)}, got {_short(sorted(description))}")
@@ -164,10 +177,22 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand once each: of two readers, one may take the first and the other the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key stands twice")
+    return content
+
+
+def _is_version(value: object, wanted: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value == wanted
+
+
 def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
     """The policy without its weights, every value checked before it decides the size of anything."""
     version, names = description["features_version"], description["features"]
-    if version != FEATURES_VERSION or isinstance(version, bool):
+    if not _is_version(version, FEATURES_VERSION):
         raise InputError(f"{folder}: features_version must be {FEATURES_VERSION}, got {_short(version)}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{folder}: features must be a list of names, got {_short(names)}")
@@ -180,11 +205,22 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         )
     limits = description["temperature_range"]
     if not isinstance(limits, list) or len(limits) != 2 or not all(_is_temperature(limit) for limit in limits):
-        raise InputError(f"{folder}: temperature_range must be two finite numbers > 0, got {_short(limits)}")
+        raise InputError(
+            f"{folder}: temperature_range must be two numbers in [{LOWEST:g}, {HIGHEST:g}], got {_short(limits)}"
+        )
     if not isinstance(description["card"], dict):
         raise InputError(f"{folder}: card must be an object, got {_short(description['card'])}")
+    _check_size(folder / _WEIGHTS, (len(names), *hidden, 1))
     low, high = (float(limit) for limit in limits)
     return LearnedPolicy(LogitFeatures(names), hidden, low=low, high=high, card=description["card"])
+
+
+def _check_size(path: Path, widths: Sequence[int]) -> None:
+    """A file of about the size that layers of these widths have, before memory is taken for them."""
+    least = 4 * sum((wide + 1) * narrow for wide, narrow in pairwise(widths))
+    size = path.stat().st_size
+    if not least <= size <= least + _MOST_JSON:
+        raise InputError(f"{path} must have {least} to {least + _MOST_JSON} bytes for these layers, got {size}")
 
 
 def _is_width(value: object) -> bool:
@@ -192,17 +228,12 @@ def _is_width(value: object) -> bool:
 
 
 def _is_temperature(value: object) -> bool:
-    # Comparing first keeps an integer of a million digits from being converted.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6 and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and LOWEST <= value <= HIGHEST
 
 
 def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     from safetensors import safe_open
 
-    most = sum(value.numel() * value.element_size() for value in expected.values()) + _MOST_JSON
-    size = path.stat().st_size
-    if size > most:
-        raise InputError(f"{path} must be at most {most} bytes for these layers, got {size}")
     with safe_open(path, framework="pt", device="cpu") as file:
         names = set(file.keys())
         if names != set(expected):

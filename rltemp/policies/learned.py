@@ -14,7 +14,10 @@ from rltemp.features import LogitFeatures
 from rltemp.policies.base import TemperaturePolicy
 from rltemp.temperatures import Temperatures, action_to_temperature
 
-__all__ = ["LearnedPolicy"]
+__all__ = ["HIGHEST", "LOWEST", "LearnedPolicy"]
+
+LOWEST, HIGHEST = 1e-3, 1e6
+"""Limits of a range of temperatures: within them T * T and its gradient are far from overflow."""
 
 
 class LearnedPolicy(TemperaturePolicy):
@@ -45,8 +48,11 @@ class LearnedPolicy(TemperaturePolicy):
         super().__init__()
         if any(width < 1 for width in hidden):
             raise InputError(f"hidden must be widths >= 1, got {list(hidden)}")
-        if not 0.0 < low < high < float("inf"):
-            raise InputError(f"the temperature range must satisfy 0 < low < high, got low={low:g}, high={high:g}")
+        if not LOWEST <= low < high <= HIGHEST:
+            raise InputError(
+                f"the temperature range must satisfy {LOWEST:g} <= low < high <= {HIGHEST:g}, "
+                f"got low={low:g}, high={high:g}"
+            )
         self.features = features
         self.hidden = tuple(hidden)
         self.low, self.high = low, high

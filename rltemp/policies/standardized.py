@@ -36,7 +36,7 @@ class NormKDPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """The spreads times n."""
-        teacher, student = self.norm * logit_std(teacher_logits), self.norm * logit_std(student_logits)
+        teacher, student = logit_std(teacher_logits, self.norm), logit_std(student_logits, self.norm)
         return Temperatures(teacher, student, scale=teacher * teacher)
 
 
@@ -64,5 +64,5 @@ class LSKDPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """The spreads times T; they are not part of the scale."""
-        teacher, student = self.temperature * logit_std(teacher_logits), self.temperature * logit_std(student_logits)
+        teacher, student = logit_std(teacher_logits, self.temperature), logit_std(student_logits, self.temperature)
         return Temperatures(teacher, student, scale=torch.full_like(teacher, self.temperature**2))

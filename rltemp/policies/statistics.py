@@ -1,7 +1,7 @@
 """Statistics of logits per instance, [B, C] -> [B], with short gradients.
 
-PyTorch's own cost as much as the distillation loss itself: `std` forward, `amax` backward. These are differentiable
-twice, too.
+PyTorch's own cost as much as the distillation loss itself: `std` forward, `amax` backward. Compilers and `torch.func`
+get PyTorch's own.
 """
 
 from __future__ import annotations
@@ -11,72 +11,58 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["logit_max_and_mean", "logit_std"]
+from rltemp.transforms import is_transformed
+
+__all__ = ["logit_std", "max_gradient"]
 
 
-def logit_max_and_mean(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest and mean logit of every instance; equal largest ones share the gradient."""
-    largest, mean = _MaxAndMean.apply(logits)
-    return largest, mean
+def logit_std(logits: Tensor, factor: float = 1.0) -> Tensor:
+    """Standard deviation over the classes (ddof = 1), times a factor.
 
-
-def logit_std(logits: Tensor) -> Tensor:
-    """Standard deviation over the classes (ddof = 1); 1 where the logits are constant up to rounding.
-
-    Without spread a rule that divides by it is not defined; with 1 it leaves the logits alone.
+    Logits that are constant up to rounding count as of deviation 1: a rule that divides by it is not defined there, and
+    with 1 it leaves them alone.
     """
-    std, mean = _StdAndMean.apply(logits)
-    rounding = 8.0 * torch.finfo(logits.dtype).eps * mean.detach().abs()
-    return torch.where(std > rounding.clamp(min=1e-8), std, 1.0)
+    if is_transformed():
+        return factor * _textbook_std(logits)
+    std: Tensor = _Std.apply(logits, factor)
+    return std
 
 
-class _PerInstance(torch.autograd.Function):
-    """Instances are independent: K batches of B are one of K * B."""
-
-    @classmethod
-    def vmap(
-        cls, info: Any, in_dims: tuple[int | None, ...], logits: Tensor
-    ) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
-        batches = logits.movedim(in_dims[0] or 0, 0)
-        first, second = cls.apply(batches.flatten(0, 1))
-        return (first.unflatten(0, batches.shape[:2]), second.unflatten(0, batches.shape[:2])), (0, 0)
+def max_gradient(logits: Tensor, largest: Tensor, by_max: Tensor, by_mean: Tensor) -> Tensor:
+    """Gradient [B, C] of a loss that sees the logits through their maximum and mean; equal largest ones share it."""
+    # Into a tensor of numbers: a tensor of bools takes five times as long.
+    is_largest = torch.eq(logits.detach(), largest[:, None], out=torch.empty_like(logits))
+    shares = by_max / is_largest.sum(1)
+    return is_largest.mul_(shares[:, None]).add_((by_mean / logits.shape[1])[:, None])
 
 
-class _MaxAndMean(_PerInstance):
+def _textbook_std(logits: Tensor) -> Tensor:
+    mean = logits.mean(1, keepdim=True)
+    # `vector_norm` has gradient 0 where there is no spread; the square root of the variance has NaN.
+    std = torch.linalg.vector_norm(logits - mean, dim=1) / (logits.shape[1] - 1) ** 0.5
+    return torch.where(std > _rounding(mean[:, 0].detach()), std, 1.0)
+
+
+def _rounding(mean: Tensor) -> Tensor:
+    """What spread constant logits may seem to have."""
+    return (8.0 * torch.finfo(mean.dtype).eps * mean.abs()).clamp(min=1e-8)
+
+
+class _Std(torch.autograd.Function):
     @staticmethod
-    def forward(logits: Tensor) -> tuple[Tensor, Tensor]:
-        return logits.amax(1), logits.mean(1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(inputs[0], output[0])
-
-    @staticmethod
-    def backward(ctx: Any, by_max: Tensor, by_mean: Tensor) -> Tensor:
-        logits, largest = ctx.saved_tensors
-        is_largest = (logits == largest[:, None]).to(logits.dtype)
-        shared = by_mean / logits.shape[1]
-        return torch.addcmul(shared[:, None], is_largest, (by_max / is_largest.sum(1))[:, None])
-
-
-class _StdAndMean(_PerInstance):
-    @staticmethod
-    def forward(logits: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, factor: float) -> Tensor:
         mean = logits.mean(1)
-        norm = torch.linalg.vector_norm(logits - mean[:, None], dim=1)
-        return norm / (logits.shape[1] - 1) ** 0.5, mean
+        std = torch.linalg.vector_norm(logits - mean[:, None], dim=1).div_((logits.shape[1] - 1) ** 0.5)
+        spread = std > _rounding(mean)
+        ctx.factor = factor
+        ctx.save_for_backward(logits, mean, torch.where(spread, std, torch.inf))
+        return torch.where(spread, std, 1.0).mul_(factor)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(inputs[0], *output)
-        ctx.mark_non_differentiable(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, by_std: Tensor, _: Tensor) -> Tensor:
-        logits, std, mean = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, mean, std = ctx.saved_tensors
         if torch.is_grad_enabled():
-            mean = logits.mean(1)
-        # 0 / 0 where there is no spread: no direction raises it more than another.
-        slope = torch.where(std > 0.0, by_std / (std * (logits.shape[1] - 1)), 0.0)
-        slopes: Tensor = (logits - mean[:, None]) * slope[:, None]
-        return slopes
+            std = ctx.factor * _textbook_std(logits)
+            return torch.autograd.grad(std, logits, grad, create_graph=True)[0], None
+        slope = grad * (ctx.factor / (logits.shape[1] - 1)) / std
+        return (logits - mean[:, None]).mul_(slope[:, None]), None

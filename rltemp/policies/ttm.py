@@ -52,5 +52,7 @@ class WTTMPolicy(TTMPolicy):
     """
 
     def _scale(self, teacher_logits: Tensor) -> Tensor:
-        softened = teacher_logits / self.temperature
-        return torch.exp(softened.logsumexp(1) - teacher_logits.logsumexp(1) / self.temperature)
+        # With Z the sum of exponentials of what lies above the maximum: log Z is minus the largest log-probability.
+        log_z = -teacher_logits.log_softmax(1).amax(1)
+        log_z_softened = -(teacher_logits / self.temperature).log_softmax(1).amax(1)
+        return torch.exp(log_z_softened - log_z / self.temperature)
