@@ -1,1 +1,56 @@
-"""TODO."""
+"""The agent: SB3's PPO on the distillation environment, and what it takes to learn there.
+
+make_sb3_env    the vector environment as an SB3 `VecEnv`
+train_policy    from a recipe to a policy that needs neither SB3 nor Gymnasium
+"""
+
+from typing import Any
+
+from rltemp.agents.advantages import StudentRolloutBuffer
+from rltemp.agents.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.exploration import CoherentPolicy
+from rltemp.agents.export import export_policy
+from rltemp.agents.ppo import make_ppo
+from rltemp.agents.redistribution import Redistribution
+from rltemp.agents.trainer import Trainer
+from rltemp.agents.training import train_policy
+from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.distillation.task import Task
+from rltemp.envs.setting import resolve
+from rltemp.envs.vector import DistillationVectorEnv
+from rltemp.recipes.schema import Recipe
+
+__all__ = [
+    "CalibratedReward",
+    "Calibration",
+    "CoherentPolicy",
+    "Influence",
+    "Redistribution",
+    "StudentRolloutBuffer",
+    "Trainer",
+    "Uniform",
+    "VectorEnvAdapter",
+    "export_policy",
+    "make_ppo",
+    "make_sb3_env",
+    "train_policy",
+]
+
+
+def make_sb3_env(
+    recipe: str | Recipe = "digits-short", *, students: int | None = None, task: Task | None = None, **overrides: Any
+) -> VectorEnvAdapter:
+    """`rltemp/Distillation-v0` with one slot per instance, as an SB3 `VecEnv` with uniform reward.
+
+    Args:
+        recipe: name, file or value of a recipe.
+        students: K; by default what the recipe's agent trains with. The environment has K * B slots.
+        task: what the recipe builds, if it is at hand already: spares training the teacher again.
+        **overrides: values of the recipe, by dotted name or nested.
+
+    Raises:
+        InputError: for an unknown recipe or key, or a wrong type.
+    """
+    setting, task = resolve(recipe, task, overrides)
+    slots = (setting.agent.students if students is None else students) * setting.optimization.batch_size
+    return VectorEnvAdapter(DistillationVectorEnv(slots, setting, task=task))

@@ -39,10 +39,10 @@ class Redistribution(Calibration):
         generator: torch.Generator,
         *,
         hidden: int = 32,
-        capacity: int = 1000,
-        passes: int = 10,
+        capacity: int = 400,
+        passes: int = 5,
         batch_size: int = 64,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-2,
     ) -> None:
         self._generator = generator
         self._passes, self._batch_size = passes, batch_size

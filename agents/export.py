@@ -1,0 +1,51 @@
+"""From SB3's model to a policy that needs neither SB3 nor Gymnasium."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from stable_baselines3 import PPO
+from torch import nn
+
+from rltemp.errors import InputError
+from rltemp.features import LogitFeatures
+from rltemp.policies.learned import LearnedPolicy
+
+__all__ = ["export_policy"]
+
+
+def export_policy(
+    model: PPO, features: LogitFeatures, *, low: float, high: float, card: Mapping[str, Any] | None = None
+) -> LearnedPolicy:
+    """The mean action of `model`, as a policy of the core; its weights are copies.
+
+    Args:
+        model: trained on the observations that `features` makes.
+        features: what the policy will compute from logits.
+        low: temperature of action -1.
+        high: temperature of action 1.
+        card: how it was trained and what it scored, as plain JSON values.
+
+    Raises:
+        InputError: if the number of features is not the size of the model's observation, or for other activations.
+    """
+    layers = _actor_layers(model)
+    if layers[0].in_features != len(features):
+        raise InputError(f"features must be the {layers[0].in_features} the model was trained on, got {len(features)}")
+    hidden = [layer.out_features for layer in layers[:-1]]
+    policy = LearnedPolicy(features, hidden, low=low, high=high, card=card)
+    targets = [layer for layer in policy.net if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for target, layer in zip(targets, layers, strict=True):
+            target.weight.copy_(layer.weight)
+            target.bias.copy_(layer.bias)
+    return policy
+
+
+def _actor_layers(model: PPO) -> list[nn.Linear]:
+    """The linear layers from an observation to its mean action."""
+    hidden = list(model.policy.mlp_extractor.policy_net)
+    other = [type(layer).__name__ for layer in hidden if not isinstance(layer, nn.Linear | nn.Tanh)]
+    if other or model.policy.squash_output:
+        raise InputError(f"model must have linear layers with tanh between them and a plain output, got {other}")
+    return [layer for layer in (*hidden, model.policy.action_net) if isinstance(layer, nn.Linear)]

@@ -1,0 +1,65 @@
+"""What one rollout and its update looked like, as numbers."""
+
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rltemp.envs.transition import Transition
+from rltemp.progress import Progress
+
+__all__ = ["PHASES", "RolloutRecorder", "update_metrics"]
+
+PHASES = ("0_20", "20_40", "40_60", "60_80", "80_100")
+"""Parts of a run, in percent, over which temperatures are averaged."""
+
+_UPDATE = {
+    "kl": "train/approx_kl",
+    "std": "train/std",
+    "clip_fraction": "train/clip_fraction",
+    "explained_variance": "train/explained_variance",
+    "policy_loss": "train/policy_gradient_loss",
+    "value_loss": "train/value_loss",
+    "entropy_loss": "train/entropy_loss",
+}
+
+
+class RolloutRecorder(BaseCallback):
+    """Sums up what the students did in a rollout, from the transitions of the environment.
+
+    Args:
+        progress: told of every step.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+        self._rewards: list[np.ndarray] = []
+        self._log_temperatures: list[np.ndarray] = []
+
+    def _on_step(self) -> bool:
+        transition: Transition = self.training_env.get_attr("transition", indices=0)[0]
+        self._rewards.append(transition.reward.astype(np.float64))
+        self._log_temperatures.append(np.log2(transition.temperatures.astype(np.float64)))
+        self._progress.advance()
+        return True
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics of the rollout.
+
+        `return` and `return_std`: mean and standard deviation over students of a run's improvement of the probe loss.
+        `temperature_*`: geometric mean of the temperatures in each phase of the run.
+        `temperature_spread`: standard deviation over the instances of a batch of log2 T, averaged over the run.
+        """
+        returns = np.sum(self._rewards, axis=0)
+        logs = np.stack(self._log_temperatures)
+        metrics = {"return": float(returns.mean()), "return_std": float(returns.std())}
+        for phase, part in zip(PHASES, np.array_split(logs, len(PHASES)), strict=True):
+            metrics[f"temperature_{phase}"] = float(2.0 ** part.mean()) if part.size else float("nan")
+        metrics["temperature_spread"] = float(logs.std(axis=2).mean())
+        return metrics
+
+
+def update_metrics(model: PPO) -> dict[str, float]:
+    """What SB3 logged of its last update: KL divergence, noise, share of clipped ratios, losses."""
+    logged = model.logger.name_to_value
+    return {name: float(logged[key]) for name, key in _UPDATE.items()}

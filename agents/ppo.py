@@ -1,0 +1,58 @@
+"""SB3's PPO, set up for temperatures."""
+
+import math
+import warnings
+
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from rltemp.agents.advantages import StudentRolloutBuffer
+from rltemp.agents.exploration import CoherentPolicy
+from rltemp.recipes.schema import Agent
+
+__all__ = ["make_ppo"]
+
+
+def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
+    """PPO (Schulman et al. 2017) whose rollout is one whole episode of every student.
+
+    No discount: the reward telescopes to what the whole run gained, and the horizon is finite. Advantages are those of
+    `StudentRolloutBuffer`, noise is that of `CoherentPolicy`, and an update ends once the policy has moved by 1.5 *
+    target_kl. Networks stay on the CPU, where they are fastest at this size. It draws from the global generators: call
+    it, and train, inside a `RandomStream`.
+
+    Args:
+        venv: environment with the attributes `batch_size` and `horizon`.
+        agent: the settings.
+    """
+    batch_size, horizon = (venv.get_attr(name, indices=0)[0] for name in ("batch_size", "horizon"))
+    hidden = list(agent.hidden)
+    with warnings.catch_warnings():
+        # Rounding up makes the last minibatch a little smaller; SB3 warns for fear of a tiny one.
+        warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+        model = PPO(
+            CoherentPolicy,
+            venv,
+            learning_rate=agent.learning_rate,
+            n_steps=horizon,
+            batch_size=math.ceil(horizon * venv.num_envs / agent.minibatches),
+            n_epochs=agent.epochs,
+            gamma=1.0,
+            gae_lambda=agent.gae_lambda,
+            target_kl=agent.target_kl,
+            use_sde=True,
+            rollout_buffer_class=StudentRolloutBuffer,
+            rollout_buffer_kwargs={"group_size": batch_size},
+            policy_kwargs={
+                "group_size": batch_size,
+                "net_arch": {"pi": hidden, "vf": hidden},
+                "activation_fn": nn.Tanh,
+                "log_std_init": agent.log_std,
+            },
+            device="cpu",
+        )
+    # Without one of our own, SB3 makes a new folder for logs in every call of `learn`.
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model

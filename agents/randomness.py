@@ -1,0 +1,70 @@
+"""Randomness of a library that draws from global generators, as a stream of one's own."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["RandomStream"]
+
+
+class RandomStream:
+    """States of the global generators of Python, NumPy and torch (CPU) that nobody else moves.
+
+    SB3 initialises networks, draws noise and shuffles minibatches with the global generators and offers no other way.
+    Inside `active()` they continue this stream; outside they are as if nothing had happened. So the same seed gives the
+    same bits whatever else the program draws, and what SB3 draws disturbs no one.
+
+    Args:
+        seed: >= 0.
+    """
+
+    def __init__(self, seed: int) -> None:
+        sequence = np.random.SeedSequence([seed, *b"agent"])
+        python, numpy, torch_ = (int(word) for word in sequence.generate_state(3))
+        legacy = np.random.RandomState(numpy)
+        self._states: tuple[Any, Any, torch.Tensor] = (
+            random.Random(python).getstate(),
+            legacy.get_state(),
+            torch.Generator().manual_seed(torch_).get_state(),
+        )
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Let the global generators continue this stream, and put them back at the end."""
+        outside = _get_states()
+        _set_states(self._states)
+        try:
+            yield
+        finally:
+            self._states = _get_states()
+            _set_states(outside)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All three states, as tensors and plain values."""
+        python, numpy, torch_ = self._states
+        kind, keys, *rest = numpy
+        return {
+            "python": python,
+            "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+            "torch": torch_.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        kind, keys, *rest = state["numpy"]
+        self._states = (state["python"], (kind, keys.numpy().astype(np.uint32), *rest), state["torch"].clone())
+
+
+def _get_states() -> tuple[Any, Any, torch.Tensor]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+
+
+def _set_states(states: tuple[Any, Any, torch.Tensor]) -> None:
+    python, numpy, torch_ = states
+    random.setstate(python)
+    np.random.set_state(numpy)  # noqa: NPY002
+    torch.set_rng_state(torch_)

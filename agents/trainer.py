@@ -1,0 +1,137 @@
+"""A temperature policy in training, one rollout at a time."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from rltemp.agents.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.metrics import RolloutRecorder, update_metrics
+from rltemp.agents.ppo import make_ppo
+from rltemp.agents.randomness import RandomStream
+from rltemp.agents.redistribution import Redistribution
+from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.errors import InputError
+from rltemp.progress import NoProgress, Progress
+from rltemp.recipes.schema import Agent
+from rltemp.seeding import make_generator
+
+__all__ = ["Trainer", "make_calibration"]
+
+
+def make_calibration(agent: Agent, features: int) -> Calibration:
+    """The calibration that the settings name, for instances of `features` numbers."""
+    if agent.calibration == "uniform":
+        return Uniform()
+    if agent.calibration == "influence":
+        return Influence(agent.influence_weight)
+    if agent.calibration == "redistribution":
+        return Redistribution(features, make_generator(agent.seed, "redistribution"))
+    raise InputError(f"calibration must be uniform, redistribution or influence, got {agent.calibration!r}")
+
+
+class Trainer:
+    """A policy in training: everything that the next rollout depends on, and what the past ones looked like.
+
+    Each rollout is one episode of all students, seeded by its number, and one update. A trainer that continues from
+    `state_dict()` therefore gives the same result, bit for bit, as one that never stopped.
+
+    Args:
+        env: K students of B instances: attributes `students`, `batch_size`, `horizon` and `transition`.
+        agent: the settings.
+        calibration: replaces the one that `agent` names.
+
+    Attributes:
+        model: SB3's PPO.
+        history: metrics of every rollout so far.
+        best: the weights with the highest score so far, if `keep_best` is used.
+
+    Raises:
+        InputError: for an environment without students, or with another number of them than `agent` says.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], agent: Agent, calibration: Calibration | None = None) -> None:
+        adapter = VectorEnvAdapter(env)
+        missing = [name for name in ("students", "batch_size", "horizon") if not adapter.has_attr(name)]
+        if missing:
+            raise InputError(f"env must have the attributes students, batch_size and horizon, got none for {missing}")
+        students = adapter.get_attr("students", indices=0)[0]
+        if students != agent.students:
+            raise InputError(f"env must hold agent.students = {agent.students} students, got {students}")
+        shape = env.single_observation_space.shape or ()
+        self.agent = agent
+        self.calibration = calibration or make_calibration(agent, shape[0])
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] | None = None
+        self._venv = CalibratedReward(adapter, self.calibration, agent.reward_scale)
+        self._stream = RandomStream(agent.seed)
+        with self._stream.active():
+            self.model = make_ppo(self._venv, agent)
+
+    def rollout(self, progress: Progress | None = None) -> dict[str, float]:
+        """Play one episode with every student, update the policy and the calibration, and return the metrics.
+
+        `progress` advances with every step of the environment.
+        """
+        recorder = RolloutRecorder(progress or NoProgress())
+        self._venv.seed(_episode_seed(self.agent.seed, len(self.history)))
+        with self._stream.active():
+            # Forget the observation that the last episode's end has opened: this episode has its own seed.
+            self.model.set_env(self._venv, force_reset=True)
+            steps = self.model.n_steps * self._venv.num_envs
+            self.model.learn(steps, callback=recorder, reset_num_timesteps=False)
+        self.calibration.update()
+        metrics = {**recorder.metrics(), **update_metrics(self.model)}
+        self.history.append(metrics)
+        return metrics
+
+    def keep_best(self, score: float) -> None:
+        """Note the score of the policy as it is now, and remember its weights if none scored higher."""
+        self.history[-1]["score"] = score
+        if self.best is None or score > self.best["score"]:
+            weights = copy.deepcopy(self.model.policy.state_dict())
+            self.best = {"score": score, "rollout": len(self.history), "policy": weights}
+
+    def restore_best(self) -> None:
+        """Put the best weights back, if any were kept."""
+        if self.best is not None:
+            self.model.policy.load_state_dict(self.best["policy"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next rollout depends on, as tensors and plain values."""
+        return {
+            "agent": dataclasses.asdict(self.agent),
+            "policy": self.model.policy.state_dict(),
+            "optimizer": self.model.policy.optimizer.state_dict(),
+            "timesteps": self.model.num_timesteps,
+            "calibration": self.calibration.state_dict(),
+            "random": self._stream.state_dict(),
+            "history": [dict(metrics) for metrics in self.history],
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`.
+
+        Raises:
+            InputError: for the state of other settings; only the number of rollouts may differ.
+        """
+        ours, theirs = ({**settings, "rollouts": None} for settings in (dataclasses.asdict(self.agent), state["agent"]))
+        different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+        if different:
+            name = different[0]
+            raise InputError(f"agent.{name} must be {theirs.get(name)!r} to continue, got {ours.get(name)!r}")
+        self.model.policy.load_state_dict(state["policy"])
+        self.model.policy.optimizer.load_state_dict(state["optimizer"])
+        self.model.num_timesteps = state["timesteps"]
+        self.calibration.load_state_dict(state["calibration"])
+        self._stream.load_state_dict(state["random"])
+        self.history = [dict(metrics) for metrics in state["history"]]
+        self.best = state["best"]
+
+
+def _episode_seed(seed: int, rollout: int) -> int:
+    """The environment's seed for one rollout; SB3 counts up from it per slot, so it stays clear of 2**31."""
+    return int(np.random.SeedSequence([seed, *b"episodes", rollout]).generate_state(1)[0] >> np.uint32(2))

@@ -1,0 +1,179 @@
+"""Training learns what can be learned, repeats itself, and goes on as if it had never stopped."""
+
+import dataclasses
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+from rltemp.agents.calibration import Influence, Uniform
+from rltemp.agents.redistribution import Redistribution
+from rltemp.agents.trainer import Trainer, make_calibration
+from rltemp.envs.toy import ToyVectorEnv
+from rltemp.errors import InputError
+from rltemp.recipes.schema import Agent
+
+AGENT = Agent(students=4, hidden=(16, 16), log_std=-2.0, influence_weight=1.0)
+
+
+def make(agent: Agent = AGENT, horizon: int = 5) -> Trainer:
+    return Trainer(ToyVectorEnv(agent.students, batch_size=4, horizon=horizon), agent)
+
+
+def weights(trainer: Trainer) -> dict[str, Any]:
+    return {name: value.clone() for name, value in trainer.model.policy.state_dict().items()}
+
+
+def assert_equal_bits(first: Trainer, second: Trainer) -> None:
+    assert first.history == second.history
+    for (name, a), (other, b) in zip(weights(first).items(), weights(second).items(), strict=True):
+        assert name == other
+        assert torch.equal(a, b), name
+
+
+def regret(trainer: Trainer, seed: int) -> float:
+    """Mean squared distance of the deterministic policy from the known optimum."""
+    observations = np.random.default_rng(seed).random((500, 3), dtype=np.float32)
+    actions, _ = trainer.model.predict(observations, deterministic=True)
+    return float(np.mean((actions[:, 0] - (1.6 * observations[:, 1] - 0.8)) ** 2))
+
+
+@pytest.mark.parametrize(("calibration", "rollouts"), [("uniform", 30), ("influence", 15), ("redistribution", 25)])
+def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
+    # An untrained policy answers about 0 and is off by the variance of the targets, 1.6 ** 2 / 12 = 0.21.
+    agent = dataclasses.replace(AGENT, students=8, calibration=calibration)
+    trainer = make(agent, horizon=10)
+    assert regret(trainer, seed=1) > 0.15
+    for _ in range(rollouts):
+        trainer.rollout()
+    assert regret(trainer, seed=1) < 0.07
+
+
+@pytest.mark.parametrize("calibration", ["uniform", "influence", "redistribution"])
+def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(calibration: Any) -> None:
+    agent = dataclasses.replace(AGENT, calibration=calibration)
+    unbroken, broken, resumed = make(agent), make(agent), make(agent)
+    for _ in range(4):
+        unbroken.rollout()
+    for _ in range(2):
+        broken.rollout()
+    torch.rand(3)
+    resumed.load_state_dict(broken.state_dict())
+    for _ in range(2):
+        resumed.rollout()
+    assert_equal_bits(unbroken, resumed)
+    assert unbroken.model.num_timesteps == resumed.model.num_timesteps == 4 * 5 * 16
+
+
+def test_the_same_seed_gives_the_same_policy_whatever_else_is_drawn() -> None:
+    first, second, other = make(), make(), make(dataclasses.replace(AGENT, seed=1))
+    for _ in range(2):
+        first.rollout()
+    for _ in range(2):
+        torch.rand(7)
+        np.random.random(5)  # noqa: NPY002
+        second.rollout()
+        other.rollout()
+    assert_equal_bits(first, second)
+    assert not torch.equal(weights(first)["action_net.weight"], weights(other)["action_net.weight"])
+
+
+def test_training_moves_no_global_generator() -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index] # noqa: NPY002
+    make().rollout()
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # type: ignore[index] # noqa: NPY002
+
+
+class Diary(ToyVectorEnv):
+    """Notes the seeds it was given and its first observations."""
+
+    def __init__(self) -> None:
+        super().__init__(4, batch_size=4, horizon=5)
+        self.seeds: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is not None:
+            self.seeds.append(seed)
+        return super().reset(seed=seed, options=options)
+
+
+def test_every_rollout_is_an_episode_with_a_seed_of_its_own() -> None:
+    env, again = Diary(), Diary()
+    for trainer in (Trainer(env, AGENT), Trainer(again, AGENT)):
+        for _ in range(3):
+            trainer.rollout()
+    assert env.seeds == again.seeds
+    assert len(set(env.seeds)) == 3
+
+
+def test_metrics_are_those_of_the_rollout() -> None:
+    seen: list[Any] = []
+
+    class Recorded(ToyVectorEnv):
+        def step(self, actions: Any) -> Any:
+            answer = super().step(actions)
+            seen.append(self.transition)
+            return answer
+
+    trainer = Trainer(Recorded(4, batch_size=4, horizon=5), AGENT)
+    metrics = trainer.rollout()
+    returns = [sum(float(transition.reward[k]) for transition in seen) for k in range(4)]
+    assert len(seen) == 5
+    assert metrics["return"] == pytest.approx(np.mean(returns), rel=1e-5)
+    assert metrics["return_std"] == pytest.approx(np.std(returns), rel=1e-5)
+    assert metrics["temperature_0_20"] == pytest.approx(float(np.exp(np.log(seen[0].temperatures).mean())), rel=1e-5)
+    assert metrics["temperature_80_100"] == pytest.approx(float(np.exp(np.log(seen[-1].temperatures).mean())), rel=1e-5)
+    spread = np.mean([np.log2(transition.temperatures).std(axis=1) for transition in seen])
+    assert metrics["temperature_spread"] == pytest.approx(spread, rel=1e-5)
+    assert metrics["std"] == pytest.approx(float(trainer.model.policy.log_std.detach().exp().mean()), rel=1e-5)
+    assert 0.0 < metrics["kl"] < 1.0
+    assert 0.0 <= metrics["clip_fraction"] <= 1.0
+    assert trainer.history == [metrics]
+
+
+def test_the_best_weights_can_be_put_back() -> None:
+    trainer = make()
+    kept = {}
+    for score in (0.1, 0.7, 0.7, 0.3):
+        trainer.rollout()
+        trainer.keep_best(score)
+        kept[len(trainer.history)] = weights(trainer)
+    assert [metrics["score"] for metrics in trainer.history] == [0.1, 0.7, 0.7, 0.3]
+    resumed = make()
+    resumed.load_state_dict(trainer.state_dict())
+    for each in (trainer, resumed):
+        each.restore_best()
+        for name, value in weights(each).items():
+            assert torch.equal(value, kept[2][name])
+
+
+def test_the_state_of_other_settings_is_refused() -> None:
+    trainer = make()
+    state = make(dataclasses.replace(AGENT, learning_rate=0.5)).state_dict()
+    with pytest.raises(InputError, match=r"agent\.learning_rate must be 0\.5 to continue, got 0\.001"):
+        trainer.load_state_dict(state)
+    longer = make(dataclasses.replace(AGENT, rollouts=99))
+    longer.load_state_dict(trainer.state_dict())
+
+
+def test_environments_that_hold_no_such_students_are_refused() -> None:
+    with pytest.raises(InputError, match=r"agent\.students = 4 students, got 3"):
+        Trainer(ToyVectorEnv(3), AGENT)
+    kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    other = gymnasium.make_vec("Pendulum-v1", num_envs=2, vectorization_mode="sync", vector_kwargs=kwargs)
+    with pytest.raises(InputError, match="students"):
+        Trainer(other, AGENT)
+
+
+def test_settings_name_the_calibration() -> None:
+    kinds = [type(make_calibration(dataclasses.replace(AGENT, calibration=name), 3)) for name in CALIBRATIONS]
+    assert kinds == [Uniform, Influence, Redistribution]
+    with pytest.raises(InputError, match="calibration"):
+        make_calibration(dataclasses.replace(AGENT, calibration="magic"), 3)  # type: ignore[arg-type]
+
+
+CALIBRATIONS: tuple[Any, ...] = ("uniform", "influence", "redistribution")
