@@ -18,8 +18,11 @@ from torch import Tensor
 
 __all__ = ["ALIGNMENT_TEMPERATURES", "alignment_effects", "normalized_alignment", "probe_gradient"]
 
-ALIGNMENT_TEMPERATURES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 32.0)
-"""Temperatures at which a policy sees the alignment."""
+ALIGNMENT_TEMPERATURES: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Temperatures at which a policy sees the alignment, evenly spread on a log scale."""
+
+_UNIT = 4.0
+"""The temperature whose effects give the unit."""
 
 
 def alignment_effects(
@@ -44,14 +47,14 @@ def alignment_effects(
 def normalized_alignment(tangent: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Effects at `ALIGNMENT_TEMPERATURES`, [..., B, A], on a scale that means the same for every network.
 
-    Divided by twice the root mean square over the batch and the temperatures, so that one batch lies mostly within
-    [-1, 1], whatever the size of features and gradients.
+    Divided by their root mean square over the batch at T = 4, so that 1 is an effect of the usual size, whatever the
+    size of features and gradients.
     """
     effects = torch.stack(
         [alignment_effects(tangent, student_logits, teacher_logits, t) for t in ALIGNMENT_TEMPERATURES], dim=-1
     )
-    size = effects.square().mean(dim=(-2, -1), keepdim=True).sqrt()
-    return effects / (2.0 * size + torch.finfo(effects.dtype).tiny)
+    unit = effects[..., ALIGNMENT_TEMPERATURES.index(_UNIT)].square().mean(dim=-1).sqrt()
+    return effects / (unit + torch.finfo(effects.dtype).tiny)[..., None, None]
 
 
 def probe_gradient(hidden: Tensor, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -95,7 +95,13 @@ class _Observation:
 
     def aligned(self, column: int) -> Tensor:
         assert self.alignment is not None
-        return (self.alignment[:, column].float().clamp(-1.0, 1.0) + 1.0) / 2.0
+        effect = self.alignment[:, column].float()
+        return 0.5 + 0.5 * effect / (1.0 + effect.abs())
+
+    def preference(self, sharpness: float) -> Tensor:
+        assert self.alignment is not None
+        weights = F.softmax(sharpness * self.alignment.float(), dim=-1)
+        return weights @ torch.linspace(0.0, 1.0, weights.shape[-1], device=weights.device)
 
 
 _Feature = Callable[[_Observation], Tensor]
@@ -123,6 +129,10 @@ def _aligned(column: int) -> _Feature:
     return lambda observation: observation.aligned(column)
 
 
+def _preference(sharpness: float) -> _Feature:
+    return lambda observation: observation.preference(sharpness)
+
+
 _FEATURES: Mapping[str, _Feature] = MappingProxyType(
     {f"teacher_{name}": _of_teacher(summary) for name, summary in _NETWORK_FEATURES.items()}
     | {f"student_{name}": _of_student(summary) for name, summary in _NETWORK_FEATURES.items()}
@@ -132,9 +142,12 @@ _FEATURES: Mapping[str, _Feature] = MappingProxyType(
         "progress": _Observation.run_progress,
     }
     | {f"alignment_{t:g}": _aligned(column) for column, t in enumerate(ALIGNMENT_TEMPERATURES)}
+    | {f"preference_{sharpness:g}": _preference(sharpness) for sharpness in (1.0, 4.0, 16.0)}
 )
 
-LOGIT_FEATURES: tuple[str, ...] = tuple(name for name in _FEATURES if not name.startswith("alignment_"))
+_PROBED = ("alignment_", "preference_")
+
+LOGIT_FEATURES: tuple[str, ...] = tuple(name for name in _FEATURES if not name.startswith(_PROBED))
 """Names of the features that logits, targets and progress give."""
 
 ALIGNED_FEATURES: tuple[str, ...] = tuple(_FEATURES)
@@ -146,8 +159,9 @@ class LogitFeatures:
 
     For each network: top-1 probability, margin between the two largest probabilities, entropy divided by log C,
     spread s / (s + 4) of the logits' standard deviation s, probability of the label. Of both:
-    1 - exp(-KL(teacher || student)), agreement of the top classes. Then the progress of the run and, for an aligned
-    policy, the probe alignment.
+    1 - exp(-KL(teacher || student)), agreement of the top classes. Then the progress of the run. For an aligned policy:
+    the probe alignment a(T) as 1/2 + a / (2 + 2 |a|), and which temperature it prefers, the mean of log T under
+    softmax(sharpness * a(T)) on a scale from 0 (coldest) to 1 (hottest).
 
     Args:
         names: which features, in order; by default all that need no probe.
@@ -167,7 +181,7 @@ class LogitFeatures:
             )
         self.names = tuple(names)
         needs = {"targets"} if any(name.endswith("target_probability") for name in names) else set()
-        self.needs = frozenset(needs | ({"alignment"} if any(n.startswith("alignment_") for n in names) else set()))
+        self.needs = frozenset(needs | ({"alignment"} if any(name.startswith(_PROBED) for name in names) else set()))
 
     def __len__(self) -> int:
         """Number of features F."""

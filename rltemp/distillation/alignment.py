@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +83,20 @@ class PopulationProbe:
             weight, bias = self._direction
             return torch.baddbmm(bias[:, None], observation.student.features.detach(), weight)
         return students.tangents(observation.minibatch.images, self._direction)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the alignments to come."""
+        return {
+            "age": self._age,
+            "direction": [part.clone() for part in self._direction],
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._age = state["age"]
+        self._direction = state["direction"]
+        self._generator.set_state(state["generator"])
 
     def _gradient(self, students: Students) -> Sequence[Tensor]:
         images, targets = self._draw()

@@ -143,9 +143,9 @@ class Agent:
     """
 
     students: int = 16
-    rollouts: int = 6
+    rollouts: int = 8
     calibration: Literal["uniform", "redistribution", "influence"] = "influence"
-    influence_weight: float = 0.3
+    influence_weight: float = 2.0
     reward_scale: float = 5.0
     learning_rate: float = 1e-3
     gae_lambda: float = 0.95
@@ -153,7 +153,7 @@ class Agent:
     epochs: int = 10
     minibatches: int = 10
     hidden: tuple[int, ...] = (64, 64)
-    log_std: float = -1.0
+    log_std: float = -1.5
     seed: int = 0
 
 

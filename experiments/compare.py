@@ -1,0 +1,92 @@
+"""`rltemp evaluate`: a table and a report of policies, paired over students."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+
+from rltemp.distillation import Task, TeacherRecord
+from rltemp.experiments.comparison import compare
+from rltemp.experiments.console import output, progress
+from rltemp.experiments.evaluate import evaluate_policy
+from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.report import write_report
+from rltemp.experiments.results import Evaluation, PolicyResult
+from rltemp.experiments.results_files import load_evaluation, save_evaluation
+from rltemp.experiments.run_folder import RunFolder
+from rltemp.experiments.setting import Setting
+from rltemp.experiments.specs import PolicySpec
+from rltemp.experiments.tables import to_rich
+from rltemp.recipes import dump_recipe
+
+__all__ = ["run_comparison"]
+
+
+def run_comparison(
+    setting: Setting,
+    task: Task,
+    specs: Sequence[PolicySpec],
+    seeds: Sequence[int],
+    root: str,
+    name: str,
+    *,
+    training_metrics: Mapping[str, ArrayLike] | None = None,
+    command: str | None = None,
+) -> Path:
+    """Evaluate policies in `<root>/<recipe>/<name>/`, print the table, write the report.
+
+    A policy that was evaluated in this folder before is not run again: an interrupted comparison goes on where it
+    stopped, and a finished one can be extended by more policies.
+
+    Args:
+        setting: the recipe.
+        task: what it builds.
+        specs: the policies.
+        seeds: of the students, the same for all policies.
+        root: folder of all runs.
+        name: of this comparison.
+        training_metrics: of a learned policy, for the report.
+        command: the command line that makes this again, for the report.
+
+    Returns:
+        The HTML report.
+
+    Raises:
+        InputError: if the folder holds a comparison of another recipe or other seeds.
+    """
+    config = f"{dump_recipe(setting.recipe)}# seeds: {' '.join(map(str, seeds))}\n"
+    folder = RunFolder.start(root, setting.name, name, config)
+    results = {result.name: result for result in _finished(folder)}
+    missing = [spec for spec in specs if spec.name not in results]
+    # Batches and augmentation follow from the seeds alone, so the teacher need be asked only once.
+    record = TeacherRecord(task.ask_teacher)
+    with progress("policies", max(1, task.steps * len(missing))) as display:
+        for spec in missing:
+            display.describe(spec.label)
+            results[spec.name] = evaluate_policy(setting.recipe, task, spec, seeds, record, display)
+            save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
+    evaluation = _evaluation(setting, [results[spec.name] for spec in specs], seeds)
+    comparison = compare(evaluation)
+    console = output()
+    console.print(to_rich(comparison))
+    console.print(comparison.headline, comparison.note, sep="\n")
+    report = folder.path / "report.html"
+    write_report(report, evaluation, training_metrics, command)
+    return report
+
+
+def _finished(folder: RunFolder) -> tuple[PolicyResult, ...]:
+    return load_evaluation(folder.path).results if (folder.path / "results.csv").exists() else ()
+
+
+def _evaluation(setting: Setting, results: Sequence[PolicyResult], seeds: Sequence[int]) -> Evaluation:
+    return Evaluation(
+        recipe=setting.name,
+        setting=dataclasses.asdict(setting.recipe),
+        seeds=tuple(seeds),
+        results=tuple(results),
+        machine=describe_machine(),
+    )
