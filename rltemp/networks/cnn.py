@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ __all__ = ["CNN"]
 class CNN(Network):
     """3 x 3 convolutions with batch normalization and ReLU, then global average pooling.
 
-    The resolution halves where the width grows, except in the first layer.
+    Maxima over 2 x 2 px halve the resolution after every convolution but the first, down to a single pixel.
 
     Args:
         widths: channels of each convolution, at least one.
@@ -32,17 +33,17 @@ class CNN(Network):
         if not widths or min(widths) < 1:
             raise InputError(f"channels must be at least one width >= 1, got {tuple(widths)}")
         layers: list[nn.Module] = []
-        inputs = channels
-        for width in widths:
-            stride = 2 if layers and width > inputs else 1
+        for number, (inputs, width) in enumerate(itertools.pairwise((channels, *widths))):
             layers += [
-                nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False),
+                nn.Conv2d(inputs, width, 3, padding=1, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
-            inputs = width
+            if number > 0:
+                # Rounding up leaves a single pixel as it is, and the border of odd sizes in place.
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
         self.layers = nn.Sequential(*layers)
-        self.classifier = nn.Linear(inputs, classes)
+        self.classifier = nn.Linear(widths[-1], classes)
         he_initialize(self)
 
     def features(self, x: Tensor) -> Tensor:

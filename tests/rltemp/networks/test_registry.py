@@ -99,7 +99,28 @@ def test_mlp_and_cnn_take_their_widths_from_options() -> None:
     assert isinstance(cnn, CNN)
     convolutions = [module for module in cnn.modules() if isinstance(module, nn.Conv2d)]
     assert [c.out_channels for c in convolutions] == [8, 16, 16, 24]
-    assert [c.stride[0] for c in convolutions] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(("side", "resolutions"), [(16, [16, 16, 8, 4]), (9, [9, 9, 5, 3]), (8, [8, 8, 4, 2])])
+def test_cnn_halves_the_resolution_after_all_but_the_first(side: int, resolutions: list[int]) -> None:
+    cnn = make_network("cnn", 10, (3, side, side), _generator(0), channels=[4, 4, 4, 4])
+    seen = []
+    for module in cnn.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[-1]))
+    cnn(torch.zeros(2, 3, side, side))
+    assert seen == resolutions
+
+
+def test_cnn_against_the_same_layers_written_out() -> None:
+    cnn = make_network("cnn", 10, (3, 16, 16), _generator(0), channels=[4, 8, 8]).eval()
+    layers: list[nn.Module] = []
+    for inputs, width, pool in ((3, 4, 1), (4, 8, 2), (8, 8, 2)):
+        layers += [nn.Conv2d(inputs, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(pool)]
+    reference = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)).eval()
+    reference.load_state_dict(dict(zip(reference.state_dict(), cnn.state_dict().values(), strict=True)))
+    images = torch.randn(3, 3, 16, 16, generator=_generator(1))
+    torch.testing.assert_close(cnn(images), reference(images))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
