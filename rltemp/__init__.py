@@ -12,18 +12,24 @@ from importlib.metadata import version
 
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
-from rltemp.objectives import dkd_loss, kd_loss
+from rltemp.objectives import DKD, KD, DistillationLoss, LossParts, dkd_loss, kd_loss
 from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.policies.base import TemperaturePolicy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.policies.registry import list_policies, make_policy
+from rltemp.presets import Preset, list_presets, make_preset
 from rltemp.probe import ProbeAlignment
 from rltemp.temperatures import Temperatures
 
 __all__ = [
+    "DKD",
+    "KD",
+    "DistillationLoss",
     "InputError",
     "LearnedPolicy",
     "LogitFeatures",
+    "LossParts",
+    "Preset",
     "ProbeAlignment",
     "TemperaturePolicy",
     "Temperatures",
@@ -31,8 +37,10 @@ __all__ = [
     "dkd_loss",
     "kd_loss",
     "list_policies",
+    "list_presets",
     "load_policy",
     "make_policy",
+    "make_preset",
     "save_policy",
 ]
 
