@@ -91,7 +91,6 @@ def _dkd_loss(
     log_q, log_q_others = _decouple(student_logits / temperatures.student[:, None], targets)
     log_p, log_p_others = _decouple(teacher_logits / temperatures.teacher[:, None], targets)
     tckd = (log_p.exp() * (log_p - log_q)).sum(1)
-    # Zero at the target, where the logarithm is a stand-in.
     p_others = log_p_others.exp().scatter(1, targets[:, None], 0.0)
     nckd = (p_others * (log_p_others - log_q_others)).sum(1)
     return temperatures.scale * (alpha * tckd + beta * nckd)
@@ -101,11 +100,11 @@ def _decouple(softened: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of (target, not target) [B, 2], and of the other classes among themselves [B, C].
 
     Everything is a difference of log-sum-exps, so that a probability too small for its dtype still has its logarithm.
-    At the target the second result is finite and means nothing.
+    At the target the second result is 0 and means nothing: the true one overflows `exp` where the target dominates.
     """
     index = targets[:, None]
     softened = softened - softened.detach().amax(1, keepdim=True)
     others = softened.scatter(1, index, -torch.inf).logsumexp(1, keepdim=True)
     target = softened.gather(1, index)
     total = torch.logaddexp(target, others)
-    return torch.cat((target - total, others - total), dim=1), softened - others
+    return torch.cat((target - total, others - total), dim=1), (softened - others).scatter(1, index, 0.0)

@@ -58,7 +58,7 @@ def _textbook(teacher_logits: Tensor, student_logits: Tensor, tau: float) -> tup
 
 
 def _sizes(m_t: Tensor, m_s: Tensor, mean_t: Tensor, mean_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the temperatures are in proportion to (teacher, student), where that is the published m, where nothing is."""
+    """What the temperatures are in proportion to, teacher first; where that is the published m; where nothing is."""
     published = (m_t.sign() * m_s.sign() > 0) & ((m_t + m_s).abs() > _SMALLEST_LOGIT)
     m_t, m_s = torch.where(published, m_t, m_t - mean_t), torch.where(published, m_s, m_s - mean_s)
     flat = (m_t + m_s).abs() <= _SMALLEST_LOGIT
