@@ -1,0 +1,143 @@
+"""The probe of a population: each student's own directions, refreshed as often as asked, on training images."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltemp.alignment import alignment_effects
+from rltemp.distillation import DistillationRun, Task
+from rltemp.distillation.alignment import PopulationProbe
+from rltemp.errors import InputError
+from rltemp.recipes.schema import PolicySpace
+from rltemp.temperatures import Temperatures
+
+Scope = Literal["classifier", "network"]
+SCOPES: list[Scope] = ["classifier", "network"]
+SEEDS = (3, 11)
+
+
+def _probe(task: Task, scope: Scope, *, size: int = 64, every: int = 1) -> PopulationProbe:
+    return PopulationProbe(task.train, task.augmentation, seed=3, size=size, every=every, scope=scope)
+
+
+def _update(run: DistillationRun) -> None:
+    run.update(Temperatures.shared(torch.full((8 * len(run.seeds),), 4.0)))
+
+
+def _move(parameters: Sequence[Tensor], direction: Sequence[Tensor], distance: float) -> None:
+    with torch.no_grad():
+        for parameter, part in zip(parameters, direction, strict=True):
+            parameter.add_(part, alpha=distance)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_tangents_are_each_students_own_derivatives(tiny_task: Task, scope: Scope) -> None:
+    run = DistillationRun(tiny_task, SEEDS)
+    _update(run)
+    observation = run.observe()
+    tangents = _probe(tiny_task, scope).tangents(run.students, observation)
+    for k in range(len(SEEDS)):
+        student = run.students.extract(k).double()
+        moving = list((student.classifier if scope == "classifier" else student).parameters())
+        images = observation.minibatch.images[k].double()
+        loss = F.cross_entropy(student(tiny_task.train.images.double()), tiny_task.train.targets)
+        gradient = torch.autograd.grad(loss, moving)
+
+        with torch.no_grad():
+            _move(moving, gradient, 1e-6)
+            ahead = student(images)
+            _move(moving, gradient, -2e-6)
+            differences = (ahead - student(images)) / 2e-6
+        torch.testing.assert_close(tangents[k].double(), differences, rtol=1e-3, atol=1e-5)
+
+
+def test_the_effect_is_the_fall_of_the_probe_loss(tiny_task: Task) -> None:
+    """A small step of plain gradient descent on one instance's KD loss lowers the probe loss by its effect."""
+    run = DistillationRun(tiny_task, [5])
+    observation = run.observe()
+    tangents = _probe(tiny_task, "network").tangents(run.students, observation)[0].double()
+    teacher, images = observation.teacher_logits[0].double(), observation.minibatch.images[0].double()
+    t, rate = 3.0, 1e-6
+    student = run.students.extract(0).double()
+
+    def probe_loss() -> float:
+        with torch.no_grad():
+            return float(F.cross_entropy(student(tiny_task.train.images.double()), tiny_task.train.targets))
+
+    for i in range(3):
+        effect = alignment_effects(tangents[i], student(images[i : i + 1])[0].detach(), teacher[i], t)
+        p, log_q = (teacher[i] / t).softmax(0), (student(images[i : i + 1])[0] / t).log_softmax(0)
+        parameters = list(student.parameters())
+        gradients = torch.autograd.grad(t * t * (p * (p.log() - log_q)).sum(), parameters)
+        before = probe_loss()
+        _move(parameters, gradients, -rate)
+        fall = before - probe_loss()
+        _move(parameters, gradients, rate)
+        assert fall / rate == pytest.approx(float(effect), rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(("every", "refreshes"), [(1, 6), (2, 3), (4, 2), (100, 1)])
+def test_every_bounds_the_refreshes(
+    tiny_task: Task, scope: Scope, every: int, refreshes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = DistillationRun(tiny_task, SEEDS)
+    probe = _probe(tiny_task, scope, every=every)
+    kind, real = type(run.students), type(run.students).evaluate
+    looked: list[int] = []
+
+    def evaluate(self: object, images: Tensor) -> object:
+        looked.append(len(images))
+        return real(self, images)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kind, "evaluate", evaluate)
+    for _ in range(6):
+        probe.alignment(run.students, run.observe())
+        _update(run)
+    assert looked == [64] * refreshes
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_resumed_probe_goes_on_bit_for_bit(tiny_task: Task, scope: Scope) -> None:
+    run = DistillationRun(tiny_task, SEEDS)
+    straight = _probe(tiny_task, scope, size=7, every=3)
+    for _ in range(4):
+        straight.alignment(run.students, run.observe())
+        _update(run)
+    resumed = _probe(tiny_task, scope, size=7, every=3)
+    resumed.load_state_dict(straight.state_dict())
+    for _ in range(3):
+        seen = run.observe()
+        assert torch.equal(resumed.alignment(run.students, seen), straight.alignment(run.students, seen))
+        _update(run)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_looking_does_not_change_the_run(tiny_task: Task, scope: Scope) -> None:
+    watched, alone = DistillationRun(tiny_task, SEEDS), DistillationRun(tiny_task, SEEDS)
+    probe = _probe(tiny_task, scope, size=7)
+    for _ in range(4):
+        probe.alignment(watched.students, watched.observe())
+        _update(watched)
+        _update(alone)
+    for name, value in alone.students.state_dict().items():
+        assert torch.equal(watched.students.state_dict()[name], value)
+
+
+def test_the_policys_probe_holds_training_images_as_its_space_says(tiny_task: Task) -> None:
+    assert PopulationProbe.of(tiny_task, PolicySpace(alignment="none"), SEEDS) is None
+    run = DistillationRun(tiny_task, SEEDS)
+    probe = PopulationProbe.of(tiny_task, PolicySpace(alignment="classifier", probe_size=10_000), SEEDS)
+    assert probe is not None
+    expected = _probe(tiny_task, "classifier").alignment(run.students, run.observe())
+    assert torch.equal(probe.alignment(run.students, run.observe()), expected)
+
+
+@pytest.mark.parametrize(("size", "every", "name"), [(0, 1, "probe_size"), (1, 0, "every")])
+def test_nothing_to_look_at_is_refused(tiny_task: Task, size: int, every: int, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} must be >= 1, got 0"):
+        _probe(tiny_task, "network", size=size, every=every)
