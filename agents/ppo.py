@@ -3,16 +3,30 @@
 import math
 import warnings
 
+from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
+from torch import Tensor, nn
 
 from rltemp.agents.advantages import StudentRolloutBuffer
 from rltemp.agents.exploration import CoherentPolicy
+from rltemp.features import center
 from rltemp.recipes.schema import Agent
 
-__all__ = ["make_ppo"]
+__all__ = ["CenteredFeatures", "make_ppo"]
+
+
+class CenteredFeatures(BaseFeaturesExtractor):
+    """The observation as `LearnedPolicy` gives it to its network."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, features_dim=observation_space.shape[0])
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Center observations [N, F]."""
+        return center(observations)
 
 
 def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
@@ -47,6 +61,7 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
             rollout_buffer_kwargs={"group_size": batch_size},
             policy_kwargs={
                 "group_size": batch_size,
+                "features_extractor_class": CenteredFeatures,
                 "net_arch": {"pi": hidden, "vf": hidden},
                 "activation_fn": nn.Tanh,
                 "log_std_init": agent.log_std,

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def train_policy(
     Args:
         recipe: the setting; `recipe.agent` says how the agent learns.
         task: what the recipe builds, if it is at hand already: spares training the teacher again.
-        run_dir: an existing folder for metrics (CSV and TensorBoard) and the checkpoint.
+        run_dir: folder for metrics (CSV and TensorBoard) and the checkpoint; made if there is none.
         resume: continue from the checkpoint in `run_dir`, if there is one; the result is that of an unbroken run.
         progress: told of every step: rollouts * horizon in all.
         callbacks: called after every rollout.
@@ -48,22 +48,21 @@ def train_policy(
     Raises:
         InputError: for a recipe that cannot be built, or a checkpoint of another run.
     """
-    env = DistillationVectorEnv(recipe.agent.students * recipe.optimization.batch_size, recipe, task=task)
-    trainer = Trainer(env, recipe.agent)
-
-    def export() -> LearnedPolicy:
+    slots = recipe.agent.students * recipe.optimization.batch_size
+    with closing(DistillationVectorEnv(slots, recipe, task=task)) as env:
+        trainer = Trainer(env, recipe.agent)
         features, space = LogitFeatures(env.feature_names), recipe.policy
-        return export_policy(trainer.model, features, low=space.low, high=space.high, card=_card(recipe, trainer))
 
-    def judge(trainer: Trainer) -> None:
-        if score is not None:
-            trainer.keep_best(score(export()))
+        def export() -> LearnedPolicy:
+            return export_policy(trainer.model, features, low=space.low, high=space.high, card=_card(recipe, trainer))
 
-    run_training(trainer, run_dir=run_dir, resume=resume, progress=progress, callbacks=(judge, *callbacks))
-    trainer.restore_best()
-    policy = export()
-    env.close()
-    return policy
+        def judge(trainer: Trainer) -> None:
+            if score is not None:
+                trainer.keep_best(score(export()))
+
+        run_training(trainer, run_dir=run_dir, resume=resume, progress=progress, callbacks=(judge, *callbacks))
+        trainer.restore_best()
+        return export()
 
 
 def run_training(
@@ -83,6 +82,7 @@ def run_training(
         hooks = list(callbacks)
         if run_dir is not None:
             folder = Path(run_dir)
+            folder.mkdir(parents=True, exist_ok=True)
             if resume and (folder / CHECKPOINT).exists():
                 load_checkpoint(trainer, folder / CHECKPOINT)
             board = stack.enter_context(TensorBoard(folder / "tensorboard"))

@@ -60,8 +60,6 @@ def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
 def test_ctrl_c_leaves_a_run_that_resumes_as_if_it_had_not_been(tmp_path: Path) -> None:
     unbroken, broken, resumed = make(), make(), make()
     folders = tmp_path / "unbroken", tmp_path / "broken"
-    for folder in folders:
-        folder.mkdir()
     run_training(unbroken, run_dir=folders[0])
     with pytest.raises(KeyboardInterrupt):
         run_training(broken, run_dir=folders[1], progress=Interrupt(2 * 5 + 3))
