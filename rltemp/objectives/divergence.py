@@ -55,9 +55,8 @@ class _SoftenedKL(torch.autograd.Function):
         v = (student_logits - student_logits.amax(1, keepdim=True)).div_(student[:, None])
         u = (teacher_logits - teacher_logits.amax(1, keepdim=True)).div_(teacher[:, None])
         p = u.softmax(1)
-        by_temperature = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
-        slopes = []
-        if by_temperature:
+        by_student = by_teacher = None
+        if ctx.needs_input_grad[3]:
             weighted = p * u
             mean_u = weighted.sum(1)
             d = u.sub_(v)
@@ -71,21 +70,25 @@ class _SoftenedKL(torch.autograd.Function):
         # The largest entry of u and of v is 0, so the largest probability is 1 / Z.
         divergence = mean + torch.log(p.amax(1) / q.amax(1))
         excess = q.sub_(p)
-        if by_temperature:
-            slopes = [v.mul_(excess).sum(1) / student, (mean_du - mean * mean_u) / teacher]
-        ctx.save_for_backward(student_logits, teacher_logits, student, teacher, excess, *slopes)
+        if ctx.needs_input_grad[2]:
+            by_student = v.mul_(excess).sum(1).div_(student)
+        if ctx.needs_input_grad[3]:
+            by_teacher = mean_du.sub_(mean * mean_u).div_(teacher)
+        ctx.save_for_backward(student_logits, teacher_logits, student, teacher, excess, by_student, by_teacher)
         return divergence
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, excess, by_student, by_teacher = (*ctx.saved_tensors, None, None)[:7]
+        *inputs, excess, by_student, by_teacher = ctx.saved_tensors
         needs = ctx.needs_input_grad
         if torch.is_grad_enabled() or needs[1]:
             return _textbook_gradient(grad, inputs, needs)
-        by_logits = excess * (grad / inputs[2])[:, None] if needs[0] else None
-        if by_student is None:
-            return by_logits, None, None, None
-        return by_logits, None, -grad * by_student, -grad * by_teacher
+        return (
+            excess * (grad / inputs[2])[:, None] if needs[0] else None,
+            None,
+            None if by_student is None else -grad * by_student,
+            None if by_teacher is None else -grad * by_teacher,
+        )
 
 
 def _textbook_gradient(grad: Tensor, inputs: list[Tensor], needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:

@@ -39,30 +39,36 @@ def max_gradient(logits: Tensor, largest: Tensor, by_max: Tensor, by_mean: Tenso
 def _textbook_std(logits: Tensor) -> Tensor:
     mean = logits.mean(1, keepdim=True)
     # `vector_norm` has gradient 0 where there is no spread; the square root of the variance has NaN.
-    std = torch.linalg.vector_norm(logits - mean, dim=1) / (logits.shape[1] - 1) ** 0.5
-    return torch.where(std > _rounding(mean[:, 0].detach()), std, 1.0)
+    norm = torch.linalg.vector_norm(logits - mean, dim=1)
+    constant = _is_constant(norm, mean[:, 0], logits.shape[1])
+    std: Tensor = norm / (logits.shape[1] - 1) ** 0.5
+    return std.masked_fill(constant, 1.0)
 
 
-def _rounding(mean: Tensor) -> Tensor:
-    """What spread constant logits may seem to have."""
-    return (8.0 * torch.finfo(mean.dtype).eps * mean.abs()).clamp(min=1e-8)
+def _is_constant(norm: Tensor, mean: Tensor, classes: int) -> Tensor:
+    """Where the norm of the centered logits may be all rounding."""
+    rounding = mean.detach().abs() * (8.0 * torch.finfo(norm.dtype).eps * classes**0.5)
+    constant: Tensor = norm.detach() <= rounding + 1e-8
+    return constant
 
 
 class _Std(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, factor: float) -> Tensor:
-        mean = logits.mean(1)
-        std = torch.linalg.vector_norm(logits - mean[:, None], dim=1).div_((logits.shape[1] - 1) ** 0.5)
-        spread = std > _rounding(mean)
-        ctx.factor = factor
-        ctx.save_for_backward(logits, mean, torch.where(spread, std, torch.inf))
-        return torch.where(spread, std, 1.0).mul_(factor)
+        mean = logits.mean(1, keepdim=True)
+        norm = torch.linalg.vector_norm(logits - mean, dim=1)
+        constant = _is_constant(norm, mean[:, 0], logits.shape[1])
+        # Of std = norm / sqrt(C - 1), the derivative is (z - mean) / (norm sqrt(C - 1)).
+        ctx.factor, ctx.unit = factor, factor / (logits.shape[1] - 1) ** 0.5
+        ctx.save_for_backward(logits, mean, norm.masked_fill(constant, torch.inf))
+        std: Tensor = norm.mul_(ctx.unit).masked_fill_(constant, factor)
+        return std
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        logits, mean, std = ctx.saved_tensors
+        logits, mean, norm = ctx.saved_tensors
         if torch.is_grad_enabled():
             std = ctx.factor * _textbook_std(logits)
             return torch.autograd.grad(std, logits, grad, create_graph=True)[0], None
-        slope = grad * (ctx.factor / (logits.shape[1] - 1)) / std
-        return (logits - mean[:, None]).mul_(slope[:, None]), None
+        slope = (grad * ctx.unit).div_(norm)
+        return (logits - mean).mul_(slope[:, None]), None
