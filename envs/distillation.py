@@ -18,11 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rltemp.alignment import alignment_effects
 from rltemp.distillation.alignment import PopulationProbe
 from rltemp.distillation.run import DistillationRun
-from rltemp.distillation.scores import cross_entropy
 from rltemp.distillation.task import Task
+from rltemp.envs.reward import ProbeReward
 from rltemp.envs.transition import Transition
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
@@ -81,22 +80,17 @@ class _Episode:
     def __init__(self, task: Task, space: PolicySpace, features: LogitFeatures, seeds: Sequence[int]) -> None:
         self.run = DistillationRun(task, seeds)
         self._features = features
-        self._validation = task.validation
-        self._clean_validation = task.augmentation.clean(task.validation.images)
         self._eye = PopulationProbe.of(task, space, seeds)
-        # Credit asks for the effect on what the reward measures: all of the reward's own probe, at every step.
-        self._credit = PopulationProbe(
-            task.validation, task.augmentation, seed=0, size=len(task.validation), every=1, scope="network"
-        )
-        self._loss = self._probe_loss()
+        self._reward = ProbeReward(task)
+        self._loss = self._reward.loss(self.run.students)
         self.seen = self._look()
 
     def step(self, temperature: Tensor) -> Transition:
         """One update at temperatures [K, B]."""
-        influence = self._influence(temperature)
+        influence = self._reward.influence(self.run, temperature)
         seen = self.seen
         self.run.update(Temperatures.shared(temperature.flatten()))
-        before, self._loss = self._loss, self._probe_loss()
+        before, self._loss = self._loss, self._reward.loss(self.run.students)
         self.seen = self._look()
         return Transition(
             features=_to_numpy(seen),
@@ -118,22 +112,6 @@ class _Episode:
             alignment.flatten(0, 1) if alignment is not None else None,
         )
         return features.view(students, instances, -1)
-
-    def _influence(self, temperature: Tensor) -> Tensor:
-        """First-order effect of each instance's distillation gradient on the probe loss, [K, B].
-
-        In the unit of the reward, lr * kd_weight / B * a_i(T_i): without momentum its sum is about R.
-        """
-        observation = self.run.observe()
-        tangents = self._credit.tangents(self.run.students, observation)
-        logits = observation.student.logits.detach()
-        effects = alignment_effects(tangents, logits, observation.teacher_logits, temperature)
-        return effects * (self.run.learning_rate * self.run.task.optimization.kd_weight / effects.shape[1])
-
-    def _probe_loss(self) -> Tensor:
-        logits = self.run.students.predict(self._clean_validation).logits
-        # In float64, because one update changes the loss in the fourth digit.
-        return cross_entropy(logits.double(), self._validation.targets)
 
 
 def _to_numpy(tensor: Tensor) -> Floats:

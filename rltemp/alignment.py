@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ALIGNMENT_TEMPERATURES", "alignment_effects", "normalized_alignment", "probe_gradient"]
+from rltemp.softmax import softmax
+
+__all__ = ["ALIGNMENT_TEMPERATURES", "alignment_effects", "logit_gradient", "normalized_alignment", "probe_gradient"]
 
 ALIGNMENT_TEMPERATURES: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Temperatures at which a policy sees the alignment, evenly spread on a log scale."""
@@ -40,7 +42,7 @@ def alignment_effects(
         Effects [...]; positive where distilling the instance lowers the probe loss.
     """
     t = temperature[..., None] if isinstance(temperature, Tensor) else temperature
-    residual = F.softmax(student_logits / t, dim=-1) - F.softmax(teacher_logits / t, dim=-1)
+    residual = softmax(student_logits / t) - softmax(teacher_logits / t)
     return (tangent * residual * t).sum(-1)
 
 
@@ -68,5 +70,19 @@ def probe_gradient(hidden: Tensor, logits: Tensor, targets: Tensor) -> tuple[Ten
     Returns:
         The gradient of the weight, transposed to [..., H, C], and of the bias, [..., C].
     """
-    error = F.softmax(logits, dim=-1) - F.one_hot(targets, logits.shape[-1]).to(logits.dtype)
-    return hidden.mT @ error / hidden.shape[-2], error.mean(dim=-2)
+    by_logits = logit_gradient(logits, targets)
+    return hidden.mT @ by_logits, by_logits.sum(dim=-2)
+
+
+def logit_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    """Gradient of the mean cross-entropy by the logits, (softmax(z) - onehot(y)) / P.
+
+    Args:
+        logits: [..., P, C].
+        targets: class indices [..., P], or [P] that all share.
+
+    Returns:
+        [..., P, C], without graph.
+    """
+    errors = softmax(logits.detach()) - F.one_hot(targets, logits.shape[-1]).to(logits.dtype)
+    return errors / logits.shape[-2]

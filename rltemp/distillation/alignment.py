@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rltemp.alignment import normalized_alignment, probe_gradient
+from rltemp.alignment import logit_gradient, normalized_alignment, probe_gradient
 from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.run import Observation
 from rltemp.distillation.students import Students
@@ -104,9 +103,8 @@ class PopulationProbe:
             output = students.predict(images)
             return probe_gradient(output.features, output.logits, targets.expand(students.count, -1))
         logits = students.evaluate(images).logits
-        # The sum over students of their mean losses: each parameter meets its own student's alone.
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.repeat(students.count), reduction="sum") / len(targets)
-        return torch.autograd.grad(loss, list(students.parameters()))
+        # Each parameter meets its own student's loss alone.
+        return torch.autograd.grad(logits, list(students.parameters()), logit_gradient(logits, targets))
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         if self._size == len(self._data):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rltemp.data import Dataset
 from rltemp.distillation.students import Students
+from rltemp.softmax import log_softmax
 
 __all__ = ["Scores", "calibration_error", "cross_entropy", "score"]
 
@@ -46,7 +46,7 @@ def score(students: Students, data: Dataset) -> Scores:
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy per student [K], of logits [K, N, C] and shared targets [N]."""
-    log_probabilities = F.log_softmax(logits, dim=-1)
+    log_probabilities = log_softmax(logits)
     picked = log_probabilities.gather(-1, targets.expand(logits.shape[:-1])[..., None])
     return -picked.squeeze(-1).mean(-1)
 
