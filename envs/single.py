@@ -44,7 +44,7 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
     def __init__(self, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any) -> None:
         setting, task = resolve(recipe, task, overrides)
         self._process = DistillationProcess(task, setting.policy)
-        batch = setting.optimization.batch_size
+        batch = task.optimization.batch_size
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(self._process.features)), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (batch,), np.float32)
         self._transition: Transition | None = None

@@ -49,7 +49,7 @@ class DistillationVectorEnv(VectorEnv[Any, Any, Any]):
         self, num_envs: int, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any
     ) -> None:
         setting, task = resolve(recipe, task, overrides)
-        self.batch_size = setting.optimization.batch_size
+        self.batch_size = task.optimization.batch_size
         self.students, rest = divmod(num_envs, self.batch_size)
         if rest or self.students < 1:
             raise InputError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from rltemp.errors import InputError
 from rltemp.recipes.schema import Recipe
+from rltemp.recipes.typed import typed
 
 __all__ = ["dump_recipe", "list_recipes", "load_recipe"]
 
@@ -34,15 +35,17 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
 
     text = _read(recipe)
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"recipe {recipe} must be YAML: {' '.join(str(error).split())}") from error
-    if content is not None and not isinstance(content, dict):
-        raise InputError(f"recipe {recipe} must be a YAML mapping, got {type(content).__name__}")
-    values = content or {}
-    for name, value in (overrides or {}).items():
-        _merge(values, name.split("."), value)
-    return _parse(values, f"recipe {recipe}")
+    values = {} if values is None else values
+    if isinstance(values, dict):
+        for name, value in (overrides or {}).items():
+            _merge(values, _nested(name, value))
+    try:
+        return typed(Recipe, values, "")
+    except InputError as error:
+        raise InputError(f"recipe {recipe}: {error}") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -65,30 +68,21 @@ def _read(recipe: str | Path) -> str:
     return (importlib.resources.files("rltemp.recipes") / f"{recipe}.yaml").read_text(encoding="utf-8")
 
 
-def _merge(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    head, *rest = keys
-    if rest:
-        values[head] = dict(values.get(head) or {})
-        _merge(values[head], rest, value)
-    elif isinstance(value, Mapping) and isinstance(values.get(head), Mapping):
-        values[head] = dict(values[head])
-        for name, part in value.items():
-            _merge(values[head], [name], part)
-    else:
-        values[head] = value
+def _merge(values: dict[str, Any], override: Mapping[str, Any]) -> None:
+    """Put the leaves of `override` in place of those of `values`."""
+    for name, value in override.items():
+        old = values.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            values[name] = dict(old)
+            _merge(values[name], value)
+        else:
+            values[name] = value
 
 
-def _parse(values: Mapping[str, Any], source: str) -> Recipe:
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe, as_group=False)
-    try:
-        parsed = parser.instantiate(parser.parse_object(dict(values)))
-    except ArgumentError as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"{source}: {message}") from error
-    return Recipe(**vars(parsed))
+def _nested(name: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} from "a.b"."""
+    head, _, rest = name.partition(".")
+    return {head: _nested(rest, value) if rest else value}
 
 
 def _plain(value: Any) -> Any:

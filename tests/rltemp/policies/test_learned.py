@@ -32,7 +32,7 @@ def test_it_is_a_perceptron_of_the_features_on_a_log_scale(hidden: tuple[int, ..
     chosen = policy(student, teacher, targets, 0.3)
     layers = [module for module in policy.net if isinstance(module, torch.nn.Linear)]
     for i, features in enumerate(policy.features(student, teacher, targets, 0.3, None).tolist()):
-        values = features
+        values = [4 * (feature - 0.5) for feature in features]
         for depth, layer in enumerate(layers):
             if depth:
                 values = [math.tanh(value) for value in values]
@@ -48,9 +48,10 @@ def test_it_is_a_perceptron_of_the_features_on_a_log_scale(hidden: tuple[int, ..
 
 
 def test_temperatures_stay_in_their_range_and_use_it() -> None:
-    policy = _policy(size=50.0)
-    student, teacher, targets = _logits(200)
-    t = policy(student, teacher, targets, 0.3).teacher
+    policy = LearnedPolicy(LogitFeatures(["teacher_margin"]), (), low=0.5, high=32.0)
+    next(policy.parameters()).fill_(100.0)
+    student, teacher, _ = _logits(200)
+    t = policy(student, teacher).teacher
     assert float(t.min()) == pytest.approx(0.5)
     assert float(t.max()) == pytest.approx(32.0)
 

@@ -1,0 +1,124 @@
+"""`gymnasium.make_vec("rltemp/Distillation-v0")`: one slot per instance, K students."""
+
+import dataclasses
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+import rltemp.envs  # noqa: F401 (registers)
+from rltemp.distillation import Task
+from rltemp.envs import DistillationEnv, DistillationVectorEnv
+from rltemp.envs.setting import draw_seeds
+from rltemp.envs.testing import CLAUSES
+from rltemp.errors import InputError
+from rltemp.features import ALIGNED_FEATURES
+from rltemp.recipes import Recipe
+
+NAME = "rltemp/Distillation-v0"
+
+
+@pytest.fixture
+def env(tiny_recipe: Recipe, tiny_task: Task) -> DistillationVectorEnv:
+    return DistillationVectorEnv(24, tiny_recipe, task=tiny_task)
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+@pytest.mark.parametrize("alignment", ["none", "classifier", "network"])
+def test_it_conforms(tiny_recipe: Recipe, tiny_task: Task, clause: str, alignment: Any) -> None:
+    recipe = dataclasses.replace(tiny_recipe, policy=dataclasses.replace(tiny_recipe.policy, alignment=alignment))
+    CLAUSES[clause](lambda: DistillationVectorEnv(16, recipe, task=tiny_task), 20)
+
+
+def test_make_vec_gives_it(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    env = gymnasium.make_vec(NAME, num_envs=16, recipe=tiny_recipe, task=tiny_task)
+    assert isinstance(env.unwrapped, DistillationVectorEnv)
+    assert (env.num_envs, env.unwrapped.students, env.unwrapped.batch_size) == (16, 2, 8)
+    assert env.single_observation_space == gymnasium.spaces.Box(0.0, 1.0, (len(ALIGNED_FEATURES),), np.float32)
+    assert env.single_action_space == gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    env.close()
+
+
+@pytest.mark.parametrize("num_envs", [0, -8, 4, 12])
+def test_no_multiple_of_the_batch_is_refused(tiny_recipe: Recipe, tiny_task: Task, num_envs: int) -> None:
+    with pytest.raises(InputError, match=rf"num_envs must be a multiple of the batch size 8, .*got {num_envs}"):
+        DistillationVectorEnv(num_envs, recipe=tiny_recipe, task=tiny_task)
+
+
+def test_slots_of_a_student_are_its_single_environment(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    """Slots k * B .. k * B + B - 1 see, and are paid, what a plain environment of that student's seed is."""
+    recipe = dataclasses.replace(tiny_recipe, policy=dataclasses.replace(tiny_recipe.policy, probe_size=64))
+    env = DistillationVectorEnv(24, recipe, task=tiny_task)
+    observations, _ = env.reset(seed=9)
+    actions = np.random.default_rng(0).uniform(-1, 1, (8, 24, 1)).astype(np.float32)
+    steps = [env.step(action) for action in actions]
+    seeds = draw_seeds(np.random.Generator(np.random.PCG64(np.random.SeedSequence(9))), 3)
+    for k, seed in enumerate(seeds):
+        slots = slice(8 * k, 8 * k + 8)
+        single = DistillationEnv(recipe, task=tiny_task)
+        seen = single._process.reset([seed])[0]
+        np.testing.assert_allclose(observations[slots], seen, atol=1e-4)
+        for action, step in zip(actions, steps, strict=True):
+            seen, transition, ended = single._process.step(action[slots, 0][None])
+            assert step[1][slots] == pytest.approx(float(transition.reward[0]), abs=1e-5)
+            assert (step[2][slots] == ended).all()
+            last = np.stack(list(step[4]["final_obs"])) if ended else step[0]
+            np.testing.assert_allclose(last[slots], seen[0], atol=1e-3)
+
+
+def test_rewards_of_an_episode_add_up_to_the_return_it_reports(env: DistillationVectorEnv) -> None:
+    env.reset(seed=2)
+    total = np.zeros(24)
+    for episode in range(2):
+        total[:] = 0
+        for step in range(8):
+            _, rewards, terminated, truncated, infos = env.step(np.full((24, 1), 0.3 * episode, dtype=np.float32))
+            total += rewards
+            assert terminated.all() == (step == 7)
+            assert not truncated.any()
+            assert all(len(set(rewards[8 * k : 8 * k + 8])) == 1 for k in range(3))
+        np.testing.assert_allclose(infos["final_info"]["return"], total, rtol=1e-12)
+        assert infos["final_info"]["_return"].all()
+
+
+def test_the_action_causes_the_reward_of_its_student_alone(env: DistillationVectorEnv) -> None:
+    actions = np.zeros((24, 1), dtype=np.float32)
+    env.reset(seed=4)
+    plain = env.step(actions)[1]
+    env.reset(seed=4)
+    assert np.array_equal(env.step(actions)[1], plain)
+    actions[10] = 1.0  # an instance of the second student
+    env.reset(seed=4)
+    changed = env.step(actions)[1]
+    assert (changed[8:16] != plain[8:16]).all()
+    np.testing.assert_allclose(np.delete(changed, range(8, 16)), np.delete(plain, range(8, 16)), atol=1e-7)
+
+
+def test_the_transition_is_of_the_step_not_of_the_next_episode(env: DistillationVectorEnv) -> None:
+    with pytest.raises(InputError, match="there was none yet"):
+        _ = env.transition
+    observations, _ = env.reset(seed=4)
+    for _ in range(8):
+        before = observations
+        observations, rewards, *_ = env.step(np.zeros((24, 1), dtype=np.float32))
+        assert np.array_equal(env.transition.features.reshape(24, -1), before)
+        assert np.array_equal(np.repeat(env.transition.reward, 8).astype(np.float64), rewards)
+    env.reset()
+    with pytest.raises(InputError, match="there was none yet"):
+        _ = env.transition
+
+
+def test_a_task_that_is_given_decides_the_batch(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    optimization = dataclasses.replace(tiny_task.optimization, batch_size=16)
+    env = DistillationVectorEnv(32, tiny_recipe, task=dataclasses.replace(tiny_task, optimization=optimization))
+    assert (env.students, env.batch_size, env.horizon) == (2, 16, 4)
+    env.reset(seed=0)
+    env.step(np.zeros((32, 1), dtype=np.float32))
+
+
+@pytest.mark.parametrize("actions", [np.zeros((23, 1)), np.zeros(24), np.full((24, 1), np.nan)])
+def test_other_actions_are_refused(env: DistillationVectorEnv, actions: Any) -> None:
+    env.reset(seed=0)
+    with pytest.raises(InputError, match="actions must"):
+        env.step(actions)

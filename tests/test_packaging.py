@@ -1,0 +1,105 @@
+"""The folders at the top level are one package, and nothing else is installed."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+tomllib = pytest.importorskip("tomllib")  # Python 3.11
+
+REPOSITORY = Path(__file__).parents[1]
+ROOMS = {"rltemp": "rltemp", "rltemp.envs": "envs", "rltemp.agents": "agents", "rltemp.experiments": "experiments"}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    content: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    return content
+
+
+def _packages() -> set[str]:
+    """Names of all folders of the rooms that hold Python files."""
+    found = set()
+    for name, folder in ROOMS.items():
+        for file in (REPOSITORY / folder).rglob("*.py"):
+            inner = file.parent.relative_to(REPOSITORY / folder).parts
+            found.add(".".join((name, *inner)))
+    return found
+
+
+def test_the_package_list_is_the_folders(project: dict[str, Any]) -> None:
+    setuptools = project["tool"]["setuptools"]
+    assert set(setuptools["packages"]) == _packages()
+    assert setuptools["package-dir"] == ROOMS
+    for package in _packages():
+        room = max((name for name in ROOMS if f"{package}.".startswith(f"{name}.")), key=len)
+        folder = REPOSITORY / ROOMS[room] / package.removeprefix(room).removeprefix(".").replace(".", "/")
+        assert (folder / "__init__.py").is_file(), f"{folder} is no package"
+
+
+def test_type_checkers_find_the_rooms_by_relative_links() -> None:
+    for room in ("envs", "agents", "experiments"):
+        link = REPOSITORY / "typings" / "rltemp" / room
+        assert os.readlink(link) == f"../../{room}"
+        assert link.resolve() == REPOSITORY / room
+
+
+def test_coverage_looks_at_every_room(project: dict[str, Any]) -> None:
+    assert set(project["tool"]["coverage"]["run"]["source_pkgs"]) == set(ROOMS)
+
+
+def test_the_wheel_holds_rltemp_alone_and_all_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    for name in ("pyproject.toml", "README.md", "LICENSE", *ROOMS.values()):
+        _copy(REPOSITORY / name, source / name)
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    command = [sys.executable, "-c", build, str(tmp_path)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    top = {name.partition("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"rltemp"}
+
+    expected = {"rltemp/py.typed"}
+    for name, folder in ROOMS.items():
+        for pattern in ("*.py", "*.yaml", "*.safetensors", "*.json"):
+            for file in (REPOSITORY / folder).rglob(pattern):
+                expected.add(f"{name.replace('.', '/')}/{file.relative_to(REPOSITORY / folder).as_posix()}")
+    assert expected <= set(names)
+
+
+def _copy(path: Path, target: Path) -> None:
+    if path.is_dir():
+        for inner in path.iterdir():
+            if inner.name != "__pycache__":
+                _copy(inner, target / inner.name)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+
+
+def test_the_repository_names_no_registry_host_and_no_absolute_home() -> None:
+    """Every clone resolves packages with its own settings."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    # In brackets, so that this line does not find itself.
+    hosts = re.compile(r"pyp[i]\.org|python[h]osted|index[-]url|anaconda[.]org|/hom[e]/\w|/roo[t]/")
+    for name in filter(None, listed.stdout.split("\0")):
+        path = REPOSITORY / name
+        if path.is_symlink() or not path.is_file():
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found = hosts.search(text)
+        assert found is None, f"{name}: {found and found.group()}"
