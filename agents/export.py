@@ -7,6 +7,7 @@ import torch
 from stable_baselines3 import PPO
 from torch import nn
 
+from rltemp.agents.ppo import CenteredFeatures
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
 from rltemp.policies.learned import LearnedPolicy
@@ -27,7 +28,8 @@ def export_policy(
         card: how it was trained and what it scored, as plain JSON values.
 
     Raises:
-        InputError: if the number of features is not the size of the model's observation, or for other activations.
+        InputError: if the number of features is not the size of the model's observation, or if `make_ppo` did not make
+            the model.
     """
     layers = _actor_layers(model)
     if layers[0].in_features != len(features):
@@ -46,6 +48,6 @@ def _actor_layers(model: PPO) -> list[nn.Linear]:
     """The linear layers from an observation to its mean action."""
     hidden = list(model.policy.mlp_extractor.policy_net)
     other = [type(layer).__name__ for layer in hidden if not isinstance(layer, nn.Linear | nn.Tanh)]
-    if other or model.policy.squash_output:
-        raise InputError(f"model must have linear layers with tanh between them and a plain output, got {other}")
+    if other or model.policy.squash_output or not isinstance(model.policy.features_extractor, CenteredFeatures):
+        raise InputError(f"model must be one of make_ppo: centered features, linear layers, tanh; got {other or model}")
     return [layer for layer in (*hidden, model.policy.action_net) if isinstance(layer, nn.Linear)]

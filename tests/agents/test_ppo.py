@@ -13,6 +13,7 @@ from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter
 from rltemp.envs.toy import ToyVectorEnv
+from rltemp.features import center
 from rltemp.recipes.schema import Agent
 
 STUDENTS, BATCH, HORIZON = 3, 4, 5
@@ -73,7 +74,7 @@ def test_noise_is_one_function_per_student_over_the_whole_episode() -> None:
         observations = torch.as_tensor(buffer.observations[step])
         with torch.no_grad():
             means = model.policy.get_distribution(observations).mode()
-            latent.append(model.policy.mlp_extractor.forward_actor(observations).numpy())
+            latent.append(model.policy.mlp_extractor.forward_actor(center(observations)).numpy())
         noise.append(buffer.actions[step] - means.numpy())
     functions = []
     for student in range(STUDENTS):
