@@ -24,7 +24,7 @@ def _learned() -> LearnedPolicy:
     policy = LearnedPolicy(LogitFeatures(), (5,))
     generator = torch.Generator().manual_seed(2)
     for parameter in policy.parameters():
-        parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+        parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
     return policy
 
 
