@@ -34,8 +34,8 @@ def evaluate_policy(
     while not whole.run.finished:
         whole.advance(recorder)
         progress.advance()
-    test = score(whole.run.students, task.test)
-    validation = score(whole.run.students, task.validation)
+    test = score(whole.run.students, task.test, task.augmentation)
+    validation = score(whole.run.students, task.validation, task.augmentation)
     return PolicyResult(
         name=spec.name,
         accuracy=test.accuracy.numpy(),

@@ -9,16 +9,24 @@ import torch
 from torch import Tensor
 
 from rltemp.data import Augmentation, BatchIndices, Dataset, concatenate
+from rltemp.distillation.views import Views
 from rltemp.seeding import make_generator
 
 __all__ = ["Minibatch", "Minibatches"]
 
 
 class Minibatch(NamedTuple):
-    """One minibatch for each of K students: augmented images [K, B, ...] and targets [K, B]."""
+    """One minibatch for each of K students.
+
+    Attributes:
+        images: augmented images [K, B, ...].
+        targets: [K, B].
+        rows: which of the data's views the images are, [K, B]; None where every image is augmented anew.
+    """
 
     images: Tensor
     targets: Tensor
+    rows: Tensor | None = None
 
 
 class Minibatches:
@@ -29,12 +37,21 @@ class Minibatches:
         augmentation: drawn anew for every image of every minibatch.
         seeds: one per student.
         batch_size: instances B per student and minibatch; an epoch's incomplete last one is left out.
+        views: draws one of these for every image instead of augmenting it anew.
     """
 
-    def __init__(self, dataset: Dataset, augmentation: Augmentation, seeds: Sequence[int], batch_size: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        augmentation: Augmentation,
+        seeds: Sequence[int],
+        batch_size: int,
+        views: Views | None = None,
+    ) -> None:
         self._dataset = dataset
         self._augmentation = augmentation
         self._batch_size = batch_size
+        self._views = views
         self._generators = [make_generator(seed, "augmentation") for seed in seeds]
         self._orders = [
             BatchIndices(len(dataset), batch_size, make_generator(seed, "order"), drop_last=True) for seed in seeds
@@ -47,7 +64,13 @@ class Minibatches:
 
     def draw(self) -> Minibatch:
         """The next minibatch of every student."""
-        indices = torch.stack([order.take() for order in self._orders]).to(self._dataset.device)
+        indices = torch.stack([order.take() for order in self._orders])
+        if self._views is not None:
+            rows = torch.stack([self._views.choose(*drawn) for drawn in zip(indices, self._generators, strict=True)])
+            rows = rows.to(self._dataset.device)
+            images, targets = self._views.look(rows.flatten())
+            return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(rows.shape), rows)
+        indices = indices.to(self._dataset.device)
         draws = concatenate([self._augmentation.draw(self._batch_size, generator) for generator in self._generators])
         images = self._augmentation.apply(self._dataset.images[indices.flatten()], draws)
         return Minibatch(images.view(*indices.shape, *images.shape[1:]), self._dataset.targets[indices])

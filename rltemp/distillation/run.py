@@ -62,7 +62,7 @@ class DistillationRun:
         self.students = task.students(seeds)
         self.step = 0
         self._minibatches = task.minibatches(seeds)
-        self._teacher_logits = teacher_logits or task.ask_teacher
+        self._teacher_logits = teacher_logits
         self._companion = trained_with if trained_with is not None else nn.Module()
         self._optimizer = make_optimizer(
             [*self.students.parameters(), *self._companion.parameters()], task.optimization
@@ -92,7 +92,7 @@ class DistillationRun:
             self._observation = Observation(
                 minibatch=minibatch,
                 student=self.students(minibatch.images),
-                teacher_logits=self._teacher_logits(self.step, minibatch.images),
+                teacher_logits=self._ask(minibatch),
                 progress=self.progress,
             )
         return self._observation
@@ -140,6 +140,11 @@ class DistillationRun:
         self._companion.load_state_dict(state["companion"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._minibatches.load_state_dict(state["minibatches"])
+
+    def _ask(self, minibatch: Minibatch) -> Tensor:
+        if self._teacher_logits is None:
+            return self.task.teacher_logits(self.step, minibatch)
+        return self._teacher_logits(self.step, minibatch.images)
 
     def _loss(self, observation: Observation, temperatures: Temperatures) -> Tensor:
         """Sum over students of their mean loss: each student's gradient is that of its own mean."""

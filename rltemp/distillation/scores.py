@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from rltemp.data import Dataset
+from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.students import Students
 from rltemp.softmax import log_softmax
 
@@ -15,6 +15,7 @@ __all__ = ["Scores", "calibration_error", "cross_entropy", "score"]
 
 _CHUNK = 1000
 _BINS = 15
+_NOTHING = Augmentation()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +33,10 @@ class Scores:
     calibration_error: Tensor
 
 
-def score(students: Students, data: Dataset) -> Scores:
-    """Scores of all students on `data`, whose images are ready for the network."""
-    logits = torch.cat([students.predict(chunk).logits for chunk in data.images.split(_CHUNK)], dim=1).double()
+def score(students: Students, data: Dataset, augmentation: Augmentation = _NOTHING) -> Scores:
+    """Scores of all students on `data`, clean: the images go through what of `augmentation` is not random."""
+    outputs = [students.predict(augmentation.clean(chunk)).logits for chunk in data.images.split(_CHUNK)]
+    logits = torch.cat(outputs, dim=1).double()
     confidence, prediction = logits.softmax(-1).max(-1)
     correct = prediction == data.targets
     return Scores(

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, stack_module_state, vmap
 
-from rltemp.networks import Network
+from rltemp.networks import Execution, Network
 
 __all__ = ["LoopStudents", "Output", "StackedStudents", "Students"]
+
+_PLAIN = Execution()
 
 
 class Output(NamedTuple):
@@ -65,12 +67,12 @@ class Students(nn.Module, ABC):
 class StackedStudents(Students):
     """Stacked parameters [K, ...] under `torch.func.vmap`: one batched product where K students need K."""
 
-    def __init__(self, members: Sequence[Network]) -> None:
+    def __init__(self, members: Sequence[Network], execution: Execution = _PLAIN) -> None:
         super().__init__()
         self.count = len(members)
-        parameters, buffers = stack_module_state([_WithFeatures(member) for member in members])
+        parameters, buffers = stack_module_state([_WithFeatures(member, execution) for member in members])
         # In a tuple, out of the module tree: the template lends its code, the stacked tensors are the state.
-        self._template = (_WithFeatures(copy.deepcopy(members[0])),)
+        self._template = (_WithFeatures(copy.deepcopy(members[0]), execution),)
         self.stacked = nn.ParameterDict({_key(name): value.detach().clone() for name, value in parameters.items()})
         for name, value in buffers.items():
             self.register_buffer(_key(name), value.clone())
@@ -121,10 +123,10 @@ class StackedStudents(Students):
 class LoopStudents(Students):
     """One network after the other: for networks that do not stack, or that are large enough to fill the device."""
 
-    def __init__(self, members: Sequence[Network]) -> None:
+    def __init__(self, members: Sequence[Network], execution: Execution = _PLAIN) -> None:
         super().__init__()
         self.count = len(members)
-        self.members = nn.ModuleList(_WithFeatures(member) for member in members)
+        self.members = nn.ModuleList(_WithFeatures(execution.prepare(member), execution) for member in members)
 
     def forward(self, images: Tensor) -> Output:
         """Each student on its own batch."""
@@ -156,12 +158,13 @@ class LoopStudents(Students):
 class _WithFeatures(nn.Module):
     """A network that also returns the input of its classifier."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, execution: Execution) -> None:
         super().__init__()
         self.network = network
+        self._execution = execution
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.network.features(images)
+        features = self._execution.features(self.network, images)
         return features, self.network.classifier(features)
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from rltemp.data import Augmentation, Dataset
-from rltemp.data.augment import GaussianNoise, HorizontalFlip, Shift, Transform
-from rltemp.data.digits import load_digits
 from rltemp.data.splits import split
-from rltemp.distillation.minibatches import Minibatches
+from rltemp.distillation.minibatches import Minibatch, Minibatches
+from rltemp.distillation.sources import Source, load_source, make_augmentation
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
-from rltemp.distillation.teacher import Ensemble, train_members
+from rltemp.distillation.teaching import make_teacher
+from rltemp.distillation.views import Views, teacher_bank
 from rltemp.errors import InputError
-from rltemp.networks import Network, make_network
+from rltemp.networks import Execution, Network, make_network
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 
-__all__ = ["Task", "build_task"]
+__all__ = ["Task", "build_task", "check_recipe"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,11 +33,14 @@ class Task:
         train: images that every policy trains on, and the only ones the alignment's probe may use.
         validation: held-out images: the reward's probe, and what anything is picked on.
         test: read by the final evaluation alone.
-        augmentation: of training images.
+        augmentation: of training images; its `clean` is what validation and test images need.
         teacher: maps images [N, ...] to logits [N, C].
         make_student: builds a student from a generator.
         optimization: how students are trained.
         stacked: whether students run side by side by stacking, or one after the other.
+        views: the views of training images that students meet; None where each is augmented anew.
+        bank: the teacher's logits [V * N, C] of the views.
+        execution: how students run.
     """
 
     train: Dataset
@@ -46,6 +51,9 @@ class Task:
     make_student: Callable[[torch.Generator], Network]
     optimization: schema.Optimization
     stacked: bool = True
+    views: Views | None = None
+    bank: Tensor | None = None
+    execution: Execution = dataclasses.field(default_factory=Execution)
 
     @property
     def steps(self) -> int:
@@ -56,47 +64,83 @@ class Task:
         """Fresh students, one per seed."""
         members = [self.make_student(make_generator(seed, "student")) for seed in seeds]
         kind = StackedStudents if self.stacked else LoopStudents
-        return kind(members).to(self.train.device)
+        return kind(members, self.execution).to(self.train.device)
 
     def minibatches(self, seeds: Sequence[int]) -> Minibatches:
         """What students with these seeds see."""
-        return Minibatches(self.train, self.augmentation, seeds, self.optimization.batch_size)
+        return Minibatches(self.train, self.augmentation, seeds, self.optimization.batch_size, self.views)
 
     def ask_teacher(self, step: int, images: Tensor) -> Tensor:
         """The teacher's logits [K, B, C] of images [K, B, ...]; the same at every `step`."""
         logits: Tensor = self.teacher(images.flatten(0, 1))
         return logits.view(*images.shape[:2], -1)
 
+    def teacher_logits(self, step: int, minibatch: Minibatch) -> Tensor:
+        """The teacher's logits [K, B, C] of a minibatch: from the bank, or asked."""
+        if self.bank is None or minibatch.rows is None:
+            return self.ask_teacher(step, minibatch.images)
+        return self.bank[minibatch.rows]
+
 
 def build_task(
-    recipe: schema.Recipe, *, device: torch.device | str = "cpu", advance: Callable[[], None] = lambda: None
+    recipe: schema.Recipe,
+    *,
+    device: torch.device | str | None = None,
+    advance: Callable[[], None] = lambda: None,
+    cache: str | Path | None = None,
 ) -> Task:
     """Load the data and train the teacher of a recipe.
 
     Args:
         recipe: the setting.
-        device: where data and networks live.
+        device: where data and networks live; by default where the recipe says.
         advance: called after every update of the teacher's training.
+        cache: a folder, made if missing, where trained teachers and decoded images are kept and looked for, so that a
+            recipe's teacher is trained once.
 
     Raises:
         InputError: for a batch larger than the data, or options that do not fit the networks.
     """
-    _check(recipe)
-    train, validation, test = _load_parts(recipe.data)
-    augmentation = _augmentation(recipe.data, train.shape)
-    train, validation, test = (part.to(device) for part in (train, validation, test))
+    check_recipe(recipe)
+    cache = None if cache is None else Path(cache)
+    device = torch.device(device if device is not None else _device(recipe.execution.device))
+    execution = _execution(recipe.execution)
+    source = load_source(recipe.data, cache)
+    parts = _split(recipe, source)
+    train, validation, test = (parts[name].to(device) for name in ("train", "validation", "test"))
+    augmentation = make_augmentation(recipe.data, train.shape, source.preparation)
+    make_student = _builder(recipe.student, train)
+    teacher = make_teacher(
+        recipe.teacher,
+        _builder(recipe.teacher.network, train),
+        parts["teacher"].to(device),
+        make_augmentation(_of_teacher(recipe), train.shape, source.preparation),
+        execution,
+        cache=cache and cache / "teachers",
+        advance=advance,
+    )
+    views = _views(recipe.data, train, augmentation)
     return Task(
         train=train,
         validation=validation,
         test=test,
         augmentation=augmentation,
-        teacher=_train_teacher(recipe, train, augmentation, advance),
-        make_student=_builder(recipe.student, train),
+        teacher=teacher,
+        make_student=make_student,
         optimization=recipe.optimization,
+        stacked=make_student(make_generator(0)).stacks,
+        views=views,
+        bank=teacher_bank(views, teacher) if views is not None else None,
+        execution=execution,
     )
 
 
-def _check(recipe: schema.Recipe) -> None:
+def check_recipe(recipe: schema.Recipe) -> None:
+    """Refuse what can be seen to be wrong before any work starts.
+
+    Raises:
+        InputError: for sizes < 1, a learning rate <= 0, or a batch larger than the training data.
+    """
     data, optimization = recipe.data, recipe.optimization
     for name, value in (
         ("data.train", data.train),
@@ -111,19 +155,46 @@ def _check(recipe: schema.Recipe) -> None:
         raise InputError(
             f"optimization.batch_size must be at most data.train = {data.train}, got {optimization.batch_size}"
         )
+    if recipe.teacher.train is not None and recipe.teacher.train < data.train:
+        raise InputError(f"teacher.train must be at least data.train = {data.train}, got {recipe.teacher.train}")
     if optimization.lr <= 0:
         raise InputError(f"optimization.lr must be > 0, got {optimization.lr:g}")
 
 
-def _load_parts(settings: schema.Data) -> tuple[Dataset, Dataset, Dataset]:
-    """Training, validation and test images, disjoint."""
-    generator = make_generator(settings.split_seed, "split")
-    digits = load_digits()
-    # About the pixels' root mean square, so that inputs are of size 1.
-    digits = dataclasses.replace(digits, images=digits.images / 0.5)
-    parts = split(digits, {"train": settings.train, "validation": settings.validation, "test": "rest"}, generator)
-    train = _with_label_noise(parts["train"], settings.label_noise, make_generator(settings.split_seed, "labels"))
-    return train, parts["validation"], parts["test"]
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("execution.device must be 'cpu' or 'auto' where there is no GPU, got 'cuda'")
+    return name
+
+
+def _execution(settings: schema.Execution) -> Execution:
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
+    return Execution(dtype, settings.channels_last)
+
+
+def _split(recipe: schema.Recipe, source: Source) -> dict[str, Dataset]:
+    """Disjoint "train", "validation" and "test"; "teacher" holds "train", and more where the teacher has more."""
+    settings, wanted = recipe.data, recipe.teacher.train
+    sizes: dict[str, int | Literal["rest"]] = {"train": settings.train, "validation": settings.validation}
+    if wanted is not None and wanted > settings.train:
+        sizes["more"] = wanted - settings.train
+    if source.test is None:
+        sizes["test"] = "rest"
+    parts = split(source.images, sizes, make_generator(settings.split_seed, "split"))
+    if source.test is not None:
+        parts["test"] = source.test
+    for name, stream in (("train", "labels"), ("more", "labels of the teacher")):
+        if name in parts:
+            generator = make_generator(settings.split_seed, stream)
+            parts[name] = _with_label_noise(parts[name], settings.label_noise, generator)
+    parts["teacher"] = _joined(parts["train"], parts["more"]) if "more" in parts else parts["train"]
+    return parts
+
+
+def _joined(a: Dataset, b: Dataset) -> Dataset:
+    return Dataset(torch.cat([a.images, b.images]), torch.cat([a.targets, b.targets]), a.classes)
 
 
 def _with_label_noise(data: Dataset, share: float, generator: torch.Generator) -> Dataset:
@@ -135,15 +206,22 @@ def _with_label_noise(data: Dataset, share: float, generator: torch.Generator) -
     return dataclasses.replace(data, targets=torch.where(chosen, random, data.targets))
 
 
-def _augmentation(settings: schema.Data, shape: tuple[int, ...]) -> Augmentation:
-    transforms: list[Transform] = []
-    if settings.shift:
-        transforms.append(Shift(settings.shift))
-    if settings.flip:
-        transforms.append(HorizontalFlip())
-    if settings.noise:
-        transforms.append(GaussianNoise(settings.noise, shape))
-    return Augmentation(tuple(transforms))
+def _of_teacher(recipe: schema.Recipe) -> schema.Data:
+    """The data's settings while the teacher is trained."""
+    data, teacher = recipe.data, recipe.teacher
+    return dataclasses.replace(
+        data,
+        shift=data.shift if teacher.shift is None else teacher.shift,
+        flip=data.flip if teacher.flip is None else teacher.flip,
+    )
+
+
+def _views(settings: schema.Data, train: Dataset, augmentation: Augmentation) -> Views | None:
+    random = any(transform.random for transform in augmentation.transforms)
+    if random and settings.views is None:
+        return None
+    count = settings.views if random and settings.views is not None else 1
+    return Views(train, augmentation, count, make_generator(settings.split_seed, "views"))
 
 
 def _builder(network: schema.Network, data: Dataset) -> Callable[[torch.Generator], Network]:
@@ -152,21 +230,3 @@ def _builder(network: schema.Network, data: Dataset) -> Callable[[torch.Generato
 
     build(make_generator(0))  # refuses what does not fit before any work starts
     return build
-
-
-def _train_teacher(
-    recipe: schema.Recipe, train: Dataset, augmentation: Augmentation, advance: Callable[[], None]
-) -> Ensemble:
-    settings = recipe.teacher
-    # Seeds of the members: far from any a student has, so that teacher and student never start alike.
-    seeds = [(settings.seed << 32) + (member << 16) + 1 for member in range(settings.members)]
-    build = _builder(settings.network, train)
-    members = StackedStudents([build(make_generator(seed, "teacher")) for seed in seeds]).to(train.device)
-    optimization = schema.Optimization(
-        epochs=settings.epochs,
-        batch_size=min(settings.batch_size, len(train)),
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-    )
-    train_members(members, Minibatches(train, augmentation, seeds, optimization.batch_size), optimization, advance)
-    return Ensemble([members.extract(index) for index in range(settings.members)])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rltemp.distillation.minibatches import Minibatches
 from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Students
-from rltemp.networks import Network
+from rltemp.networks import Execution, Network
 from rltemp.recipes.schema import Optimization
 
 __all__ = ["Ensemble", "train_members"]
@@ -20,16 +20,20 @@ __all__ = ["Ensemble", "train_members"]
 class Ensemble(nn.Module):
     """Mean logits of its members, frozen."""
 
-    def __init__(self, members: Sequence[Network]) -> None:
+    def __init__(self, members: Sequence[Network], execution: Execution | None = None) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self._execution = execution or Execution()
+        self.members = nn.ModuleList(self._execution.prepare(member) for member in members)
         self.requires_grad_(False)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of images [N, ...]."""
         with torch.no_grad():
-            return torch.stack([member(images) for member in self.members]).mean(0)
+            return torch.stack([self._execution.logits(member, images) for member in self._networks()]).mean(0)
+
+    def _networks(self) -> list[Network]:
+        return [member for member in self.members if isinstance(member, Network)]
 
 
 def train_members(
@@ -40,11 +44,11 @@ def train_members(
     steps = settings.epochs * minibatches.per_epoch
     members.train()
     for step in range(steps):
-        images, targets = minibatches.draw()
-        logits = members(images).logits
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        minibatch = minibatches.draw()
+        logits = members(minibatch.images).logits
+        losses = F.cross_entropy(logits.flatten(0, 1), minibatch.targets.flatten(), reduction="none")
         set_learning_rate(optimizer, learning_rate(settings, step / steps))
         optimizer.zero_grad()
-        losses.view(targets.shape).mean(1).sum().backward()
+        losses.view(minibatch.targets.shape).mean(1).sum().backward()
         optimizer.step()
         advance()

@@ -1,8 +1,9 @@
 """Networks: classifiers with named features, by name and from a generator."""
 
 from rltemp.networks.base import Network
-from rltemp.networks.checkpoints import load_crd_checkpoint
+from rltemp.networks.checkpoints import load_checkpoint, load_crd_checkpoint
 from rltemp.networks.cnn import CNN
+from rltemp.networks.execution import Execution
 from rltemp.networks.external import ExternalNetwork, classifier_of
 from rltemp.networks.mlp import MLP
 from rltemp.networks.registry import list_networks, make_network
@@ -10,10 +11,12 @@ from rltemp.networks.registry import list_networks, make_network
 __all__ = [
     "CNN",
     "MLP",
+    "Execution",
     "ExternalNetwork",
     "Network",
     "classifier_of",
     "list_networks",
+    "load_checkpoint",
     "load_crd_checkpoint",
     "make_network",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -14,9 +15,12 @@ class Network(nn.Module, ABC):
 
     Attributes:
         classifier: the last layer, H features to C logits.
+        stacks: whether many such networks side by side are well served by one batched product. Convolutions are not:
+            they become grouped ones, which are slower than one after the other; nor can batch normalization be stacked.
     """
 
     classifier: nn.Linear
+    stacks: ClassVar[bool] = False
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from rltemp.errors import InputError
 
-__all__ = ["load_crd_checkpoint"]
+__all__ = ["load_checkpoint", "load_crd_checkpoint"]
 
 # What "Contrastive Representation Distillation" calls the layers, in the order in which names are rewritten.
 _RENAMES = (
@@ -22,6 +24,24 @@ _RENAMES = (
     (re.compile(r"\.(downsample|convShortcut)\."), ".shortcut."),
     (re.compile(r"^(layer|block(?=\d\.layer\.))(\d)\.(layer\.)?"), lambda match: f"layers.{int(match[2]) - 1}."),
 )
+
+
+def load_checkpoint(network: nn.Module, path: str | Path) -> None:
+    """Load a `.safetensors` file with the network's own names, or else a checkpoint as `load_crd_checkpoint` takes it.
+
+    Raises:
+        InputError: as `load_crd_checkpoint`.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        load_crd_checkpoint(network, path)
+        return
+    _require_file(path)
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"path must be a safetensors file, {path} is not: {error}") from error
+    _load(network, weights, path)
 
 
 def load_crd_checkpoint(network: nn.Module, path: str | Path) -> None:
@@ -38,7 +58,10 @@ def load_crd_checkpoint(network: nn.Module, path: str | Path) -> None:
         InputError: for a missing or unreadable file, one that holds more than tensors and plain values, another
             architecture or number of classes, or weights that are not finite.
     """
-    weights = {_rename(name): tensor for name, tensor in _read(Path(path)).items()}
+    _load(network, {_rename(name): tensor for name, tensor in _read(Path(path)).items()}, Path(path))
+
+
+def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     own = network.state_dict()
     # Checkpoints older than PyTorch 0.4.1 lack the counters of batch normalization, which evaluation does not read.
     missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
@@ -57,8 +80,7 @@ def load_crd_checkpoint(network: nn.Module, path: str | Path) -> None:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"path must be a checkpoint file, got {path}, which does not exist")
+    _require_file(path)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
@@ -69,6 +91,11 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"path must hold a state dict, alone or under 'model' or 'state_dict', {path} does not")
     return content
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"path must be a checkpoint file, got {path}, which does not exist")
 
 
 def _rename(name: str) -> str:

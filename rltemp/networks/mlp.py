@@ -28,6 +28,8 @@ class MLP(Network):
         InputError: for fewer than two sizes, or a size < 1.
     """
 
+    stacks = True
+
     def __init__(self, sizes: Sequence[int], generator: torch.Generator | None = None) -> None:
         super().__init__()
         if len(sizes) < 2 or min(sizes) < 1:

@@ -6,7 +6,7 @@ Every field can be overridden by its dotted name (`optimization.epochs`) on the 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Agent", "Data", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
+__all__ = ["Agent", "Data", "Execution", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
 
 
 @dataclass(frozen=True)
@@ -14,20 +14,25 @@ class Data:
     """Images, and who may see which.
 
     Attributes:
-        name: "digits" (bundled), "cifar100" (torchvision's download) or "folder" (train/<class>/*, test/<class>/*).
+        name: "digits" (bundled), "cifar100" (torchvision's files, or a tree of images) or "folder" (a tree of images:
+            train/<class>/*, test/<class>/*).
         path: folder of the data; unused by "digits".
+        download: let torchvision download CIFAR-100 into `path` if it is not there.
         train: number of training images; all policies train on the same ones.
         validation: number of held-out images of the training data: the reward's probe, and what anything is picked on.
         split_seed: which images fall into which part.
         image_size: average-pool images to this size; null keeps them.
         shift: augmentation by shifts of up to this many pixels.
-        noise: standard deviation of the Gaussian noise added to training images (pixels in [0, 1]).
+        noise: standard deviation of the Gaussian noise added to training images, in the unit the network sees.
         flip: augmentation by horizontal flips.
+        views: augmented views of each training image that students meet, drawn once, so that the teacher is asked once
+            per view; null augments anew every time. Without augmentation there is one view anyway.
         label_noise: share of training labels replaced by random ones.
     """
 
     name: Literal["digits", "cifar100", "folder"] = "digits"
     path: str | None = None
+    download: bool = False
     train: int = 600
     validation: int = 300
     split_seed: int = 0
@@ -35,6 +40,7 @@ class Data:
     shift: int = 1
     noise: float = 0.3
     flip: bool = False
+    views: int | None = None
     label_noise: float = 0.0
 
 
@@ -79,27 +85,51 @@ class Optimization:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The network that is distilled: the mean logits of an ensemble, trained on the same images as the student.
+    """The network that is distilled: the mean logits of an ensemble.
 
     Attributes:
         network: architecture of each member.
         members: size of the ensemble.
+        train: number of training images, the student's among them, none of validation or test; null takes the
+            student's alone.
+        shift: augmentation by shifts while the teacher is trained; null takes the student's.
+        flip: augmentation by flips while the teacher is trained; null takes the student's.
         epochs: passes over the training images.
         batch_size: instances per update.
         lr: initial learning rate of SGD (momentum 0.9, Nesterov, cosine).
         weight_decay: L2 penalty.
         seed: initialisation, order and augmentation of the teacher's training.
-        checkpoint: a state dict to load instead of training.
+        checkpoint: weights to load instead of training: .safetensors, or a checkpoint in the format of CRD.
     """
 
     network: Network = field(default_factory=lambda: Network("mlp", {"hidden": [256, 256]}))
     members: int = 5
+    train: int | None = None
+    shift: int | None = None
+    flip: bool | None = None
     epochs: int = 60
     batch_size: int = 32
     lr: float = 0.05
     weight_decay: float = 0.0005
     seed: int = 0
     checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how networks run. Another choice gives the same experiment with other rounding errors.
+
+    Attributes:
+        device: "cpu", "cuda", or "auto": a GPU where there is one.
+        precision: what convolutions compute in; parameters, logits and losses are float32 in any case.
+        channels_last: keep the channels of a pixel together: convolutions are faster, on most devices by far.
+        compile: compile students and teacher; worth its minute on long runs.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,3 +197,4 @@ class Recipe:
     optimization: Optimization = field(default_factory=Optimization)
     policy: PolicySpace = field(default_factory=PolicySpace)
     agent: Agent = field(default_factory=Agent)
+    execution: Execution = field(default_factory=Execution)

@@ -1,0 +1,125 @@
+"""From a recipe's words about the teacher to the teacher: trained, loaded, or found where it was kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from rltemp.data import Augmentation, Dataset
+from rltemp.distillation.minibatches import Minibatches
+from rltemp.distillation.students import LoopStudents, StackedStudents
+from rltemp.distillation.teacher import Ensemble, train_members
+from rltemp.errors import InputError
+from rltemp.files import atomic_write
+from rltemp.networks import Execution, Network, load_checkpoint
+from rltemp.recipes import schema
+from rltemp.seeding import make_generator
+
+__all__ = ["make_teacher", "teacher_updates"]
+
+_VERSION = 1
+"""Rises whenever the same settings come to train another teacher."""
+
+
+def make_teacher(
+    settings: schema.Teacher,
+    build: Callable[[torch.Generator], Network],
+    train: Dataset,
+    augmentation: Augmentation,
+    execution: Execution,
+    *,
+    cache: Path | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Ensemble:
+    """The teacher of a recipe, on the device of `train`.
+
+    Args:
+        settings: of the recipe.
+        build: builds a member from a generator.
+        train: its training images.
+        augmentation: of these.
+        execution: how it runs.
+        cache: folder where trained teachers are kept and looked for; None trains every time.
+        advance: called after every update of the training.
+
+    Raises:
+        InputError: for a checkpoint that does not fit, or one of several members.
+    """
+    # Seeds of the members: far from any a student has, so that teacher and student never start alike.
+    seeds = [(settings.seed << 32) + (member << 16) + 1 for member in range(settings.members)]
+    members = [build(make_generator(seed, "teacher")) for seed in seeds]
+    if settings.checkpoint is not None:
+        if settings.members != 1:
+            raise InputError(f"teacher.members must be 1 for a teacher out of a checkpoint, got {settings.members}")
+        load_checkpoint(members[0], settings.checkpoint)
+        return Ensemble(members, execution).to(train.device)
+    kept = None if cache is None else cache / f"{_fingerprint(settings, train, augmentation, execution)}.safetensors"
+    if kept is None or not _load(nn.ModuleList(members), kept):
+        members = _train(settings, members, seeds, train, augmentation, execution, advance)
+        if kept is not None:
+            _keep(nn.ModuleList(members), kept)
+    return Ensemble(members, execution).to(train.device)
+
+
+def teacher_updates(settings: schema.Teacher, train: int) -> int:
+    """Updates of the teacher's training on `train` images."""
+    return settings.epochs * (train // min(settings.batch_size, train))
+
+
+def _train(
+    settings: schema.Teacher,
+    members: Sequence[Network],
+    seeds: Sequence[int],
+    train: Dataset,
+    augmentation: Augmentation,
+    execution: Execution,
+    advance: Callable[[], None],
+) -> list[Network]:
+    optimization = schema.Optimization(
+        epochs=settings.epochs,
+        batch_size=min(settings.batch_size, len(train)),
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+    )
+    kind = StackedStudents if members[0].stacks else LoopStudents
+    students = kind(members, execution).to(train.device)
+    train_members(students, Minibatches(train, augmentation, seeds, optimization.batch_size), optimization, advance)
+    return [students.extract(index) for index in range(len(members))]
+
+
+def _fingerprint(settings: schema.Teacher, train: Dataset, augmentation: Augmentation, execution: Execution) -> str:
+    """Changes with whatever changes the teacher: images and labels themselves, augmentation, settings, precision."""
+    digest = hashlib.sha256(train.images.cpu().numpy().tobytes())
+    digest.update(train.targets.cpu().numpy().tobytes())
+    words = [_VERSION, train.classes, dataclasses.asdict(settings), repr(augmentation), repr(execution)]
+    digest.update(json.dumps(words, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def _keep(members: nn.ModuleList, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in members.state_dict().items()}
+    atomic_write(path, safetensors.torch.save(weights))
+
+
+def _load(members: nn.ModuleList, path: Path) -> bool:
+    """Whether `path` held the members' weights; a damaged file is as good as none, and changes nothing."""
+    if not path.is_file():
+        return False
+    try:
+        weights = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError:
+        return False
+    own = members.state_dict()
+    if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in own.items()}:
+        return False
+    members.load_state_dict(weights)
+    return True
