@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a person runs: the command line, evaluation, statistics, reports."""

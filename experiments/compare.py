@@ -18,7 +18,7 @@ from rltemp.experiments.results import Evaluation, PolicyResult
 from rltemp.experiments.results_files import load_evaluation, save_evaluation
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.experiments.setting import Setting
-from rltemp.experiments.specs import PolicySpec
+from rltemp.experiments.specs import PolicySpec, check_probe
 from rltemp.experiments.tables import to_rich
 from rltemp.recipes import dump_recipe
 
@@ -57,6 +57,7 @@ def run_comparison(
     Raises:
         InputError: if the folder holds a comparison of another recipe or other seeds.
     """
+    check_probe(specs, setting.recipe.policy)
     config = f"{dump_recipe(setting.recipe)}# seeds: {' '.join(map(str, seeds))}\n"
     folder = RunFolder.start(root, setting.name, name, config)
     results = {result.name: result for result in _finished(folder)}

@@ -21,9 +21,10 @@ from rltemp.experiments.results import Family
 from rltemp.policies import list_policies, make_policy
 from rltemp.policies.artifact import load_policy
 from rltemp.policies.base import TemperaturePolicy
+from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
-__all__ = ["PolicySpec", "parse_policies", "parse_policy", "trained_policies", "trained_policy"]
+__all__ = ["PolicySpec", "check_probe", "parse_policies", "parse_policy", "trained_policies", "trained_policy"]
 
 STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
@@ -58,6 +59,8 @@ def parse_policies(text: str) -> list[PolicySpec]:
     Raises:
         InputError: for an unknown rule or option, or a folder that holds no policy.
     """
+    if not text.strip():
+        raise InputError("policies must name at least one policy, got nothing")
     specs: dict[str, PolicySpec] = {}
     for item in _split(text):
         for spec in _expand(item):
@@ -88,6 +91,17 @@ def trained_policy(path: str, group: str | None = None) -> PolicySpec:
     kind = "aligned" if "alignment" in policy.needs else "logits"
     # The digest tells a policy from another that was saved at the same place before.
     return PolicySpec(f"{path}@{_digest(policy)}", f"learned ({kind})", "trained", lambda seed: policy, group)
+
+
+def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:
+    """Refuse policies that need a probe the recipe does not give.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for spec in specs:
+        if space.alignment == "none" and "alignment" in spec.make(0).needs:
+            raise InputError(f"policy.alignment must be 'classifier' or 'network' for {spec.label}, got 'none'")
 
 
 def _digest(policy: TemperaturePolicy) -> str:

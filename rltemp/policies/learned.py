@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rltemp.errors import InputError
-from rltemp.features import LogitFeatures
+from rltemp.features import LogitFeatures, center
 from rltemp.policies.base import TemperaturePolicy
+from rltemp.precision import without_autocast
 from rltemp.temperatures import Temperatures, action_to_temperature
 
 __all__ = ["HIGHEST", "LOWEST", "LearnedPolicy"]
@@ -23,10 +24,10 @@ LOWEST, HIGHEST = 1e-3, 1e6
 class LearnedPolicy(TemperaturePolicy):
     """The mean action of an agent, as a function of one instance.
 
-    The features go through linear layers with tanh between them to an action, clipped to [-1, 1] and mapped to a
-    temperature on a log scale; teacher and student share it, and the scale is T * T. No gradient flows: the policy was
-    trained elsewhere, and it is the student that learns here. Until weights are loaded, every temperature is the middle
-    of the range.
+    The features, centered, go through linear layers with tanh between them to an action, clipped to [-1, 1] and mapped
+    to a temperature on a log scale; teacher and student share it, and the scale is T * T. No gradient flows: the policy
+    was trained elsewhere, and it is the student that learns here. Until weights are loaded, every temperature is the
+    middle of the range.
 
     Args:
         features: what the network sees.
@@ -78,8 +79,8 @@ class LearnedPolicy(TemperaturePolicy):
 
     def temperature(self, features: Tensor) -> Tensor:
         """Temperatures [B] of features [B, F]."""
-        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-            return action_to_temperature(self.net(features).squeeze(-1), self.low, self.high)
+        with torch.no_grad(), without_autocast(features):
+            return action_to_temperature(self.net(center(features)).squeeze(-1), self.low, self.high)
 
 
 def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
