@@ -4,6 +4,7 @@ static                      every static temperature of the usual grid; the best
 anneal                      every schedule of the usual grid, likewise
 dtkd                        a rule with its defaults
 anneal(start=8, end=2)      a rule with options
+preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
 runs/digits/policy          a trained policy
 """
 
@@ -13,14 +14,18 @@ import ast
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from rltemp.distillation.method import Method
 from rltemp.errors import InputError
 from rltemp.experiments.results import Family
 from rltemp.policies import list_policies, make_policy
 from rltemp.policies.artifact import load_policy
 from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.controls import AnnealPolicy
+from rltemp.policies.static import StaticPolicy
+from rltemp.presets import list_presets, make_preset
 from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
@@ -44,6 +49,7 @@ class PolicySpec:
         family: what kind of policy it is.
         make: builds one for the student with a given seed.
         group: shared by trainings of one method that differ in the agent's seed.
+        method: the loss it comes with; None for the recipe's.
     """
 
     name: str
@@ -51,10 +57,11 @@ class PolicySpec:
     family: Family
     make: Callable[[int], TemperaturePolicy]
     group: str | None = None
+    method: Method | None = None
 
 
 def parse_policies(text: str) -> list[PolicySpec]:
-    """Policies from a comma-separated list; "all" stands for every rule.
+    """Policies from a comma-separated list; "all" stands for every rule and every preset.
 
     Raises:
         InputError: for an unknown rule or option, or a folder that holds no policy.
@@ -74,7 +81,7 @@ def parse_policy(text: str) -> PolicySpec:
     Raises:
         InputError: as `parse_policies`, or for none or several.
     """
-    specs = [_rule(text, {}, text)] if text in list_policies() else parse_policies(text)
+    specs = [_rule(text, {})] if text in list_policies() else parse_policies(text)
     if len(specs) != 1:
         raise InputError(f"policy must name one policy, got {text!r}, which names {len(specs)}")
     return specs[0]
@@ -90,7 +97,7 @@ def trained_policy(path: str, group: str | None = None) -> PolicySpec:
     policy = load_policy(path)
     kind = "aligned" if "alignment" in policy.needs else "logits"
     # The digest tells a policy from another that was saved at the same place before.
-    return PolicySpec(f"{path}@{_digest(policy)}", f"learned ({kind})", "trained", lambda seed: policy, group)
+    return PolicySpec(f"{path}@{_digest(policy)}", f"learned ({kind})", "trained", _Same(policy), group)
 
 
 def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:
@@ -111,27 +118,66 @@ def _digest(policy: TemperaturePolicy) -> str:
 
 def _expand(item: str) -> list[PolicySpec]:
     if item == "all":
-        return [spec for name in list_policies() for spec in _expand(name)]
+        rules = [spec for name in list_policies() for spec in _expand(name)]
+        return [*rules, *(_preset(name) for name in list_presets() if not name.endswith("imagenet"))]
     if item == "static":
-        return [_rule("static", {"temperature": t}, f"T = {t:g}") for t in STATIC_GRID]
+        return [_rule("static", {"temperature": t}) for t in STATIC_GRID]
     if item == "anneal":
-        return [_rule("anneal", {"start": a, "end": b}, f"T {a:g} → {b:g}") for a, b in SCHEDULE_GRID]
+        return [_rule("anneal", {"start": a, "end": b}) for a, b in SCHEDULE_GRID]
     if item in list_policies():
-        return [_rule(item, {}, item)]
+        return [_rule(item, {})]
     if call := _CALL.fullmatch(item):
-        return [_rule(call["name"], _options(call["options"], item), item)]
+        if call["name"] == "preset":
+            return [_preset(call["options"])]
+        return [_rule(call["name"], _options(call["options"], item))]
     return [trained_policy(item)]
 
 
-def _rule(name: str, options: dict[str, Any], label: str) -> PolicySpec:
-    def make(seed: int) -> TemperaturePolicy:
-        if name in _STOCHASTIC:
-            return make_policy(name, **options, generator=make_generator(seed, "policy"))
-        return make_policy(name, **options)
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Makes one and the same policy for all students. Unlike a closure it can be sent to another process."""
 
-    make(0)  # refuses a wrong option before any work starts
+    policy: TemperaturePolicy
+
+    def __call__(self, seed: int) -> TemperaturePolicy:
+        return self.policy
+
+
+@dataclass(frozen=True, eq=False)
+class _Rule:
+    """Makes a rule for each student; also fit to be sent."""
+
+    name: str
+    options: dict[str, Any]
+
+    def __call__(self, seed: int) -> TemperaturePolicy:
+        if self.name in _STOCHASTIC:
+            return make_policy(self.name, **self.options, generator=make_generator(seed, "policy"))
+        return make_policy(self.name, **self.options)
+
+
+def _preset(name: str) -> PolicySpec:
+    preset = make_preset(name)
+    rule = _rule(preset.policy, dict(preset.options))
+    item = f"preset({name})"
+    return replace(rule, name=item, label=item, family="rule", method=Method.of_preset(preset))
+
+
+def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
+    make = _Rule(name, options)
+    policy = make(0)  # refuses a wrong option before any work starts
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
-    return PolicySpec(f"{name}({listed})" if listed else name, label, _FAMILIES.get(name, "rule"), make)
+    full = f"{name}({listed})" if listed else name
+    return PolicySpec(full, _label(policy, full), _FAMILIES.get(name, "rule"), make)
+
+
+def _label(policy: TemperaturePolicy, name: str) -> str:
+    """What a table calls a rule."""
+    if isinstance(policy, StaticPolicy):
+        return f"T = {policy.temperature:g}"
+    if isinstance(policy, AnnealPolicy) and policy.shape == "log-linear":
+        return f"T {policy.start:g} → {policy.end:g}"
+    return name
 
 
 def _options(text: str, item: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from rltemp.distillation.alignment import PopulationProbe
+from rltemp.distillation.method import Method
 from rltemp.distillation.policies import PolicyPopulation
 from rltemp.distillation.run import DistillationRun, Observation
 from rltemp.distillation.task import Task
@@ -34,6 +35,7 @@ class PolicyRun:
         seeds: one per student.
         space: the probe of policies that need the alignment; ignored by the others.
         teacher_logits: see `DistillationRun`.
+        method: see `DistillationRun`.
 
     Raises:
         InputError: for a policy that needs the alignment in a setting that has none.
@@ -47,10 +49,13 @@ class PolicyRun:
         space: PolicySpace,
         *,
         teacher_logits: Callable[[int, Tensor], Tensor] | None = None,
+        method: Method | None = None,
     ) -> None:
         policies = [_materialize(policy, task.train.classes) for policy in policies]
         self._policies = PolicyPopulation(policies).to(task.train.device)
-        self.run = DistillationRun(task, seeds, teacher_logits=teacher_logits, trained_with=self._policies)
+        self.run = DistillationRun(
+            task, seeds, teacher_logits=teacher_logits, trained_with=self._policies, method=method
+        )
         needed = "alignment" in self._policies.needs
         if needed and space.alignment == "none":
             raise InputError(

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rltemp.distillation.method import Method
 from rltemp.distillation.minibatches import Minibatch
 from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Output
 from rltemp.distillation.task import Task
 from rltemp.errors import InputError
-from rltemp.objectives import dkd_loss, kd_loss
 from rltemp.temperatures import Temperatures
 
 __all__ = ["DistillationRun", "Observation"]
@@ -47,6 +46,7 @@ class DistillationRun:
         teacher_logits: gives the teacher's logits [K, B, C] of a minibatch; by default the teacher is asked. A
             `TeacherRecord` asks once and answers the other runs on the same seeds from memory.
         trained_with: parameters of a temperature policy, to be trained by the students' optimizer.
+        method: what is minimized; by default what the task's optimization says.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class DistillationRun:
         *,
         teacher_logits: Callable[[int, Tensor], Tensor] | None = None,
         trained_with: nn.Module | None = None,
+        method: Method | None = None,
     ) -> None:
         self.task = task
         self.seeds = tuple(seeds)
         self.students = task.students(seeds)
         self.step = 0
+        self._method = method or Method.of(task.optimization)
         self._minibatches = task.minibatches(seeds)
         self._teacher_logits = teacher_logits
         self._companion = trained_with if trained_with is not None else nn.Module()
@@ -148,16 +150,10 @@ class DistillationRun:
 
     def _loss(self, observation: Observation, temperatures: Temperatures) -> Tensor:
         """Sum over students of their mean loss: each student's gradient is that of its own mean."""
-        settings = self.task.optimization
         student = observation.student.logits.flatten(0, 1)
         teacher = observation.teacher_logits.flatten(0, 1)
         targets = observation.minibatch.targets.flatten()
         if len(temperatures) != len(student):
             raise InputError(f"temperatures must hold {len(student)} instances, got {len(temperatures)}")
-        if settings.objective == "dkd":
-            distillation = dkd_loss(student, teacher, targets, temperatures)
-        else:
-            distillation = kd_loss(student, teacher, temperatures)
-        labels = F.cross_entropy(student, targets, reduction="none")
-        losses = settings.kd_weight * distillation + settings.ce_weight * labels
+        losses = self._method.losses(student, teacher, targets, temperatures, observation.progress)
         return losses.view(observation.minibatch.targets.shape).mean(1).sum()

@@ -32,7 +32,14 @@ def test_options_reach_the_rule() -> None:
 def test_all_names_every_rule_once() -> None:
     names = [spec.name for spec in parse_policies("all,static")]
     assert len(names) == len(set(names))
-    assert {name.split("(")[0] for name in names} == set(list_policies())
+    assert {name.split("(")[0] for name in names} == {*list_policies(), "preset"}
+
+
+def test_a_preset_brings_its_loss() -> None:
+    (spec,) = parse_policies("preset(lskd)")
+    assert spec.method is not None
+    assert spec.method.kd_weight == 9.0
+    assert spec.label == "preset(lskd)"
 
 
 def test_a_random_policy_draws_by_the_students_seed() -> None:
