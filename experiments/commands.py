@@ -125,6 +125,18 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
         print(f"student: {result.folder}\ntest accuracy {accuracy:.2f} %, NLL {nll:.3f}")
 
 
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", metavar="SECTION", help="environment, population, agent_and_loss, rules or reuse")
+    parser.add_argument("--quick", action="store_true", help="a few seconds per section, with wider quartiles")
+
+
+def _bench(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.bench.run import bench
+    from rltemp.experiments.console import output
+
+    bench(output(), only=options.only, quick=options.quick)
+
+
 def _nothing(parser: argparse.ArgumentParser) -> None:
     """No options."""
 
@@ -166,6 +178,7 @@ COMMANDS = (
     Command("train", "train a temperature policy", _train_options, _train, takes_recipe=True),
     Command("evaluate", "compare policies, paired over students", _evaluate_options, _evaluate, takes_recipe=True),
     Command("distill", "one new KD run that reuses a policy", _distill_options, _distill, takes_recipe=True),
+    Command("bench", "speed, as ratios inside one run, and what a step is made of", _bench_options, _bench),
     Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),
     Command("presets", "list the whole methods of the papers", _nothing, _presets),
     Command("recipes", "list the recipes that come with rltemp", _nothing, _recipes),

@@ -68,7 +68,7 @@ class _Logits:
         # The saturating form needs no running normaliser and keeps its resolution where classifiers are.
         # As `std` has it, at a quarter of its cost.
         above_mean = self.values - self.values.mean(-1, keepdim=True)
-        deviation = torch.linalg.vector_norm(above_mean, dim=-1) / math.sqrt(self.classes - 1)
+        deviation: Tensor = torch.linalg.vector_norm(above_mean, dim=-1) / math.sqrt(self.classes - 1)
         return deviation / (deviation + _LARGE_SPREAD)
 
     def target_probability(self) -> Tensor:

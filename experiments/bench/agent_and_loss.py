@@ -1,0 +1,55 @@
+"""What it saves to treat a batch as a batch: published code loops over its instances."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltemp.experiments.bench.section import AtLeast, Row, Section
+from rltemp.experiments.bench.timing import interleave
+from rltemp.features import LOGIT_FEATURES, LogitFeatures
+from rltemp.objectives import kd_loss
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.seeding import make_generator
+
+__all__ = ["measure", "random_policy"]
+
+
+def measure(seconds: float, batch: int = 64, classes: int = 100) -> Section:
+    """Temperatures by a learned policy and the distillation loss with its gradient: in one go, and one by one."""
+    generator = make_generator(0)
+    student = torch.randn(batch, classes, generator=generator).requires_grad_()
+    teacher = 3.0 * torch.randn(batch, classes, generator=generator)
+    targets = torch.randint(classes, (batch,), generator=generator)
+    policy = random_policy(LOGIT_FEATURES, generator)
+
+    def batched() -> None:
+        student.grad = None
+        kd_loss(student, teacher, policy(student, teacher, targets, 0.5)).mean().backward()
+
+    def looped() -> None:
+        student.grad = None
+        losses = [
+            _instance_loss(policy, student[i : i + 1], teacher[i : i + 1], targets[i : i + 1]) for i in range(batch)
+        ]
+        torch.stack(losses).mean().backward()
+
+    times = interleave({"batched": batched, "looped": looped}, seconds)
+    rows = (Row.of("policy and loss, batched", times["batched"], times["looped"] / times["batched"], AtLeast(30.0)),)
+    return Section(f"agent and loss: {batch} instances, {classes} classes", "times as fast as one by one", rows)
+
+
+def random_policy(features: tuple[str, ...], generator: torch.Generator) -> LearnedPolicy:
+    """A learned policy that has learned nothing: random weights cost as much as good ones."""
+    policy = LearnedPolicy(LogitFeatures(features))
+    for parameter in policy.parameters():
+        parameter.normal_(0.0, 0.1, generator=generator)
+    return policy
+
+
+def _instance_loss(policy: LearnedPolicy, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+    """The loss of one instance [1, C], without the checks that the batch gets."""
+    t = policy.temperature(policy.features(student, teacher, target, 0.5, None))
+    log_q, log_p = F.log_softmax(student / t, dim=1), F.log_softmax(teacher / t, dim=1)
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True) * t.squeeze() ** 2

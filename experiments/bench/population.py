@@ -1,0 +1,52 @@
+"""What it saves to train students side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rltemp.distillation.task import build_task
+from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
+from rltemp.experiments.bench.section import Row, Section
+from rltemp.experiments.bench.timing import interleave
+from rltemp.recipes import Recipe
+
+__all__ = ["measure"]
+
+
+def measure(seconds: float, recipe: Recipe | None = None) -> Section:
+    """One update of K students as a population against one update of each of K runs: the same work."""
+    recipe = recipe or default_recipe()
+    task, students = build_task(recipe), recipe.agent.students
+
+    def no_teacher(step: int, images: Tensor) -> Tensor:
+        return torch.zeros(*images.shape[:2], task.train.classes)
+
+    times = interleave(
+        {
+            "population": kd_steps(task, students),
+            "runs": _in_turn([kd_steps(task, 1) for _ in range(students)]),
+            "population alone": kd_steps(task, students, no_teacher),
+            "runs alone": _in_turn([kd_steps(task, 1, no_teacher) for _ in range(students)]),
+        },
+        seconds,
+    )
+    rows = (
+        Row.of("population", times["population"], times["runs"] / times["population"]),
+        Row.of(
+            "the same without the teacher",
+            times["population alone"],
+            times["runs alone"] / times["population alone"],
+        ),
+    )
+    return Section(f"population: {students} students side by side", "times as fast as one by one", rows)
+
+
+def _in_turn(steps: list[Callable[[], None]]) -> Callable[[], None]:
+    def every() -> None:
+        for step in steps:
+            step()
+
+    return every

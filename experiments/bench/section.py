@@ -1,0 +1,132 @@
+"""The result of a measurement, and its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from rltemp.experiments.bench.timing import Quartiles
+
+__all__ = ["AtLeast", "AtMost", "Phase", "Row", "Section", "tables"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A bar that a ratio must not exceed."""
+
+    limit: float
+
+    def met(self, ratio: float) -> bool:
+        """Whether `ratio` keeps to it."""
+        return ratio <= self.limit
+
+    def __str__(self) -> str:
+        return f"≤ {self.limit:g}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A bar that a ratio must reach."""
+
+    limit: float
+
+    def met(self, ratio: float) -> bool:
+        """Whether `ratio` reaches it."""
+        return ratio >= self.limit
+
+    def __str__(self) -> str:
+        return f"≥ {self.limit:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ratio.
+
+    Attributes:
+        name: what is measured.
+        milliseconds: its time, the median.
+        ratio: as the section says, over rounds.
+        bar: what the median ratio is held to, if anything.
+    """
+
+    name: str
+    milliseconds: float
+    ratio: Quartiles
+    bar: AtMost | AtLeast | None = None
+
+    @classmethod
+    def of(cls, name: str, seconds: Floats, ratios: Floats, bar: AtMost | AtLeast | None = None) -> Row:
+        """A row from times and ratios per round."""
+        return cls(name, 1e3 * float(np.median(seconds)), Quartiles.of(ratios), bar)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a step: milliseconds per step, and its share in [0, 1] of the whole."""
+
+    name: str
+    milliseconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Section:
+    """One measurement.
+
+    Attributes:
+        title: what is compared, and at which size.
+        ratio: what the ratios are, in a few words.
+        rows: the ratios.
+        phases: what the step is made of, if that was looked at.
+    """
+
+    title: str
+    ratio: str
+    rows: tuple[Row, ...]
+    phases: tuple[Phase, ...] = ()
+
+
+def tables(section: Section) -> list[Table]:
+    """The section's ratios and, if it has any, its phases."""
+    result = [_ratios(section)]
+    if section.phases:
+        result.append(_phases(section.phases))
+    return result
+
+
+def _ratios(section: Section) -> Table:
+    table = Table(title=section.title, title_justify="left", title_style="bold")
+    table.add_column("")
+    for heading in ("ms", section.ratio, "quartiles", "bar", ""):
+        table.add_column(heading, justify="right")
+    for row in section.rows:
+        verdict = "" if row.bar is None else ("met" if row.bar.met(row.ratio.median) else "missed")
+        table.add_row(
+            row.name,
+            _three_digits(row.milliseconds),
+            _three_digits(row.ratio.median),
+            f"{_three_digits(row.ratio.low)} to {_three_digits(row.ratio.high)}",
+            "" if row.bar is None else str(row.bar),
+            verdict,
+        )
+    return table
+
+
+def _phases(phases: tuple[Phase, ...]) -> Table:
+    table = Table("phase")
+    for heading in ("ms per step", "share"):
+        table.add_column(heading, justify="right")
+    for phase in sorted(phases, key=lambda phase: -phase.share):
+        table.add_row(phase.name, _three_digits(phase.milliseconds), f"{100 * phase.share:.1f} %")
+    table.add_section()
+    table.add_row("all", _three_digits(sum(phase.milliseconds for phase in phases)), "100 %")
+    return table
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

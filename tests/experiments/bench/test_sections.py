@@ -1,0 +1,112 @@
+import dataclasses
+import io
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from rich.console import Console
+
+from rltemp.errors import InputError
+from rltemp.experiments.bench import agent_and_loss, environment, population, reuse, rules, run
+from rltemp.experiments.bench.section import AtLeast, AtMost, Row, Section, tables
+from rltemp.experiments.bench.timing import Quartiles
+from rltemp.recipes import Recipe
+
+SMALL: dict[str, Callable[[float], Section]] = {
+    "agent_and_loss": partial(agent_and_loss.measure, batch=4, classes=5),
+    "rules": partial(rules.measure, batch=4, classes=5),
+    "reuse": partial(reuse.measure, teacher="resnet8", student="resnet8", batch=2, probe=2, shape=(3, 8, 8)),
+}
+
+
+@pytest.fixture(scope="module")
+def two_students(tiny_recipe: Recipe) -> Recipe:
+    agent = dataclasses.replace(tiny_recipe.agent, students=2, hidden=(4,), epochs=1, minibatches=2)
+    return dataclasses.replace(tiny_recipe, agent=agent)
+
+
+def _check(section: Section) -> None:
+    assert section.rows
+    for row in section.rows:
+        assert math.isfinite(row.milliseconds)
+        assert row.milliseconds > 0
+        assert 0 < row.ratio.low <= row.ratio.median <= row.ratio.high < math.inf
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_ratios_are_finite_and_positive(name: str) -> None:
+    _check(SMALL[name](0.0))
+
+
+def test_the_environment_costs_more_than_its_bare_step_and_its_phases_are_the_whole(two_students: Recipe) -> None:
+    section = environment.measure(0.0, two_students)
+    _check(section)
+    bare, step = section.rows
+    assert bare.ratio == Quartiles(1.0, 1.0, 1.0)
+    assert step.ratio.median > 1
+    assert {phase.name for phase in section.phases} == {
+        *("data", "teacher", "student", "reward", "credit", "alignment", "features"),
+        *("policy", "PPO update", "host copies, other"),
+    }
+    assert all(phase.share > 0 for phase in section.phases)
+    assert sum(phase.share for phase in section.phases) == pytest.approx(1)
+    whole = sum(phase.milliseconds for phase in section.phases)
+    assert all(phase.milliseconds == pytest.approx(phase.share * whole) for phase in section.phases)
+
+
+def test_a_population_is_timed_with_and_without_its_teacher(two_students: Recipe) -> None:
+    section = population.measure(0.0, two_students)
+    _check(section)
+    assert len(section.rows) == 2
+
+
+def test_bars_judge_the_median() -> None:
+    assert AtMost(1.3).met(1.3)
+    assert not AtMost(1.3).met(1.31)
+    assert AtLeast(30).met(30)
+    assert not AtLeast(30).met(29.9)
+
+
+def test_the_tables_say_what_was_measured() -> None:
+    rows = (
+        Row("quick", 0.5, Quartiles(0.912, 0.9, 1.1), AtMost(1.3)),
+        Row("slow", 120.4, Quartiles(2.0, 1.9, 2.1), AtMost(1.3)),
+        Row("plain", 1.0, Quartiles(1.0, 1.0, 1.0)),
+    )
+    text = io.StringIO()
+    Console(file=text, width=100).print(*tables(Section("rules", "of plain", rows)), sep="\n")
+    lines = text.getvalue().splitlines()
+    quick, slow, plain = (next(line for line in lines if name in line) for name in ("quick", "slow", "plain │"))
+    assert "0.912" in quick
+    assert "met" in quick
+    assert "120" in slow
+    assert "missed" in slow
+    assert "met" not in plain
+    assert "missed" not in plain
+
+
+def test_every_section_is_measured_and_printed_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, float, int]] = []
+
+    def fake(name: str, seconds: float) -> Section:
+        asked.append((name, seconds, torch.get_num_threads()))
+        return Section(f"title of {name}", "ratio", (Row("row", 1.0, Quartiles(1.0, 1.0, 1.0)),))
+
+    monkeypatch.setattr(run, "SECTIONS", {name: partial(fake, name) for name in run.SECTIONS})
+    text = io.StringIO()
+    assert len(run.bench(Console(file=text, width=100))) == 5
+    run.bench(Console(file=text, width=100), only="rules", quick=True)
+    assert [name for name, _, _ in asked] == [*run.SECTIONS, "rules"]
+    assert asked[-1][1] < asked[0][1]
+    assert {threads for *_, threads in asked} == {1}
+    assert all(f"title of {name}" in text.getvalue() for name in run.SECTIONS)
+    assert f"torch {torch.__version__.split('+')[0]}" in text.getvalue()
+
+
+def test_an_unknown_section_is_refused_before_any_work() -> None:
+    text = io.StringIO()
+    with pytest.raises(InputError, match=r"rules.*got 'speed'"):
+        run.bench(Console(file=text), only="speed")
+    assert not text.getvalue()
