@@ -44,7 +44,7 @@ class DistillationProcess:
     def __init__(self, task: Task, space: PolicySpace) -> None:
         self.task = task
         self.space = space
-        self.features = LogitFeatures(LOGIT_FEATURES if space.alignment == "none" else ALIGNED_FEATURES)
+        self.features = _features(space)
         self._episode: _Episode | None = None
 
     def reset(self, seeds: Sequence[int]) -> Floats:
@@ -72,6 +72,14 @@ class DistillationProcess:
         if list(values.shape) != want or not bool(torch.isfinite(values).all()):
             raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
         return action_to_temperature(values, self.space.low, self.space.high).to(self.task.train.device)
+
+
+def _features(space: PolicySpace) -> LogitFeatures:
+    usual = LOGIT_FEATURES if space.alignment == "none" else ALIGNED_FEATURES
+    features = LogitFeatures(space.features or usual)
+    if space.alignment == "none" and "alignment" in features.needs:
+        raise InputError(f"policy.features need policy.alignment, got 'none' with {', '.join(features.names)}")
+    return features
 
 
 class _Episode:

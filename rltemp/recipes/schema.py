@@ -143,6 +143,7 @@ class PolicySpace:
             layer, nearly free) or "network" (effects through all layers, by one forward-mode derivative).
         probe_size: clean training images behind the alignment, drawn anew at each refresh.
         every: updates between two refreshes of the probe gradient.
+        features: names out of `LogitFeatures` that a policy in training sees; empty for all that the alignment allows.
     """
 
     low: float = 0.5
@@ -150,6 +151,7 @@ class PolicySpace:
     alignment: Literal["none", "classifier", "network"] = "network"
     probe_size: int = 600
     every: int = 1
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class Agent:
     """
 
     students: int = 16
-    rollouts: int = 8
+    rollouts: int = 12
     calibration: Literal["uniform", "redistribution", "influence"] = "influence"
     influence_weight: float = 2.0
     reward_scale: float = 5.0
