@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from rltemp.distillation import Task, TeacherRecord
+from rltemp.distillation import Task
 from rltemp.experiments.comparison import compare
 from rltemp.experiments.console import output, progress
-from rltemp.experiments.evaluate import evaluate_policy
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.report import write_report
 from rltemp.experiments.results import Evaluation, PolicyResult
@@ -20,6 +20,8 @@ from rltemp.experiments.run_folder import RunFolder
 from rltemp.experiments.setting import Setting
 from rltemp.experiments.specs import PolicySpec, check_probe
 from rltemp.experiments.tables import to_rich
+from rltemp.experiments.units import Parts, Unit, cut, merge
+from rltemp.experiments.workers import run_units
 from rltemp.recipes import dump_recipe
 
 __all__ = ["run_comparison"]
@@ -35,11 +37,12 @@ def run_comparison(
     *,
     training_metrics: Mapping[str, ArrayLike] | None = None,
     command: str | None = None,
+    processes: int = 1,
 ) -> Path:
     """Evaluate policies in `<root>/<recipe>/<name>/`, print the table, write the report.
 
-    A policy that was evaluated in this folder before is not run again: an interrupted comparison goes on where it
-    stopped, and a finished one can be extended by more policies.
+    What was evaluated in this folder before is not run again: an interrupted comparison goes on where it stopped, and a
+    finished one can be extended by more policies.
 
     Args:
         setting: the recipe.
@@ -50,6 +53,7 @@ def run_comparison(
         name: of this comparison.
         training_metrics: of a learned policy, for the report.
         command: the command line that makes this again, for the report.
+        processes: how many work side by side; the results are the same.
 
     Returns:
         The HTML report.
@@ -62,13 +66,9 @@ def run_comparison(
     folder = RunFolder.start(root, setting.name, name, config)
     results = {result.name: result for result in _finished(folder)}
     missing = [spec for spec in specs if spec.name not in results]
-    # Batches and augmentation follow from the seeds alone, so the teacher need be asked only once.
-    record = TeacherRecord(task.ask_teacher)
-    with progress("policies", max(1, task.steps * len(missing))) as display:
-        for spec in missing:
-            display.describe(spec.label)
-            results[spec.name] = evaluate_policy(setting.recipe, task, spec, seeds, record, display)
-            save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
+    for result in _missing(setting, task, missing, seeds, folder, root, processes):
+        results[result.name] = result
+        save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
     evaluation = _evaluation(setting, [results[spec.name] for spec in specs], seeds)
     comparison = compare(evaluation)
     console = output()
@@ -77,6 +77,33 @@ def run_comparison(
     report = folder.path / "report.html"
     write_report(report, evaluation, training_metrics, command)
     return report
+
+
+def _missing(
+    setting: Setting,
+    task: Task,
+    specs: Sequence[PolicySpec],
+    seeds: Sequence[int],
+    folder: RunFolder,
+    root: str,
+    processes: int,
+) -> Iterator[PolicyResult]:
+    """Results of policies, each as soon as it is complete."""
+    parts = Parts(folder.path / "parts")
+    units = cut(specs, seeds, task.stacked)
+    found = {unit: result for unit in units if (result := parts.find(unit)) is not None}
+    waiting = [unit for unit in units if unit not in found]
+    done: dict[Unit, PolicyResult] = {}
+    with progress("policies", max(1, task.steps * len(units))) as display:
+        display.advance(task.steps * len(found))
+        fresh = run_units(setting.recipe, task, waiting, processes, root, display)
+        for unit, result in itertools.chain(found.items(), fresh):
+            parts.keep(unit, result)
+            done[unit] = result
+            siblings = [other for other in units if other.spec is unit.spec]
+            if all(sibling in done for sibling in siblings):
+                yield merge([done[sibling] for sibling in siblings])
+                parts.drop(siblings)
 
 
 def _finished(folder: RunFolder) -> tuple[PolicyResult, ...]:

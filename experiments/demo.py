@@ -15,7 +15,8 @@ from rltemp.experiments.train import train
 __all__ = ["demo"]
 
 _RECIPE = "digits-short"
-_POLICIES = "static,anneal,ctkd,ctkd-instance,dtkd,normkd,random,influence"
+# Published rules come with the loss their papers give them.
+_POLICIES = "static,anneal,preset(ctkd),preset(ctkd-instance),preset(dtkd),preset(normkd-cifar),random,influence"
 # Another split, another teacher than the agent learned on.
 _UNSEEN = {"data.split_seed": 1, "teacher.seed": 1}
 _STUDENTS = 64
@@ -36,7 +37,7 @@ def demo(root: str) -> Path:
     policy = train(read(_RECIPE, {}), root, name)
     console.print("2/3  The policy against static temperatures and rules: another split, another teacher, new students")
     unseen = read(_RECIPE, _UNSEEN)
-    task = build(unseen)
+    task = build(unseen, root)
     learned = trained_policy(str(policy))
     report = run_comparison(
         unseen,

@@ -17,7 +17,7 @@ from rltemp.experiments.console import progress
 from rltemp.experiments.results import QUANTILES
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.experiments.setting import Setting, build
-from rltemp.experiments.specs import PolicySpec
+from rltemp.experiments.specs import PolicySpec, check_probe
 from rltemp.experiments.trace import TraceRecorder
 from rltemp.files import atomic_write
 from rltemp.progress import Progress
@@ -55,16 +55,17 @@ def distill(setting: Setting, spec: PolicySpec, seed: int, root: str, name: str,
     Raises:
         InputError: if this run has finished, or was started with another recipe, policy or seed.
     """
+    check_probe([spec], setting.recipe.policy)
     config = f"{dump_recipe(setting.recipe)}# policy: {spec.name}\n# seed: {seed}\n"
     folder = RunFolder.start(root, setting.name, name, config)
-    task = task or build(setting)
-    whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy)
+    task = task or build(setting, root)
+    whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.method)
     _resume(whole, folder)
     with progress(f"student under {spec.label}", task.steps) as display:
         display.advance(whole.run.step)
         while not whole.run.finished:
             _epoch(whole, folder, display)
-    test = score(whole.run.students, task.test)
+    test = score(whole.run.students, task.test, task.augmentation)
     scores = {field.name: float(getattr(test, field.name)) for field in dataclasses.fields(test)}
     atomic_write(folder.path / "student.safetensors", save(whole.run.students.extract(0).state_dict()))
     atomic_write(folder.path / "scores.json", json.dumps(scores, indent=1) + "\n")
@@ -80,7 +81,7 @@ def _epoch(whole: PolicyRun, folder: RunFolder, display: Progress) -> None:
     for _ in range(updates):
         whole.advance(recorder)
         display.advance()
-    validation = score(whole.run.students, task.validation)
+    validation = score(whole.run.students, task.validation, task.augmentation)
     quantiles = np.median(recorder.trace().quantiles, axis=0)
     folder.append_metrics(
         {

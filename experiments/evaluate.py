@@ -16,7 +16,12 @@ __all__ = ["evaluate_policy"]
 
 
 def evaluate_policy(
-    recipe: Recipe, task: Task, spec: PolicySpec, seeds: Sequence[int], record: TeacherRecord, progress: Progress
+    recipe: Recipe,
+    task: Task,
+    spec: PolicySpec,
+    seeds: Sequence[int],
+    record: TeacherRecord | None,
+    progress: Progress,
 ) -> PolicyResult:
     """Distill one student per seed under a policy, side by side, and score their last epoch.
 
@@ -25,11 +30,11 @@ def evaluate_policy(
         task: what the recipe builds.
         spec: the policy.
         seeds: of the students.
-        record: answers for the teacher.
+        record: answers for the teacher; None lets the task answer.
         progress: advances by one per update of all students.
     """
     policies = [spec.make(seed) for seed in seeds]
-    whole = PolicyRun(task, policies, seeds, recipe.policy, teacher_logits=record)
+    whole = PolicyRun(task, policies, seeds, recipe.policy, teacher_logits=record, method=spec.method)
     recorder = TraceRecorder(task.steps)
     while not whole.run.finished:
         whole.advance(recorder)

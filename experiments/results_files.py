@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rltemp.errors import InputError
 from rltemp.experiments.results import METRICS, Evaluation, PolicyResult, TemperatureTrace
 from rltemp.files import atomic_write
 
-__all__ = ["load_evaluation", "save_evaluation"]
+__all__ = ["describe_result", "load_evaluation", "restore_result", "save_evaluation"]
 
 FORMAT = 1
 TABLE = "results.csv"
@@ -37,7 +37,7 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> N
         "setting": evaluation.setting,
         "seeds": evaluation.seeds,
         "machine": evaluation.machine,
-        "policies": [_describe(result) for result in evaluation.results],
+        "policies": [describe_result(result) for result in evaluation.results],
     }
     try:
         text = json.dumps(rest, indent=1, allow_nan=False)
@@ -68,7 +68,7 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
         if sorted(values) != sorted((name, seed) for name in names for seed in seeds):
             raise InputError(f"{TABLE} must hold each policy of {REST} once with each seed")
         results = tuple(
-            _restore(policy, [values[policy["name"], seed] for seed in seeds]) for policy in rest["policies"]
+            restore_result(policy, [values[policy["name"], seed] for seed in seeds]) for policy in rest["policies"]
         )
         return Evaluation(rest["recipe"], rest["setting"], seeds, results, rest["machine"])
     except InputError as error:
@@ -77,7 +77,8 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
         raise InputError(f"{Path(folder) / REST} is damaged: {type(error).__name__} {error}") from error
 
 
-def _describe(result: PolicyResult) -> dict[str, Any]:
+def describe_result(result: PolicyResult) -> dict[str, Any]:
+    """All of a result but its metrics, as plain values."""
     trace = result.trace
     return {
         "name": result.name,
@@ -88,7 +89,8 @@ def _describe(result: PolicyResult) -> dict[str, Any]:
     }
 
 
-def _restore(policy: Mapping[str, Any], rows: list[tuple[float, ...]]) -> PolicyResult:
+def restore_result(policy: Mapping[str, Any], rows: Sequence[tuple[float, ...]]) -> PolicyResult:
+    """The result of what `describe_result` gave, and the metrics of each student."""
     trace = policy["trace"]
     columns: dict[str, Any] = dict(zip(METRICS, zip(*rows, strict=True), strict=True))
     return PolicyResult(

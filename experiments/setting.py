@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rltemp.distillation import Task, build_task
+from rltemp.distillation.task import check_recipe, teacher_updates
 from rltemp.experiments.console import progress
 from rltemp.recipes import Recipe, load_recipe
 
@@ -23,13 +26,22 @@ class Setting:
 
 
 def read(recipe: str, overrides: Mapping[str, Any]) -> Setting:
-    """The recipe of this name or file, with overrides."""
-    return Setting(Path(recipe).stem, load_recipe(recipe, overrides))
+    """The recipe of this name or file, with overrides, checked before any work starts."""
+    setting = Setting(Path(recipe).stem, load_recipe(recipe, overrides))
+    check_recipe(setting.recipe)
+    return setting
 
 
-def build(setting: Setting) -> Task:
-    """Load the data and train the teacher, on display."""
+def build(setting: Setting, root: str | None = None) -> Task:
+    """Load the data and train the teacher, on display.
+
+    Args:
+        setting: the recipe.
+        root: folder of all runs, which also keeps the teachers; None keeps none.
+    """
     recipe = setting.recipe
-    updates = recipe.teacher.epochs * max(1, recipe.data.train // recipe.teacher.batch_size)
-    with progress("teacher", updates) as display:
-        return build_task(recipe, advance=display.advance)
+    if recipe.student.name == recipe.teacher.network.name == "mlp":
+        # So small that they are done before a second thread has woken up; on shared cores waiting for it costs tenfold.
+        torch.set_num_threads(1)
+    with progress("teacher", teacher_updates(recipe)) as display:
+        return build_task(recipe, advance=display.advance, cache=root)

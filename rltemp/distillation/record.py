@@ -17,14 +17,20 @@ class TeacherRecord:
 
     Args:
         ask: the teacher's answer [K, B, C] to (step, images [K, B, ...]).
+        limit: bytes of answers to keep; what comes after is asked every time.
     """
 
-    def __init__(self, ask: Callable[[int, Tensor], Tensor]) -> None:
+    def __init__(self, ask: Callable[[int, Tensor], Tensor], limit: int = 2**30) -> None:
         self._ask = ask
+        self._left = limit
         self._answers: dict[int, Tensor] = {}
 
     def __call__(self, step: int, images: Tensor) -> Tensor:
         """The teacher's logits [K, B, C] at update `step`."""
-        if step not in self._answers:
-            self._answers[step] = self._ask(step, images)
-        return self._answers[step]
+        answer = self._answers.get(step)
+        if answer is None:
+            answer = self._ask(step, images)
+            if answer.nbytes <= self._left:
+                self._left -= answer.nbytes
+                self._answers[step] = answer
+        return answer

@@ -22,7 +22,7 @@ from rltemp.networks import Execution, Network, make_network
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 
-__all__ = ["Task", "build_task", "check_recipe"]
+__all__ = ["Task", "build_task", "check_recipe", "teacher_updates"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -159,6 +159,12 @@ def check_recipe(recipe: schema.Recipe) -> None:
         raise InputError(f"teacher.train must be at least data.train = {data.train}, got {recipe.teacher.train}")
     if optimization.lr <= 0:
         raise InputError(f"optimization.lr must be > 0, got {optimization.lr:g}")
+
+
+def teacher_updates(recipe: schema.Recipe) -> int:
+    """Updates of the teacher's training, if it is trained."""
+    images = recipe.teacher.train or recipe.data.train
+    return recipe.teacher.epochs * (images // min(recipe.teacher.batch_size, images))
 
 
 def _device(name: str) -> str:

@@ -23,7 +23,7 @@ from rltemp.networks import Execution, Network, load_checkpoint
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 
-__all__ = ["make_teacher", "teacher_updates"]
+__all__ = ["make_teacher"]
 
 _VERSION = 1
 """Rises whenever the same settings come to train another teacher."""
@@ -67,11 +67,6 @@ def make_teacher(
         if kept is not None:
             _keep(nn.ModuleList(members), kept)
     return Ensemble(members, execution).to(train.device)
-
-
-def teacher_updates(settings: schema.Teacher, train: int) -> int:
-    """Updates of the teacher's training on `train` images."""
-    return settings.epochs * (train // min(settings.batch_size, train))
 
 
 def _train(
