@@ -83,6 +83,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="processes side by side (default: %(default)s)")
     _where(parser, "evaluation")
 
 
@@ -95,6 +96,8 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     specs = [*parse_policies(options.policies), *trained_policies(options.policy)]
     if options.students < 2:
         raise InputError(f"--students must be >= 2, for an interval, got {options.students}")
+    if options.processes < 1:
+        raise InputError(f"--processes must be >= 1, got {options.processes}")
     if not _printed(options, setting.recipe):
         seeds = range(options.seed, options.seed + options.students)
         words = ["rltemp", "evaluate", options.recipe, "--policies", options.policies]
@@ -102,7 +105,14 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
         words += ["--students", str(options.students), "--seed", str(options.seed)]
         words += [f"--{name}={value}" for name, value in overrides.items()]
         report = run_comparison(
-            setting, build(setting), specs, seeds, options.runs, options.name, command=shlex.join(words)
+            setting,
+            build(setting, options.runs),
+            specs,
+            seeds,
+            options.runs,
+            options.name,
+            command=shlex.join(words),
+            processes=options.processes,
         )
         print(f"report: {report}")
 
