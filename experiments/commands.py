@@ -158,6 +158,18 @@ def _policies(options: argparse.Namespace, overrides: Overrides) -> None:
     _print_table({**list_policies(), **dict.fromkeys(list_pretrained(), "trained, comes with the package")})
 
 
+def _policy_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["show"], help="show: print its card, and draw how it chooses")
+    parser.add_argument("path", help="its folder, or the name of one that comes with rltemp")
+    parser.add_argument("--out", metavar="FILE", help="the picture, .svg or .png (default: the policy's name, .svg)")
+
+
+def _policy(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.policy_show import show_policy
+
+    print(f"picture: {show_policy(options.path, options.out)}")
+
+
 def _presets(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.presets import list_presets
 
@@ -190,6 +202,7 @@ COMMANDS = (
     Command("distill", "one new KD run that reuses a policy", _distill_options, _distill, takes_recipe=True),
     Command("bench", "speed, as ratios inside one run, and what a step is made of", _bench_options, _bench),
     Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),
+    Command("policy", "show a trained policy: its card, and how it chooses", _policy_options, _policy),
     Command("presets", "list the whole methods of the papers", _nothing, _presets),
     Command("recipes", "list the recipes that come with rltemp", _nothing, _recipes),
 )
