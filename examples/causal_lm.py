@@ -49,7 +49,7 @@ def logits(model: LlamaForCausalLM, tokens: Tensor) -> Tensor:
     return model(tokens, attention_mask=tokens != PADDING).logits[:, :-1]
 
 
-def main() -> list[float]:
+def main(policy: rltemp.TemperaturePolicy | None = None) -> list[float]:
     """Train a teacher, distill it token by token; the loss of every step."""
     torch.manual_seed(0)
     teacher, student = language_model(width=64, layers=2), language_model(width=32, layers=1)
@@ -61,7 +61,8 @@ def main() -> list[float]:
         optimizer.step()
     teacher.requires_grad_(False)
 
-    criterion = rltemp.DistillationLoss(rltemp.make_policy("anneal", start=4.0, end=1.0), ignore_index=IGNORED)
+    policy = policy or rltemp.make_policy("anneal", start=4.0, end=1.0)
+    criterion = rltemp.DistillationLoss(policy, ignore_index=IGNORED)
     optimizer = torch.optim.AdamW([*student.parameters(), *criterion.parameters()], lr=0.01)
     losses = []
     for step in range(STEPS):

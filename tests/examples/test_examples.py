@@ -91,6 +91,19 @@ def test_causal_lm() -> None:
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
+def test_causal_lm_with_the_vocabulary_of_a_large_one() -> None:
+    pytest.importorskip("transformers")
+    example = load("causal_lm")
+    example.VOCABULARY, example.BATCH, example.STEPS = 50_000, 2, 10  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    tokens = example.sentences()
+    assert (tokens == example.PADDING).any()
+    # Few steps: one batch, by heart.
+    example.sentences = lambda: tokens  # type: ignore[attr-defined]
+    losses = example.main(rltemp.make_policy("static", temperature=1.0))
+    assert losses[-1] < 0.9 * losses[0]
+
+
 def test_single_file(capsys: pytest.CaptureFixture[str]) -> None:
     single = load("single_file")
     gains = single.main(single.Args(students=4, rollouts=2, steps=30))
