@@ -14,6 +14,8 @@ from rltemp.recipes.typed import typed
 
 __all__ = ["dump_recipe", "list_recipes", "load_recipe"]
 
+_SUFFIXES = (".yaml", ".yml")
+
 
 def list_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
@@ -24,6 +26,8 @@ def list_recipes() -> list[str]:
 def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe.
 
+    A file may say `extends: NAME` or `extends: FILE`, relative to its own folder, and then only what differs.
+
     Args:
         recipe: a name out of `list_recipes()`, or the path of a YAML file.
         overrides: values by dotted name ("optimization.epochs") or nested ({"optimization": {"epochs": 3}}).
@@ -31,14 +35,7 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
     Raises:
         InputError: for an unknown recipe or key, a value of the wrong type, or a file that is no YAML mapping.
     """
-    import yaml
-
-    text = _read(recipe)
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"recipe {recipe} must be YAML: {' '.join(str(error).split())}") from error
-    values = {} if values is None else values
+    values = _content(recipe, ())
     if isinstance(values, dict):
         for name, value in (overrides or {}).items():
             _merge(values, _nested(name, value))
@@ -55,9 +52,33 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False)
 
 
+def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
+    """Plain values of a recipe, put on top of those of the recipe that it extends."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(_read(recipe))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"recipe {recipe} must be YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or "extends" not in values:
+        return {} if values is None else values
+    base = values.pop("extends")
+    if not isinstance(base, str):
+        raise InputError(f"recipe {recipe}: extends must be the name or file of a recipe, got {base!r}")
+    if Path(base).suffix in _SUFFIXES:
+        base = str(Path(recipe).parent / base)
+    if base in (chain := (*extended_by, str(recipe))):
+        raise InputError(f"recipe {recipe}: extends must not come back to {base}")
+    whole = _content(base, chain)
+    if not isinstance(whole, dict):
+        return whole
+    _merge(whole, values)
+    return whole
+
+
 def _read(recipe: str | Path) -> str:
     path = Path(recipe)
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in _SUFFIXES:
         try:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,90 @@
+"""The pairs of the CIFAR-100 tables: each recipe says what the papers do, and runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rltemp.distillation import build_task
+from rltemp.distillation.loop import PolicyRun
+from rltemp.errors import InputError
+from rltemp.policies import make_policy
+from rltemp.recipes import list_recipes, load_recipe
+
+# Teacher, student, learning rate: 0.01 for the students whose depthwise convolutions need it.
+PAIRS = [
+    ("resnet56", "resnet20", 0.05),
+    ("resnet110", "resnet32", 0.05),
+    ("resnet110", "resnet20", 0.05),
+    ("resnet32x4", "resnet8x4", 0.05),
+    ("wrn_40_2", "wrn_16_2", 0.05),
+    ("wrn_40_2", "wrn_40_1", 0.05),
+    ("vgg13", "vgg8", 0.05),
+    ("vgg13", "mobilenetv2", 0.01),
+    ("resnet50", "mobilenetv2", 0.01),
+    ("resnet32x4", "shufflenetv1", 0.01),
+    ("resnet32x4", "shufflenetv2", 0.01),
+    ("wrn_40_2", "shufflenetv1", 0.01),
+]
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of noise, 16 x 16 px: 6 training and 2 test images each."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 2)):
+        for name in ("ant", "zebra"):
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{number}.png")
+    return root
+
+
+def test_there_is_a_recipe_for_every_pair() -> None:
+    names = {f"cifar100-{teacher}-{student}" for teacher, student, _ in PAIRS}
+    assert {name for name in list_recipes() if name.startswith("cifar100-")} == names | {"cifar100-cpu"}
+
+
+@pytest.mark.parametrize(("teacher", "student", "lr"), PAIRS)
+def test_the_schedule_is_the_published_one(teacher: str, student: str, lr: float) -> None:
+    recipe = load_recipe(f"cifar100-{teacher}-{student}")
+    assert (recipe.teacher.network.name, recipe.student.name) == (teacher, student)
+    assert recipe.teacher.checkpoint is not None
+    assert Path(recipe.teacher.checkpoint).parent.name.lower() == f"{teacher}_vanilla"
+    settings = recipe.optimization
+    assert (settings.lr, settings.batch_size, settings.epochs, settings.weight_decay) == (lr, 64, 240, 5e-4)
+    assert (settings.momentum, settings.nesterov, settings.schedule) == (0.9, False, "multistep")
+    assert [share * 240 for share in settings.milestones] == [150, 180, 210]
+    assert (recipe.data.name, recipe.data.shift, recipe.data.flip, recipe.data.noise) == ("cifar100", 4, True, 0.0)
+
+
+@pytest.mark.parametrize(("teacher", "student"), [pair[:2] for pair in PAIRS])
+def test_every_pair_runs(tree: Path, teacher: str, student: str) -> None:
+    overrides = {
+        "data": {"path": str(tree), "train": 8, "validation": 4, "shift": 1},
+        "teacher": {"checkpoint": None, "epochs": 1, "batch_size": 8},
+        "optimization": {"epochs": 1, "batch_size": 4},
+        "execution.device": "cpu",
+    }
+    recipe = load_recipe(f"cifar100-{teacher}-{student}", overrides)
+    # The data are not CIFAR-100, but a tree of them is read alike.
+    task = build_task(recipe)
+    whole = PolicyRun(task, [make_policy("static")], [0], recipe.policy)
+    before = [parameter.detach().clone() for parameter in whole.run.students.parameters()]
+    for _ in range(2):
+        whole.advance()
+    assert whole.run.finished
+    for old, new in zip(before, whole.run.students.parameters(), strict=True):
+        assert new.dtype == torch.float32
+        assert bool(torch.isfinite(new).all())
+        assert not torch.equal(new, old)
+
+
+def test_missing_weights_of_a_teacher_are_named(tree: Path) -> None:
+    overrides = {"data.path": str(tree), "data.train": 8, "data.validation": 4, "optimization.batch_size": 4}
+    with pytest.raises(InputError, match=r"resnet56_vanilla/ckpt_epoch_240\.pth, which does not exist"):
+        build_task(load_recipe("cifar100-resnet56-resnet20", overrides))
