@@ -158,8 +158,8 @@ def page(short: Comparison, long: Comparison, probes: Sequence[Comparison]) -> s
 
 Written by `uv run python benchmarks/prove.py`; every number on this page comes from that command.
 Policies were trained on `digits-short` (split 0, teacher 0, student 64-16-10, 90 updates, 12 rollouts) and are judged
-on another split, another teacher and another student, 64-24-10, with 64 paired students. All policies see the same labelled
-images: the probe of an aligned policy is taken from the training images. The best static temperature and the best
+on another split, another teacher and another student, 64-24-10, with 64 paired students. All policies see the same
+labelled images: the probe of an aligned policy is taken from the training images. The best static T and the best
 schedule are chosen on validation images. Where a method was trained several times, its interval covers trainings and
 students. Machine: {machine}.
 
