@@ -67,7 +67,10 @@ def distill(setting: Setting, spec: PolicySpec, seed: int, root: str, name: str,
             _epoch(whole, folder, display)
     test = score(whole.run.students, task.test, task.augmentation)
     scores = {field.name: float(getattr(test, field.name)) for field in dataclasses.fields(test)}
-    atomic_write(folder.path / "student.safetensors", save(whole.run.students.extract(0).state_dict()))
+    weights = whole.run.students.extract(0).state_dict()
+    atomic_write(
+        folder.path / "student.safetensors", save({name: value.cpu().contiguous() for name, value in weights.items()})
+    )
     atomic_write(folder.path / "scores.json", json.dumps(scores, indent=1) + "\n")
     folder.finish()
     return Distilled(folder.path, test)

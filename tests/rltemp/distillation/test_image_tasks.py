@@ -189,9 +189,7 @@ def test_a_teacher_is_trained_once(recipe: Recipe, tmp_path: Path, monkeypatch: 
     assert first.bank is not None
     assert again.bank is not None
     assert torch.equal(first.bank, again.bank)
-    assert torch.equal(
-        build_task(_with(recipe, "optimization", lr=0.01), cache=tmp_path).bank or again.bank, again.bank
-    )
+    build_task(_with(recipe, "optimization", lr=0.01), cache=tmp_path)  # the student's settings are not the teacher's
     for changed in (
         _with(recipe, "teacher", seed=1),
         _with(recipe, "teacher", epochs=3),
@@ -220,8 +218,9 @@ def test_a_damaged_teacher_is_trained_again(recipe: Recipe, task: Task, tmp_path
 
 def test_a_teacher_comes_out_of_a_checkpoint(recipe: Recipe, task: Task, tmp_path: Path) -> None:
     (member,) = task.teacher.members  # type: ignore[misc]
-    safetensors.torch.save_file(dict(member.state_dict()), tmp_path / "teacher.safetensors")
-    torch.save({"model": member.state_dict()}, tmp_path / "teacher.pth")
+    weights = {name: value.contiguous() for name, value in member.state_dict().items()}
+    safetensors.torch.save_file(weights, tmp_path / "teacher.safetensors")
+    torch.save({"model": weights}, tmp_path / "teacher.pth")
     for name in ("teacher.safetensors", "teacher.pth"):
         loaded = build_task(_with(recipe, "teacher", checkpoint=str(tmp_path / name)))
         assert task.bank is not None
@@ -270,7 +269,7 @@ def test_tangents_through_a_network_are_directional_derivatives(task: Task) -> N
         ("data", {"name": "folder", "path": "nowhere"}, "folder must be a folder with one sub-folder"),
         ("data", {"image_size": 5}, "side must divide"),
         ("data", {"views": 0}, "data.views must be >= 1, got 0"),
-        ("data", {"train": 36}, "sizes must be >= 1 each and fit into 36 instances"),
+        ("data", {"validation": 13}, "sizes must be >= 1 each and fit into 36 instances"),
         ("teacher", {"train": 20}, "teacher.train must be at least data.train = 24, got 20"),
         ("teacher", {"train": 31}, "fit into 36 instances"),
         ("execution", {"device": "cuda"}, "execution.device must be 'cpu' or 'auto'"),
