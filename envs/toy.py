@@ -9,6 +9,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from rltemp.envs.infos import final_infos
 from rltemp.envs.transition import Transition
 from rltemp.errors import InputError
 from rltemp.temperatures import action_to_temperature
@@ -94,7 +95,7 @@ class ToyVectorEnv(VectorEnv[Any, Any, Any]):
         infos: dict[str, Any] = {}
         observation = self._observe()
         if ended:
-            infos = self._final(observation)
+            infos = final_infos(observation, self._returns)
             observation = self._start_episode()
         rewards = np.repeat(self._transition.reward, self.batch_size).astype(np.float64)
         return observation, rewards, np.full(self.num_envs, ended), np.zeros(self.num_envs, dtype=bool), infos
@@ -120,19 +121,6 @@ class ToyVectorEnv(VectorEnv[Any, Any, Any]):
         self._observation = self.np_random.random(shape, dtype=np.float32)
         self._observation[:, 0] = self._time / self.horizon
         return self._observation.copy()
-
-    def _final(self, observation: Floats) -> dict[str, Any]:
-        everyone = np.ones(self.num_envs, dtype=bool)
-        final = np.empty(self.num_envs, dtype=object)
-        for slot, row in enumerate(observation):
-            final[slot] = row.copy()
-        returns = np.repeat(self._returns, self.batch_size)
-        return {
-            "final_obs": final,
-            "_final_obs": everyone,
-            "final_info": {"return": returns, "_return": everyone.copy()},
-            "_final_info": everyone.copy(),
-        }
 
     def _refuse_closed(self) -> None:
         if self.closed:

@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from rltemp.distillation.task import Task
 from rltemp.envs.distillation import DistillationProcess
+from rltemp.envs.infos import final_infos
 from rltemp.envs.setting import draw_seeds, resolve
 from rltemp.envs.transition import Transition
 from rltemp.errors import InputError
@@ -98,7 +99,7 @@ class DistillationVectorEnv(VectorEnv[Any, Any, Any]):
         self._returns += self._transition.reward
         infos: dict[str, Any] = {}
         if ended:
-            infos = self._final(observation)
+            infos = final_infos(observation, self._returns)
             observation = self._start()
         rewards = np.repeat(self._transition.reward, self.batch_size).astype(np.float64)
         return observation, rewards, np.full(self.num_envs, ended), np.zeros(self.num_envs, dtype=bool), infos
@@ -106,19 +107,6 @@ class DistillationVectorEnv(VectorEnv[Any, Any, Any]):
     def _start(self) -> Floats:
         self._returns = np.zeros(self.students)
         return self._process.reset(draw_seeds(self.np_random, self.students)).reshape(self.num_envs, -1)
-
-    def _final(self, observation: Floats) -> dict[str, Any]:
-        """Infos of a step that ends all episodes: the last observation, and the improvement of the whole run."""
-        everyone = np.ones(self.num_envs, dtype=bool)
-        final = np.empty(self.num_envs, dtype=object)
-        final[:] = list(observation)
-        returns = np.repeat(self._returns, self.batch_size)
-        return {
-            "final_obs": final,
-            "_final_obs": everyone,
-            "final_info": {"return": returns, "_return": everyone.copy()},
-            "_final_info": everyone.copy(),
-        }
 
     def _refuse_closed(self) -> None:
         if self.closed:
