@@ -177,7 +177,7 @@ def _device(name: str) -> str:
 
 def _execution(settings: schema.Execution) -> Execution:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
-    return Execution(dtype, settings.channels_last)
+    return Execution(dtype, settings.channels_last, settings.compile)
 
 
 def _split(recipe: schema.Recipe, source: Source) -> dict[str, Dataset]:

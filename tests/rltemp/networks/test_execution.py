@@ -1,11 +1,13 @@
 """Precision and layout change how networks run, not what they say."""
 
 import copy
+import shutil
 
 import pytest
 import torch
+from torch.func import functional_call, jvp
 
-from rltemp.networks import Execution, make_network
+from rltemp.networks import Execution, Network, make_network
 
 IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -36,3 +38,37 @@ def test_half_precision_is_close_and_stays_inside(name: str) -> None:
     assert all(
         parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in network.parameters()
     )
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="compiling for the CPU needs a C++ compiler")
+def test_compiled_networks_say_the_same_and_have_the_same_derivatives() -> None:
+    execution = Execution(channels_last=True, compile=True)
+    for seed in (1, 2):
+        network = make_network("cnn", 5, (3, 16, 16), torch.Generator().manual_seed(seed), channels=(4, 4)).eval()
+        compiled = execution.prepare(copy.deepcopy(network))
+        logits, expected = execution.logits(compiled, IMAGES), network(IMAGES)
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+        logits.square().sum().backward()
+        expected.square().sum().backward()
+        for a, b in zip(compiled.parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
+
+        state = {name: value.detach() for name, value in network.named_parameters()}
+        along = {name: torch.ones_like(value) for name, value in state.items()}
+        runner = _Runner(compiled, execution)
+        velocity = {f"network.{name}": value for name, value in along.items()}
+        moved = {f"network.{name}": value for name, value in state.items()}
+        tangent = jvp(lambda values, runner=runner: functional_call(runner, values, (IMAGES,)), (moved,), (velocity,))[
+            1
+        ]
+        plain = jvp(lambda values, net=network: functional_call(net, values, (IMAGES,)), (state,), (along,))[1]
+        torch.testing.assert_close(tangent, plain, rtol=1e-3, atol=1e-3)
+
+
+class _Runner(torch.nn.Module):
+    def __init__(self, network: Network, execution: Execution) -> None:
+        super().__init__()
+        self.network, self.execution = network, execution
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.execution.logits(self.network, images)

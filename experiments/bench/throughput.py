@@ -1,0 +1,165 @@
+"""Distillation of resnet56 into resnet20 on images of 32 x 32 px: this package against the usual loop.
+
+The usual loop is what most code of the literature does: torchvision's ImageFolder and transforms in a DataLoader with
+two workers, both networks in float32. The workers' time is not counted, only what the training process itself spends.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltemp.data import CIFAR100_MEAN, CIFAR100_STD
+from rltemp.distillation import LoopStudents, Task, build_task
+from rltemp.distillation.loop import PolicyRun
+from rltemp.distillation.minibatches import Minibatches
+from rltemp.distillation.policies import PolicyPopulation
+from rltemp.distillation.run import DistillationRun
+from rltemp.experiments.bench.phases import OTHER, PhaseTimer
+from rltemp.experiments.bench.section import AtLeast, Phase, Row, Section
+from rltemp.experiments.bench.timing import interleave
+from rltemp.networks import make_network
+from rltemp.policies import make_policy
+from rltemp.recipes import Recipe, load_recipe
+from rltemp.seeding import make_generator
+
+__all__ = ["measure"]
+
+_RECIPE = "cifar100-resnet56-resnet20"
+_BATCH = 64
+_PHASES = (
+    (Minibatches, "draw", "data"),
+    (Task, "ask_teacher", "teacher"),
+    (LoopStudents, "forward", "student"),
+    (DistillationRun, "update", "student"),
+    (PolicyPopulation, "forward", "policy"),
+)
+
+
+def measure(seconds: float, data: str | None = None) -> Section:
+    """Images per second of a KD step, as a ratio to the usual loop's.
+
+    Args:
+        seconds: about how long the comparison may take.
+        data: a tree train/<class>/*, test/<class>/* of images of 32 x 32 px; by default one of noise is made.
+    """
+    with _tree(data) as root:
+        tasks = {
+            "float32": _task(root, precision="float32"),
+            "bfloat16": _task(root, precision="bfloat16"),
+            "bfloat16, teacher asked once per view": _task(root, precision="bfloat16", views=1),
+        }
+        calls: dict[str, Callable[[], object]] = {name: _advance(task) for name, task in tasks.items()}
+        usual = _usual_loop(root)
+        times = interleave({"usual": lambda: next(usual), **calls}, seconds)
+        usual.close()
+        phases = _phases(tasks["bfloat16"])
+    rows = [Row.of("usual loop", times["usual"], times["usual"] / times["usual"])]
+    for name in tasks:
+        bar = None if name == "float32" else AtLeast(1.5)
+        rows.append(Row.of(f"rltemp, {name}", times[name], times["usual"] / times[name], bar))
+    title = f"throughput: resnet56 to resnet20, batches of {_BATCH} images of 32 x 32 px; then the bfloat16 step"
+    return Section(title, "times the usual loop's images per second", tuple(rows), phases)
+
+
+def _task(root: Path, *, precision: str, views: int | None = None) -> Task:
+    recipe = load_recipe(
+        _RECIPE,
+        {
+            "data": {"path": str(root), "train": 4 * _BATCH, "validation": _BATCH, "views": views},
+            # How good the teacher is does not matter: it answers as it was initialized.
+            "teacher": {"checkpoint": None, "epochs": 0},
+            "execution": {"device": "cpu", "precision": precision},
+        },
+    )
+    return build_task(recipe)
+
+
+def _advance(task: Task) -> Callable[[], None]:
+    whole = PolicyRun(task, [make_policy("static")], [0], Recipe().policy)
+    return whole.advance
+
+
+def _usual_loop(root: Path) -> Generator[None, None, None]:
+    """One KD step per call, as plainly as it can be written."""
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    augmentation = transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(CIFAR100_MEAN, CIFAR100_STD),
+        ]
+    )
+    images = ImageFolder(str(root / "train"), augmentation)
+    loader = DataLoader(
+        images,
+        _BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=2,
+        persistent_workers=True,
+        generator=make_generator(0),
+    )
+    classes, shape = len(images.classes), (3, 32, 32)
+    teacher = make_network("resnet56", classes, shape, make_generator(0)).eval()
+    student = make_network("resnet20", classes, shape, make_generator(1))
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    while True:
+        for batch, targets in loader:
+            with torch.no_grad():
+                answers = teacher(batch)
+            loss = _usual_loss(student(batch), answers, targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield
+
+
+def _usual_loss(student: Tensor, teacher: Tensor, targets: Tensor, t: float = 4.0) -> Tensor:
+    softened = F.kl_div(F.log_softmax(student / t, 1), F.softmax(teacher / t, 1), reduction="batchmean")
+    return 0.1 * F.cross_entropy(student, targets) + 0.9 * t * t * softened
+
+
+def _phases(task: Task, steps: int = 10) -> tuple[Phase, ...]:
+    advance = _advance(task)
+    advance()
+    with PhaseTimer() as clock:
+        for owner, name, phase in _PHASES:
+            clock.watch(owner, name, phase)
+        for _ in range(steps):
+            advance()
+    return tuple(
+        Phase(name, 1e3 * seconds / steps, clock.shares[name])
+        for name, seconds in clock.seconds.items()
+        if name != OTHER or seconds > 0.0
+    )
+
+
+@contextmanager
+def _tree(data: str | None) -> Iterator[Path]:
+    if data is not None:
+        yield Path(data)
+        return
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for part, count in (("train", 64), ("test", 2)):
+            for name in range(10):
+                place = Path(folder) / part / str(name)
+                place.mkdir(parents=True)
+                for number in range(count):
+                    pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(place / f"{number}.png")
+        yield Path(folder)

@@ -1,0 +1,32 @@
+"""The comparison with the usual loop measures what it says."""
+
+import torch
+import torch.nn.functional as F
+
+from rltemp.experiments.bench import throughput
+from rltemp.objectives import kd_loss
+from rltemp.temperatures import Temperatures
+
+
+def test_both_loops_minimize_the_same_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(8, 10, generator=generator, dtype=torch.float64) for _ in range(2))
+    targets = torch.arange(8)
+    temperatures = Temperatures.shared(torch.full((8,), 4.0, dtype=torch.float64))
+    ours = 0.9 * kd_loss(student, teacher, temperatures).mean() + 0.1 * F.cross_entropy(student, targets)
+    torch.testing.assert_close(throughput._usual_loss(student, teacher, targets), ours)
+
+
+def test_a_tree_of_noise_is_enough_to_measure_on() -> None:
+    with throughput._tree(None) as root:
+        task = throughput._task(root, precision="float32", views=1)
+        assert task.train.shape == (3, 32, 32)
+        assert task.bank is not None
+        usual = throughput._usual_loop(root)
+        for _ in range(2):
+            next(usual)
+        usual.close()
+        phases = throughput._phases(task, steps=1)
+    assert not root.exists()
+    assert abs(sum(phase.share for phase in phases) - 1.0) < 1e-9
+    assert {"data", "student", "policy"} <= {phase.name for phase in phases}
