@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rltemp.distillation import Task, build_task
-from rltemp.distillation.task import check_recipe, teacher_updates
+from rltemp.distillation.task import build_steps, check_recipe
 from rltemp.experiments.console import progress
 from rltemp.recipes import Recipe, load_recipe
 
@@ -43,5 +43,5 @@ def build(setting: Setting, root: str | None = None) -> Task:
     if recipe.student.name == recipe.teacher.network.name == "mlp":
         # So small that they are done before a second thread has woken up; on shared cores waiting for it costs tenfold.
         torch.set_num_threads(1)
-    with progress("teacher", teacher_updates(recipe)) as display:
+    with progress("teacher", max(1, build_steps(recipe))) as display:
         return build_task(recipe, advance=display.advance, cache=root)

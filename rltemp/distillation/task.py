@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,13 +17,13 @@ from rltemp.distillation.minibatches import Minibatch, Minibatches
 from rltemp.distillation.sources import Source, load_source, make_augmentation
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teaching import make_teacher
-from rltemp.distillation.views import Views, teacher_bank
+from rltemp.distillation.views import BANK_CHUNK, Views, teacher_bank
 from rltemp.errors import InputError
 from rltemp.networks import Execution, Network, make_network
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 
-__all__ = ["Task", "build_task", "check_recipe", "teacher_updates"]
+__all__ = ["Task", "build_steps", "build_task", "check_recipe"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def build_task(
     Args:
         recipe: the setting.
         device: where data and networks live; by default where the recipe says.
-        advance: called after every update of the teacher's training.
+        advance: called `build_steps(recipe)` times while the teacher learns and answers.
         cache: a folder, made if missing, where trained teachers and decoded images are kept and looked for, so that a
             recipe's teacher is trained once.
 
@@ -110,13 +111,14 @@ def build_task(
     train, validation, test = (parts[name].to(device) for name in ("train", "validation", "test"))
     augmentation = make_augmentation(recipe.data, train.shape, source.preparation)
     make_student = _builder(recipe.student, train)
+    kept = cache and cache / "teachers"
     teacher = make_teacher(
         recipe.teacher,
         _builder(recipe.teacher.network, train),
         parts["teacher"].to(device),
         make_augmentation(_of_teacher(recipe), train.shape, source.preparation),
         execution,
-        cache=cache and cache / "teachers",
+        cache=kept,
         advance=advance,
     )
     views = _views(recipe.data, train, augmentation)
@@ -130,7 +132,7 @@ def build_task(
         optimization=recipe.optimization,
         stacked=make_student(make_generator(0)).stacks,
         views=views,
-        bank=teacher_bank(views, teacher) if views is not None else None,
+        bank=teacher_bank(views, teacher, cache=kept, advance=advance) if views is not None else None,
         execution=execution,
     )
 
@@ -161,10 +163,13 @@ def check_recipe(recipe: schema.Recipe) -> None:
         raise InputError(f"optimization.lr must be > 0, got {optimization.lr:g}")
 
 
-def teacher_updates(recipe: schema.Recipe) -> int:
-    """Updates of the teacher's training, if it is trained."""
+def build_steps(recipe: schema.Recipe) -> int:
+    """How often `build_task` calls `advance`, unless it finds the teacher and what it said."""
     images = recipe.teacher.train or recipe.data.train
-    return recipe.teacher.epochs * (images // min(recipe.teacher.batch_size, images))
+    updates = recipe.teacher.epochs * (images // min(recipe.teacher.batch_size, images))
+    random = bool(recipe.data.shift or recipe.data.flip or recipe.data.noise)
+    views = (recipe.data.views or 0) if random else 1
+    return (0 if recipe.teacher.checkpoint else updates) + math.ceil(views * recipe.data.train / BANK_CHUNK)
 
 
 def _device(name: str) -> str:

@@ -22,15 +22,15 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: Sequence[Network], execution: Execution | None = None) -> None:
         super().__init__()
-        self._execution = execution or Execution()
-        self.members = nn.ModuleList(self._execution.prepare(member) for member in members)
+        self.execution = execution or Execution()
+        self.members = nn.ModuleList(self.execution.prepare(member) for member in members)
         self.requires_grad_(False)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of images [N, ...]."""
         with torch.no_grad():
-            return torch.stack([self._execution.logits(member, images) for member in self._networks()]).mean(0)
+            return torch.stack([self.execution.logits(member, images) for member in self._networks()]).mean(0)
 
     def _networks(self) -> list[Network]:
         return [member for member in self.members if isinstance(member, Network)]

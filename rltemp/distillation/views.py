@@ -7,17 +7,23 @@ augmentation one view is all there is.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rltemp.data import Augmentation, Dataset
 from rltemp.errors import InputError
+from rltemp.files import atomic_write
 
-__all__ = ["Views", "teacher_bank"]
+__all__ = ["BANK_CHUNK", "Views", "teacher_bank"]
 
-_CHUNK = 500
+BANK_CHUNK = 500
+"""Views that the teacher is asked about at a time."""
 
 
 class Views:
@@ -45,6 +51,18 @@ class Views:
         """Rows in all, V * N."""
         return self.count * len(self._dataset)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self._dataset.device
+
+    def fingerprint(self) -> str:
+        """Changes with the images and with what is done to them."""
+        digest = hashlib.sha256(repr(self._augmentation).encode())
+        for tensor in (self._dataset.images, *self._draws):
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def choose(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """Rows [B]: a random view of each of the images at `indices` [B]."""
         if self.count == 1:
@@ -60,18 +78,48 @@ class Views:
 
 
 def teacher_bank(
-    views: Views, teacher: Callable[[Tensor], Tensor], advance: Callable[[], None] = lambda: None
+    views: Views,
+    teacher: nn.Module,
+    *,
+    cache: Path | None = None,
+    advance: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """The teacher's logits [V * N, C] of all views.
 
     Args:
         views: of the training images.
         teacher: maps images [M, ...] to logits [M, C].
-        advance: called after every 500 views.
+        cache: folder where the logits are kept and looked for.
+        advance: called after every `BANK_CHUNK` views.
     """
-    rows = torch.arange(len(views)).split(_CHUNK)
-    bank: list[Tensor] = []
-    for part in rows:
-        bank.append(teacher(views.look(part)[0]))
+    kept = None if cache is None else cache / f"{_fingerprint(views, teacher)}-logits.safetensors"
+    bank = _read(kept, len(views)) if kept is not None else None
+    if bank is not None:
+        return bank.to(views.device)
+    parts: list[Tensor] = []
+    for rows in torch.arange(len(views), device=views.device).split(BANK_CHUNK):
+        parts.append(teacher(views.look(rows)[0]))
         advance()
-    return torch.cat(bank)
+    bank = torch.cat(parts)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(kept, safetensors.torch.save({"logits": bank.cpu()}))
+    return bank
+
+
+def _fingerprint(views: Views, teacher: nn.Module) -> str:
+    """Changes with the images, what is done to them, and the teacher."""
+    digest = hashlib.sha256(views.fingerprint().encode())
+    for name, value in teacher.state_dict().items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    digest.update(repr(getattr(teacher, "execution", None)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, rows: int) -> Tensor | None:
+    """The logits at `path`; None if there are none, or none that can be read."""
+    try:
+        logits = safetensors.torch.load_file(path)["logits"]
+    except (OSError, KeyError, safetensors.SafetensorError):
+        return None
+    return logits if len(logits) == rows else None

@@ -16,6 +16,8 @@ from rltemp import InputError, LearnedPolicy, LogitFeatures
 from rltemp.distillation import DistillationRun, LoopStudents, StackedStudents, Task, build_task, score
 from rltemp.distillation import teaching as module
 from rltemp.distillation.loop import PolicyRun
+from rltemp.distillation.task import build_steps
+from rltemp.distillation.teacher import Ensemble
 from rltemp.features import ALIGNED_FEATURES
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.temperatures import Temperatures
@@ -202,6 +204,45 @@ def test_a_teacher_is_trained_once(recipe: Recipe, tmp_path: Path, monkeypatch: 
             build_task(changed, cache=tmp_path)
 
 
+def test_a_teacher_is_asked_once(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = build_task(recipe, cache=tmp_path).bank
+    (kept,) = (tmp_path / "teachers").glob("*-logits.safetensors")
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-10])
+    assert first is not None
+    again = build_task(recipe, cache=tmp_path).bank
+    assert again is not None
+    assert torch.equal(again, first)
+    assert kept.read_bytes() == content
+    monkeypatch.setattr(Ensemble, "forward", _refuse)
+    found = build_task(recipe, cache=tmp_path).bank
+    assert found is not None
+    assert torch.equal(found, first)
+    for changed in (_with(recipe, "data", views=3), _with(recipe, "data", shift=2)):
+        monkeypatch.undo()
+        build_task(_with(changed, "data", views=1), cache=tmp_path)  # the teacher, without these views
+        monkeypatch.setattr(Ensemble, "forward", _refuse)
+        with pytest.raises(AssertionError, match="trained again"):
+            build_task(changed, cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("data", {}),
+        ("data", {"views": None}),
+        ("data", {"shift": 0, "flip": False}),
+        ("data", {"views": 50}),
+        ("teacher", {"train": None, "batch_size": 100}),
+    ],
+)
+def test_the_steps_of_building_are_announced(recipe: Recipe, part: str, values: dict[str, Any]) -> None:
+    steps: list[int] = []
+    changed = _with(recipe, part, **values)
+    build_task(changed, advance=lambda: steps.append(1))
+    assert len(steps) == build_steps(changed)
+
+
 @pytest.mark.parametrize("damage", ["cut", "other", "empty"])
 def test_a_damaged_teacher_is_trained_again(recipe: Recipe, task: Task, tmp_path: Path, damage: str) -> None:
     build_task(recipe, cache=tmp_path)
@@ -290,4 +331,4 @@ def test_classes_without_test_images_are_refused(recipe: Recipe, tree: Path, tmp
 
 
 def _refuse(*arguments: Any) -> Any:
-    raise AssertionError("trained again")
+    raise AssertionError("trained again, or asked")
