@@ -57,6 +57,8 @@ def run_units(
         display: advances by `task.steps` per unit.
     """
     if min(processes, len(units)) <= 1:
+        # As in the other processes: sums over several threads round otherwise.
+        torch.set_num_threads(1)
         worker = Worker(recipe, task)
         for unit in units:
             display.describe(unit.spec.label)
