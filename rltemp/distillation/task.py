@@ -188,9 +188,11 @@ def _execution(settings: schema.Execution) -> Execution:
 def _split(recipe: schema.Recipe, source: Source) -> dict[str, Dataset]:
     """Disjoint "train", "validation" and "test"; "teacher" holds "train", and more where the teacher has more."""
     settings, wanted = recipe.data, recipe.teacher.train
-    sizes: dict[str, int | Literal["rest"]] = {"train": settings.train, "validation": settings.validation}
+    sizes: dict[str, int | Literal["rest"]] = {"train": settings.train}
+    # Before the validation images, so that the number of these does not change the teacher.
     if wanted is not None and wanted > settings.train:
         sizes["more"] = wanted - settings.train
+    sizes["validation"] = settings.validation
     if source.test is None:
         sizes["test"] = "rest"
     parts = split(source.images, sizes, make_generator(settings.split_seed, "split"))

@@ -191,7 +191,8 @@ def test_a_teacher_is_trained_once(recipe: Recipe, tmp_path: Path, monkeypatch: 
     assert first.bank is not None
     assert again.bank is not None
     assert torch.equal(first.bank, again.bank)
-    build_task(_with(recipe, "optimization", lr=0.01), cache=tmp_path)  # the student's settings are not the teacher's
+    for same in (_with(recipe, "optimization", lr=0.01), _with(recipe, "data", validation=5)):
+        build_task(same, cache=tmp_path)  # neither concerns the teacher
     for changed in (
         _with(recipe, "teacher", seed=1),
         _with(recipe, "teacher", epochs=3),
