@@ -9,6 +9,7 @@ another size. Everything is resumable: what is finished is not repeated.
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from rltemp.distillation import Task, build_task
 from rltemp.envs import DistillationVectorEnv, Transition
 from rltemp.experiments.compare import run_comparison
 from rltemp.experiments.comparison import Comparison, compare, points
+from rltemp.experiments.figure import drawing, to_svg
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.results_files import load_evaluation
 from rltemp.experiments.setting import Setting
@@ -63,7 +65,7 @@ VARIANTS = (
     Variant("progress only", {"policy.alignment": "none", "policy.features": ["progress"]}, 3),
     Variant("shuffled rewards", {}, 3, shuffled=True),
     Variant("uniform reward", {"agent.calibration": "uniform"}, 3),
-    Variant("redistribution", {"agent.calibration": "redistribution"}, 3),
+    Variant("redistribution", {"agent.calibration": "redistribution"}, 1),
 )
 
 
@@ -78,6 +80,15 @@ class ShuffledEnv(DistillationVectorEnv):
         influence = deal.permutation(true.influence.reshape(-1)).reshape(true.influence.shape)
         return dataclasses.replace(true, reward=deal.permutation(true.reward), influence=influence)
 
+
+CURVES = {
+    "return": "Return",
+    "score": "Minus validation NLL",
+    "kl": "KL to the last policy",
+    "std": "Exploration (std)",
+    "clip_fraction": "Clipped ratios",
+    "temperature_spread": "Spread of log2 T",
+}
 
 PROBES = tuple(
     {"policy.alignment": scope, "policy.probe_size": size, "policy.every": every}
@@ -110,6 +121,7 @@ def main() -> None:
         judge("digits-short", UNSEEN | probe, trained["aligned"][:1], options.runs, f"probe-{number}")
         for number, probe in enumerate(PROBES)
     ]
+    draw_training(Path(options.runs) / "digits-short", Path(options.write).parent / "figures" / "training.svg")
     Path(options.write).write_text(page(short, long, probes), encoding="utf-8")
 
 
@@ -182,12 +194,33 @@ students. Machine: {machine}.
 
 {to_markdown(long)}
 
+## How the agents learned
+
+The five aligned agents, rollout by rollout. The policy that counts is the one with the lowest validation NLL.
+
+![Return, validation NLL, KL, noise, clipping and spread of the temperatures over rollouts](figures/training.svg)
+
 ## What the probe costs and gives
 
 One aligned policy, trained with all 600 images at every update, reused with cheaper probes.
 
 {probe_table(probes)}
 """
+
+
+def draw_training(runs: Path, target: Path) -> None:
+    """How the aligned agents learned: one line per agent."""
+    with drawing(4.4) as figure:
+        panels = figure.subplots(2, 3, sharex=True)
+        for axes, (column, title) in zip(panels.flat, CURVES.items(), strict=True):
+            for seed in range(VARIANTS[0].seeds):
+                with (runs / f"aligned-{seed}" / "metrics.csv").open() as file:
+                    values = [float(row[column]) for row in csv.DictReader(file)]
+                axes.plot(range(1, len(values) + 1), values, linewidth=1.2)
+            axes.set_title(title, loc="left", fontsize=9)
+        for axes in panels[1]:
+            axes.set_xlabel("rollout")
+    target.write_text(to_svg(figure), encoding="utf-8")
 
 
 def probe_table(probes: Sequence[Comparison]) -> str:

@@ -19,9 +19,10 @@ from rltemp.experiments.results_files import load_evaluation, save_evaluation
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.experiments.setting import Setting
 from rltemp.experiments.specs import PolicySpec, check_probe
-from rltemp.experiments.tables import to_rich
+from rltemp.experiments.tables import to_markdown, to_rich
 from rltemp.experiments.units import Parts, Unit, cut, merge
 from rltemp.experiments.workers import run_units
+from rltemp.files import atomic_write
 from rltemp.recipes import dump_recipe
 
 __all__ = ["run_comparison"]
@@ -39,7 +40,7 @@ def run_comparison(
     command: str | None = None,
     processes: int = 1,
 ) -> Path:
-    """Evaluate policies in `<root>/<recipe>/<name>/`, print the table, write the report.
+    """Evaluate policies in `<root>/<recipe>/<name>/`, print the table, write it (table.md) and the report.
 
     What was evaluated in this folder before is not run again: an interrupted comparison goes on where it stopped, and a
     finished one can be extended by more policies.
@@ -74,6 +75,7 @@ def run_comparison(
     console = output()
     console.print(to_rich(comparison))
     console.print(comparison.headline, comparison.note, sep="\n")
+    atomic_write(folder.path / "table.md", f"{comparison.headline}\n\n{to_markdown(comparison)}\n\n{comparison.note}\n")
     report = folder.path / "report.html"
     write_report(report, evaluation, training_metrics, command)
     return report
