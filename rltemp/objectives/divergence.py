@@ -7,6 +7,7 @@ and `torch.func`, which do as well by themselves, get the textbook expression.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from rltemp.transforms import is_transformed
 
 __all__ = ["softened_kl"]
+
+_NATS = math.log(2.0)
+"""In one bit."""
 
 
 def softened_kl(student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
@@ -45,50 +49,52 @@ class _SoftenedKL(torch.autograd.Function):
     dKL/dz_s = (q - p) / T_s             dKL/dT_s = -(E_q[v] - E_p[v]) / T_s
     dKL/dz_t = p (d - E_p[d]) / T_t      dKL/dT_t = -(E_p[d u] - E_p[d] E_p[u]) / T_t
 
-    The forward pass takes along what the backward pass needs, in place and with few [B, C] alive at once: touching
-    fresh memory costs more than the arithmetic on it. The derivative by the teacher's logits, seldom wanted, and second
-    derivatives go through the textbook expression.
+    The forward pass takes along what the backward pass needs. It is written to pass over [B, C] seldom: u, v and d are
+    in bits, because PyTorch's `exp2` takes a third of the time of its `exp`; p stands for Z_u p, and `excess` for
+    Z_v (q - p); all temporary values share one workspace, since fresh memory costs more than the arithmetic on it. The
+    derivative by the teacher's logits, seldom wanted, and second derivatives go through the textbook expression.
     """
 
     @staticmethod
     def forward(ctx: Any, student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
-        v = (student_logits - student_logits.amax(1, keepdim=True)).div_(student[:, None])
-        u = (teacher_logits - teacher_logits.amax(1, keepdim=True)).div_(teacher[:, None])
-        p = u.softmax(1)
+        excess = torch.empty_like(student_logits)
+        u, v, p, *spare = excess.new_empty(4 if ctx.needs_input_grad[3] else 3, *excess.shape).unbind()
+        _soften_in_bits(teacher_logits, teacher, out=u)
+        _soften_in_bits(student_logits, student, out=v)
+        z_u = torch.exp2(u, out=p).sum(1)
+        z_v = torch.exp2(v, out=excess).sum(1)
+        ratio = z_v / z_u
+        excess.addcmul_(p, ratio.unsqueeze(1), value=-1.0)
+        d = torch.sub(u, v, out=spare[0] if spare else u)
+        unit = student * z_v
         by_student = by_teacher = None
-        if ctx.needs_input_grad[3]:
-            weighted = p * u
-            mean_u = weighted.sum(1)
-            d = u.sub_(v)
-            mean_du = weighted.mul_(d).sum(1)
-            del weighted
-        else:
-            d = u.sub_(v)
-        mean = (p * d).sum(1)
-        del u, d
-        q = v.softmax(1)
-        # The largest entry of u and of v is 0, so the largest probability is 1 / Z.
-        divergence = mean + torch.log(p.amax(1) / q.amax(1))
-        excess = q.sub_(p)
         if ctx.needs_input_grad[2]:
-            by_student = v.mul_(excess).sum(1).div_(student)
+            by_student = v.mul_(excess).sum(1).mul_(-_NATS).div_(unit)
+        weighted = torch.mul(p, d, out=v)
+        mean = weighted.sum(1).div_(z_u)
         if ctx.needs_input_grad[3]:
-            by_teacher = mean_du.sub_(mean * mean_u).div_(teacher)
-        ctx.save_for_backward(student_logits, teacher_logits, student, teacher, excess, by_student, by_teacher)
-        return divergence
+            covariance = weighted.addcmul_(p, mean.unsqueeze(1), value=-1.0).mul_(u).sum(1).div_(z_u)
+            by_teacher = covariance.mul_(-(_NATS**2)).div_(teacher)
+        ctx.save_for_backward(student_logits, teacher_logits, student, teacher, excess, unit, by_student, by_teacher)
+        return ratio.log_().add_(mean, alpha=_NATS)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, excess, by_student, by_teacher = ctx.saved_tensors
+        *inputs, excess, unit, by_student, by_teacher = ctx.saved_tensors
         needs = ctx.needs_input_grad
         if torch.is_grad_enabled() or needs[1]:
             return _textbook_gradient(grad, inputs, needs)
         return (
-            excess * (grad / inputs[2])[:, None] if needs[0] else None,
+            excess * (grad / unit).unsqueeze(1) if needs[0] else None,
             None,
-            None if by_student is None else -grad * by_student,
-            None if by_teacher is None else -grad * by_teacher,
+            None if by_student is None else grad * by_student,
+            None if by_teacher is None else grad * by_teacher,
         )
+
+
+def _soften_in_bits(logits: Tensor, temperature: Tensor, out: Tensor) -> None:
+    """As `_soften`, over log 2."""
+    torch.sub(logits, logits.amax(1, keepdim=True), out=out).div_((temperature * _NATS).unsqueeze(1))
 
 
 def _textbook_gradient(grad: Tensor, inputs: list[Tensor], needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:

@@ -11,7 +11,6 @@ from torch.nn.utils import skip_init
 from rltemp.checks import check_number
 from rltemp.errors import InputError
 from rltemp.policies.base import TemperaturePolicy
-from rltemp.policies.progress import as_tensor
 from rltemp.temperatures import Temperatures
 
 __all__ = ["CTKDInstancePolicy", "CTKDPolicy"]
@@ -121,14 +120,15 @@ def _draw(layer: nn.Linear, generator: torch.Generator) -> None:
 
 def _curriculum_temperature(logits: Tensor, progress: float | Tensor, ramp: float) -> Tensor:
     """1 + 20 sigmoid(logits), with the gradient that reaches `logits` [B] multiplied by lambda(progress)."""
-    reversal = _reversal(as_tensor(progress, logits), ramp)
-    still = logits.detach()
-    # The value is exactly that of `logits`: the bracket is 0. No custom Function, so that it stacks under `vmap`.
-    return 1.0 + 20.0 * torch.sigmoid(still + reversal * (logits - still))
+    # `lerp` from a tensor to itself is that tensor, and its end gets the gradient times the weight.
+    turned = torch.lerp(logits.detach(), logits, _reversal(progress, ramp, logits))
+    return torch.sigmoid(turned).mul(20.0).add(1.0)
 
 
-def _reversal(progress: Tensor, ramp: float) -> Tensor:
+def _reversal(progress: float | Tensor, ramp: float, like: Tensor) -> float | Tensor:
     """lambda(progress) = -(1 - cos(pi min(progress, ramp) / ramp)) / 2: from 0 to -1 over the ramp, then -1."""
     if ramp == 0.0:
-        return -torch.ones_like(progress)
-    return (torch.cos(math.pi * (progress / ramp).clamp(max=1.0)) - 1.0) / 2.0
+        return -1.0
+    if isinstance(progress, Tensor):
+        return (torch.cos(math.pi * (progress.to(like) / ramp).clamp(max=1.0)) - 1.0) / 2.0
+    return (math.cos(math.pi * min(progress / ramp, 1.0)) - 1.0) / 2.0

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from rltemp.checks import check_number
+from rltemp.checks import check_number, values_are_readable
 from rltemp.policies.base import TemperaturePolicy
-from rltemp.policies.statistics import max_gradient
+from rltemp.policies.statistics import logit_max
 from rltemp.temperatures import Temperatures
-from rltemp.transforms import is_transformed
 
 __all__ = ["DTKDPolicy"]
 
@@ -44,69 +41,30 @@ class DTKDPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """Shares of 2 tau."""
-        if is_transformed():
-            teacher, student = _textbook(teacher_logits, student_logits, self.temperature)
-        else:
-            teacher, student = _SharedOut.apply(teacher_logits, student_logits, self.temperature)
+        m_t, m_s = logit_max(teacher_logits), logit_max(student_logits)
+        if not _is_usual(m_t, m_s):
+            m_t, m_s = _mended(m_t, m_s, teacher_logits, student_logits)
+        unit = 2.0 * self.temperature / (m_t + m_s)
+        teacher, student = unit * m_t, unit * m_s
         return Temperatures(teacher, student, scale=teacher * student)
 
 
-def _textbook(teacher_logits: Tensor, student_logits: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    maxima = teacher_logits.amax(1), student_logits.amax(1)
-    m_t, m_s, _, _ = _sizes(*maxima, teacher_logits.mean(1), student_logits.mean(1))
-    return _temperatures(m_t, m_s, tau)
+def _is_usual(m_t: Tensor, m_s: Tensor) -> bool:
+    """Whether the published formula is known to hold for all instances: maxima positive and of comparable size."""
+    maxima = torch.stack((m_t, m_s)).detach()
+    if not values_are_readable(maxima):
+        return False
+    low, high = (bound.item() for bound in maxima.aminmax())
+    return low > max(_SMALLEST_LOGIT, 2.0 * _SMALLEST_SHARE * high)
 
 
-def _sizes(m_t: Tensor, m_s: Tensor, mean_t: Tensor, mean_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the temperatures are in proportion to, teacher first; where that is the published m; where nothing is."""
+def _mended(m_t: Tensor, m_s: Tensor, teacher_logits: Tensor, student_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """What the temperatures are in proportion to, [B] each: m wherever the published formula is defined by it."""
     published = (m_t.sign() * m_s.sign() > 0) & ((m_t + m_s).abs() > _SMALLEST_LOGIT)
-    m_t, m_s = torch.where(published, m_t, m_t - mean_t), torch.where(published, m_s, m_s - mean_s)
+    m_t = torch.where(published, m_t, m_t - teacher_logits.mean(1))
+    m_s = torch.where(published, m_s, m_s - student_logits.mean(1))
     flat = (m_t + m_s).abs() <= _SMALLEST_LOGIT
-    return torch.where(flat, 1.0, m_t), torch.where(flat, 1.0, m_s), published, flat
-
-
-def _temperatures(m_t: Tensor, m_s: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    unit = 2.0 * tau / (m_t + m_s)
-    low, high = 2.0 * tau * _SMALLEST_SHARE, 2.0 * tau * (1.0 - _SMALLEST_SHARE)
-    return (unit * m_t).clamp(low, high), (unit * m_s).clamp(low, high)
-
-
-class _SharedOut(torch.autograd.Function):
-    """`_textbook`, with dT_s / dm_s = 2 tau m_t / (m_t + m_s)^2 and its like written out: they are the rule's cost."""
-
-    @staticmethod
-    def forward(ctx: Any, teacher_logits: Tensor, student_logits: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        maxima = teacher_logits.amax(1), student_logits.amax(1)
-        m_t, m_s, published, flat = _sizes(*maxima, teacher_logits.mean(1), student_logits.mean(1))
-        teacher, student = _temperatures(m_t, m_s, tau)
-        smallest = 2.0 * tau * _SMALLEST_SHARE
-        moves = (torch.minimum(teacher, student) > smallest).logical_and_(~flat)
-        slope = torch.where(moves, 2.0 * tau / (m_t + m_s).square(), 0.0)
-        ctx.tau = tau
-        ctx.save_for_backward(teacher_logits, student_logits, *maxima, slope * m_t, slope * m_s, published)
-        return teacher, student
-
-    @staticmethod
-    def backward(ctx: Any, by_teacher: Tensor, by_student: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        teacher_logits, student_logits, max_t, max_s, slope_s, slope_t, published = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        if torch.is_grad_enabled():
-            return _again(teacher_logits, student_logits, ctx.tau, (by_teacher, by_student), needs)
-        by_share = by_student - by_teacher
-        gradients: list[Tensor | None] = [None, None]
-        for i, (logits, largest, by_max) in enumerate(
-            ((teacher_logits, max_t, -by_share * slope_t), (student_logits, max_s, by_share * slope_s))
-        ):
-            if needs[i]:
-                gradients[i] = max_gradient(logits, largest, by_max, torch.where(published, 0.0, -by_max))
-        return gradients[0], gradients[1], None
-
-
-def _again(
-    teacher_logits: Tensor, student_logits: Tensor, tau: float, grads: tuple[Tensor, Tensor], needs: tuple[bool, ...]
-) -> tuple[Tensor | None, Tensor | None, None]:
-    """The gradient as a graph, for second derivatives."""
-    wanted = [x for x, need in zip((teacher_logits, student_logits), needs, strict=False) if need]
-    temperatures = _textbook(teacher_logits, student_logits, tau)
-    gradients = iter(torch.autograd.grad(temperatures, wanted, grads, create_graph=True))
-    return next(gradients) if needs[0] else None, next(gradients) if needs[1] else None, None
+    m_t, m_s = torch.where(flat, 1.0, m_t), torch.where(flat, 1.0, m_s)
+    total = m_t + m_s
+    low, high = _SMALLEST_SHARE, 1.0 - _SMALLEST_SHARE
+    return (m_t / total).clamp(low, high), (m_s / total).clamp(low, high)
