@@ -7,9 +7,7 @@ others is refused rather than fed the wrong numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,130 +30,26 @@ _MOST_AT_ONCE = 1 << 20
 _LARGE_SPREAD = 4.0
 """Standard deviation of logits (over classes) that maps to 1/2; trained classifiers lie between 1 and 10."""
 
+_SHARPNESS = (1.0, 4.0, 16.0)
+"""Of the softmax over a probe's effects that says which temperature it prefers."""
 
-@dataclass(frozen=True)
-class _Logits:
-    """One network's logits of a batch, [B, C] float32, and what several features share."""
+_OF_EACH_NETWORK = ("confidence", "margin", "entropy", "spread", "target_probability")
 
-    values: Tensor
-    log_probabilities: Tensor
-    probabilities: Tensor
-    top: Tensor
-    targets: Tensor | None
-
-    @classmethod
-    def of(cls, values: Tensor, targets: Tensor | None) -> _Logits:
-        # Nearly every policy sees all of them. Properties cached at first use would be a graph break for compilers.
-        log_probabilities = log_softmax(values)
-        probabilities = log_probabilities.exp()
-        return cls(values, log_probabilities, probabilities, values.argmax(-1), targets)
-
-    @property
-    def classes(self) -> int:
-        return self.values.shape[-1]
-
-    def confidence(self) -> Tensor:
-        return self.probabilities.amax(-1)
-
-    def margin(self) -> Tensor:
-        # Two maxima are far cheaper than `topk`, which sorts.
-        return self.confidence() - self.probabilities.scatter(-1, self.top[:, None], 0.0).amax(-1)
-
-    def entropy(self) -> Tensor:
-        return -(self.probabilities * self.log_probabilities).sum(-1) / math.log(self.classes)
-
-    def spread(self) -> Tensor:
-        # The saturating form needs no running normaliser and keeps its resolution where classifiers are.
-        # As `std` has it, at a quarter of its cost.
-        above_mean = self.values - self.values.mean(-1, keepdim=True)
-        deviation: Tensor = torch.linalg.vector_norm(above_mean, dim=-1) / math.sqrt(self.classes - 1)
-        return deviation / (deviation + _LARGE_SPREAD)
-
-    def target_probability(self) -> Tensor:
-        assert self.targets is not None
-        return self.probabilities.gather(-1, self.targets[:, None]).squeeze(-1)
-
-
-@dataclass(frozen=True)
-class _Observation:
-    """Everything a feature may be computed from."""
-
-    student: _Logits
-    teacher: _Logits
-    progress: float | Tensor
-    alignment: Tensor | None
-
-    def divergence(self) -> Tensor:
-        excess = self.teacher.log_probabilities - self.student.log_probabilities
-        kl = (self.teacher.probabilities * excess).sum(-1)
-        return 1.0 - torch.exp(-kl.clamp_min(0.0))
-
-    def agreement(self) -> Tensor:
-        return (self.student.top == self.teacher.top).float()
-
-    def run_progress(self) -> Tensor:
-        return torch.as_tensor(self.progress, dtype=torch.float32, device=self.student.values.device).expand(
-            self.student.values.shape[0]
-        )
-
-    def aligned(self, column: int) -> Tensor:
-        assert self.alignment is not None
-        effect = self.alignment[:, column].float()
-        return 0.5 + 0.5 * effect / (1.0 + effect.abs())
-
-    def preference(self, sharpness: float) -> Tensor:
-        assert self.alignment is not None
-        weights = softmax(sharpness * self.alignment.float())
-        return weights @ torch.linspace(0.0, 1.0, weights.shape[-1], device=weights.device)
-
-
-_Feature = Callable[[_Observation], Tensor]
-
-_NETWORK_FEATURES: Mapping[str, Callable[[_Logits], Tensor]] = MappingProxyType(
-    {
-        "confidence": _Logits.confidence,
-        "margin": _Logits.margin,
-        "entropy": _Logits.entropy,
-        "spread": _Logits.spread,
-        "target_probability": _Logits.target_probability,
-    }
+_OF_THE_PROBE = (
+    *(f"alignment_{t:g}" for t in ALIGNMENT_TEMPERATURES),
+    *(f"preference_{sharpness:g}" for sharpness in _SHARPNESS),
 )
 
-
-def _of_student(summary: Callable[[_Logits], Tensor]) -> _Feature:
-    return lambda observation: summary(observation.student)
-
-
-def _of_teacher(summary: Callable[[_Logits], Tensor]) -> _Feature:
-    return lambda observation: summary(observation.teacher)
-
-
-def _aligned(column: int) -> _Feature:
-    return lambda observation: observation.aligned(column)
-
-
-def _preference(sharpness: float) -> _Feature:
-    return lambda observation: observation.preference(sharpness)
-
-
-_FEATURES: Mapping[str, _Feature] = MappingProxyType(
-    {f"teacher_{name}": _of_teacher(summary) for name, summary in _NETWORK_FEATURES.items()}
-    | {f"student_{name}": _of_student(summary) for name, summary in _NETWORK_FEATURES.items()}
-    | {
-        "divergence": _Observation.divergence,
-        "agreement": _Observation.agreement,
-        "progress": _Observation.run_progress,
-    }
-    | {f"alignment_{t:g}": _aligned(column) for column, t in enumerate(ALIGNMENT_TEMPERATURES)}
-    | {f"preference_{sharpness:g}": _preference(sharpness) for sharpness in (1.0, 4.0, 16.0)}
+LOGIT_FEATURES: tuple[str, ...] = (
+    *(f"teacher_{name}" for name in _OF_EACH_NETWORK),
+    *(f"student_{name}" for name in _OF_EACH_NETWORK),
+    "divergence",
+    "agreement",
+    "progress",
 )
-
-_PROBED = ("alignment_", "preference_")
-
-LOGIT_FEATURES: tuple[str, ...] = tuple(name for name in _FEATURES if not name.startswith(_PROBED))
 """Names of the features that logits, targets and progress give."""
 
-ALIGNED_FEATURES: tuple[str, ...] = tuple(_FEATURES)
+ALIGNED_FEATURES: tuple[str, ...] = LOGIT_FEATURES + _OF_THE_PROBE
 """The logit features and the probe alignment."""
 
 
@@ -187,14 +81,13 @@ class LogitFeatures:
     """
 
     def __init__(self, names: Sequence[str] = LOGIT_FEATURES) -> None:
-        unknown = [name for name in names if name not in _FEATURES]
+        unknown = [name for name in names if name not in ALIGNED_FEATURES]
         if unknown or not names or len(set(names)) != len(names):
-            raise InputError(
-                f"features must be different names out of {', '.join(_FEATURES)}; got {', '.join(map(str, names))}"
-            )
+            known, got = ", ".join(ALIGNED_FEATURES), ", ".join(map(str, names))
+            raise InputError(f"features must be different names out of {known}; got {got}")
         self.names = tuple(names)
         needs = {"targets"} if any(name.endswith("target_probability") for name in names) else set()
-        self.needs = frozenset(needs | ({"alignment"} if any(name.startswith(_PROBED) for name in names) else set()))
+        self.needs = frozenset(needs | ({"alignment"} if any(name in _OF_THE_PROBE for name in names) else set()))
 
     def __len__(self) -> int:
         """Number of features F."""
@@ -226,14 +119,56 @@ class LogitFeatures:
         alignment: Tensor | None,
     ) -> Tensor:
         with torch.no_grad(), without_autocast(student_logits):
-            observation = _Observation(
-                student=_Logits.of(student_logits.detach().float(), targets),
-                teacher=_Logits.of(teacher_logits.detach().float(), targets),
-                progress=progress,
-                alignment=alignment,
-            )
-            columns = [_FEATURES[name](observation) for name in self.names]
-            return torch.stack(columns, dim=-1).clamp(0.0, 1.0)
+            columns = _of_logits(student_logits.detach().float(), teacher_logits.detach().float(), targets)
+            now = torch.as_tensor(progress, dtype=torch.float32, device=student_logits.device)
+            # Contiguous like the other columns: one that is not makes stacking them three times as slow.
+            columns["progress"] = now.expand(student_logits.shape[0]).contiguous()
+            if "alignment" in self.needs and alignment is not None:
+                columns.update(_of_probe(alignment.float()))
+            return torch.stack([columns[name] for name in self.names], dim=-1).clamp(0.0, 1.0)
+
+
+def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+    """All that logits [B, C] and targets give, chosen or not: nearly every policy sees nearly all of it.
+
+    The networks are stacked, for in small batches it is the number of operations that costs, and few [2, B, C] are
+    alive at once, for fresh memory costs more than the arithmetic on it.
+    """
+    logits = torch.stack((teacher, student))
+    classes, top = logits.shape[-1], logits.argmax(-1)
+    log_probabilities = log_softmax(logits)
+    # As `std` has it, at a quarter of its cost.
+    norm: Tensor = torch.linalg.vector_norm(logits.sub_(logits.mean(-1, keepdim=True)), dim=-1)
+    deviation = norm / math.sqrt(classes - 1)
+    probabilities = torch.exp(log_probabilities)
+    kl = (probabilities[0] * (log_probabilities[0] - log_probabilities[1])).sum(-1)
+    confidence = probabilities.amax(-1)
+    summaries = {
+        "confidence": confidence,
+        "entropy": log_probabilities.mul_(probabilities).sum(-1) / -math.log(classes),
+        # The saturating form needs no running normaliser and keeps its resolution where classifiers are.
+        "spread": deviation / (deviation + _LARGE_SPREAD),
+    }
+    if targets is not None:
+        index = targets.expand(2, -1).unsqueeze(-1)
+        summaries["target_probability"] = probabilities.gather(-1, index).squeeze(-1)
+    # Two maxima are far cheaper than `topk`, which sorts.
+    summaries["margin"] = confidence - probabilities.scatter_(-1, top.unsqueeze(-1), 0.0).amax(-1)
+    columns = {
+        "divergence": 1.0 - torch.exp(-kl.clamp_min(0.0)),
+        "agreement": (top[0] == top[1]).float(),
+    }
+    for name, summary in summaries.items():
+        columns[f"teacher_{name}"], columns[f"student_{name}"] = summary.unbind()
+    return columns
+
+
+def _of_probe(alignment: Tensor) -> dict[str, Tensor]:
+    """What the probe alignment [B, A] gives: the effect of every temperature, and which one it prefers."""
+    effects = 0.5 + 0.5 * alignment / (1.0 + alignment.abs())
+    heat = torch.linspace(0.0, 1.0, alignment.shape[1], device=alignment.device)
+    preferences = [softmax(sharpness * alignment) @ heat for sharpness in _SHARPNESS]
+    return dict(zip(_OF_THE_PROBE, (*effects.unbind(1), *preferences), strict=True))
 
 
 def _rows(value: Any, start: int, rows: int) -> Any:
