@@ -17,7 +17,8 @@ def final_infos(observation: npt.NDArray[np.float32], returns: npt.NDArray[np.fl
     """
     everyone = np.ones(len(observation), dtype=bool)
     final = np.empty(len(observation), dtype=object)
-    final[:] = list(observation)
+    for slot, row in enumerate(observation):
+        final[slot] = row.copy()  # whoever keeps one row must not keep them all, nor see them change
     return {
         "final_obs": final,
         "_final_obs": everyone,

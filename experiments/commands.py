@@ -136,7 +136,9 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
 
 
 def _bench_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", metavar="SECTION", help="environment, population, agent_and_loss, rules or reuse")
+    parser.add_argument(
+        "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse or throughput"
+    )
     parser.add_argument("--quick", action="store_true", help="a few seconds per section, with wider quartiles")
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from rich.console import Console
 
 from rltemp.errors import InputError
-from rltemp.experiments.bench import agent_and_loss, environment, population, reuse, rules
+from rltemp.experiments.bench import agent_and_loss, environment, population, reuse, rules, throughput
 from rltemp.experiments.bench.section import Section, tables
 from rltemp.experiments.bench.timing import one_thread
 from rltemp.experiments.machine import describe_machine
@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, Callable[[float], Section]] = MappingProxyType(
         "agent_and_loss": agent_and_loss.measure,
         "rules": rules.measure,
         "reuse": reuse.measure,
+        "throughput": throughput.measure,
     }
 )
 """Measurements by name; the argument is about how many seconds each of their comparisons may take."""

@@ -110,9 +110,9 @@ class DeclaresAnotherMode(Toy):
 
 
 class NoFinalObservation(Toy):
-    def _final(self, observation: Any) -> dict[str, Any]:
-        final = super()._final(observation)
-        return {key: value for key, value in final.items() if "final_obs" not in key}
+    def step(self, actions: Any) -> Any:
+        *answer, infos = super().step(actions)
+        return *answer, {key: value for key, value in infos.items() if "final_obs" not in key}
 
 
 class FinalObservationAgain(Toy):
