@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from rltemp.experiments.bench.section import AtLeast, Row, Section
 from rltemp.experiments.bench.timing import interleave
@@ -17,7 +15,10 @@ __all__ = ["measure", "random_policy"]
 
 
 def measure(seconds: float, batch: int = 64, classes: int = 100) -> Section:
-    """Temperatures by a learned policy and the distillation loss with its gradient: in one go, and one by one."""
+    """Temperatures by a learned policy and the distillation loss with its gradient: in one go, and one by one.
+
+    The loop calls the same functions, checks included, on one instance at a time.
+    """
     generator = make_generator(0)
     student = torch.randn(batch, classes, generator=generator).requires_grad_()
     teacher = 3.0 * torch.randn(batch, classes, generator=generator)
@@ -30,10 +31,12 @@ def measure(seconds: float, batch: int = 64, classes: int = 100) -> Section:
 
     def looped() -> None:
         student.grad = None
-        losses = [
-            _instance_loss(policy, student[i : i + 1], teacher[i : i + 1], targets[i : i + 1]) for i in range(batch)
-        ]
-        torch.stack(losses).mean().backward()
+        losses = []
+        for i in range(batch):
+            one = slice(i, i + 1)
+            temperatures = policy(student[one], teacher[one], targets[one], 0.5)
+            losses.append(kd_loss(student[one], teacher[one], temperatures))
+        torch.cat(losses).mean().backward()
 
     times = interleave({"batched": batched, "looped": looped}, seconds)
     rows = (Row.of("policy and loss, batched", times["batched"], times["looped"] / times["batched"], AtLeast(30.0)),)
@@ -46,10 +49,3 @@ def random_policy(features: tuple[str, ...], generator: torch.Generator) -> Lear
     for parameter in policy.parameters():
         parameter.normal_(0.0, 0.1, generator=generator)
     return policy
-
-
-def _instance_loss(policy: LearnedPolicy, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
-    """The loss of one instance [1, C], without the checks that the batch gets."""
-    t = policy.temperature(policy.features(student, teacher, target, 0.5, None))
-    log_q, log_p = F.log_softmax(student / t, dim=1), F.log_softmax(teacher / t, dim=1)
-    return F.kl_div(log_q, log_p, reduction="sum", log_target=True) * t.squeeze() ** 2
