@@ -51,12 +51,14 @@ class Variant:
         overrides: of the recipe.
         seeds: how many agents are trained.
         shuffled: whether rewards and credit are dealt out at random.
+        recipe: what the agents learn on.
     """
 
     name: str
     overrides: dict[str, Any]
     seeds: int
     shuffled: bool = False
+    recipe: str = "digits-short"
 
 
 VARIANTS = (
@@ -67,6 +69,7 @@ VARIANTS = (
     Variant("uniform reward", {"agent.calibration": "uniform"}, 3),
     Variant("redistribution", {"agent.calibration": "redistribution"}, 1),
 )
+LONG = Variant("long", {}, 4, recipe="digits")
 
 
 class ShuffledEnv(DistillationVectorEnv):
@@ -116,7 +119,8 @@ def main() -> None:
     trained = {variant.name: train_variant(variant, task, options.runs) for variant in VARIANTS}
     everyone = [spec for specs in trained.values() for spec in specs]
     short = judge("digits-short", UNSEEN, everyone, options.runs, "unseen")
-    long = judge("digits", UNSEEN, trained["aligned"], options.runs, "unseen")
+    longer = train_variant(LONG, task, options.runs)
+    long = judge("digits", UNSEEN, [*trained["aligned"], *longer], options.runs, "unseen")
     probes = [
         judge("digits-short", UNSEEN | probe, trained["aligned"][:1], options.runs, f"probe-{number}")
         for number, probe in enumerate(PROBES)
@@ -129,14 +133,19 @@ def train_variant(variant: Variant, task: Task, root: str) -> list[PolicySpec]:
     """Policies of one variant, one per agent seed."""
     specs = []
     for seed in range(variant.seeds):
-        recipe = load_recipe("digits-short", variant.overrides | {"agent.seed": seed})
+        recipe = load_recipe(variant.recipe, variant.overrides | {"agent.seed": seed})
         name = f"{variant.name.replace(' ', '-')}-{seed}"
-        path = Path(root) / "digits-short" / name / "policy"
+        path = Path(root) / variant.recipe / name / "policy"
         if not path.exists():
             if variant.shuffled:
                 save_policy(train_shuffled(recipe, task), path)
             else:
-                train(Setting("digits-short", recipe), root, name, task)
+                train(
+                    Setting(variant.recipe, recipe),
+                    root,
+                    name,
+                    dataclasses.replace(task, optimization=recipe.optimization),
+                )
         specs.append(trained_policy(str(path), group=variant.name))
     return specs
 
@@ -188,7 +197,9 @@ students. Machine: {machine}.
 - **Uniform reward**, **redistribution**: the other two calibrations, everything else equal.
 - **influence**: greedy by the same alignment, without an agent.
 
-## Longer runs: 270 updates, the same policies
+## Longer runs: 270 updates
+
+*aligned* are the same policies, reused; *long* were trained on runs of this length (`digits`, split 0, teacher 0).
 
 {long.headline}
 
