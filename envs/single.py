@@ -11,8 +11,7 @@ import numpy.typing as npt
 from rltemp.distillation.task import Task
 from rltemp.envs.distillation import DistillationProcess
 from rltemp.envs.setting import draw_seeds, resolve
-from rltemp.envs.transition import Transition
-from rltemp.errors import InputError
+from rltemp.envs.transition import LastTransition
 from rltemp.recipes import Recipe
 
 __all__ = ["DistillationEnv"]
@@ -20,7 +19,7 @@ __all__ = ["DistillationEnv"]
 Floats = npt.NDArray[np.float32]
 
 
-class DistillationEnv(gymnasium.Env[Floats, Floats]):
+class DistillationEnv(LastTransition, gymnasium.Env[Floats, Floats]):
     """One student; the action holds the temperatures of its whole minibatch.
 
     Observation Box [B, F] in [0, 1], action Box [B] in [-1, 1], reward: the fall of the probe loss. An episode is one
@@ -47,18 +46,6 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         batch = task.optimization.batch_size
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(self._process.features)), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (batch,), np.float32)
-        self._transition: Transition | None = None
-
-    @property
-    def transition(self) -> Transition:
-        """What the last step did.
-
-        Raises:
-            InputError: before the first step.
-        """
-        if self._transition is None:
-            raise InputError("transition is what the last step did, and there was none yet: call step()")
-        return self._transition
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Start the KD run of a fresh student; `seed` fixes this one and all that follow."""

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from rltemp.envs.infos import final_infos
-from rltemp.envs.transition import Transition
+from rltemp.envs.transition import LastTransition, Transition
 from rltemp.errors import InputError
 from rltemp.temperatures import action_to_temperature
 
@@ -19,7 +19,7 @@ __all__ = ["ToyVectorEnv"]
 Floats = npt.NDArray[np.float32]
 
 
-class ToyVectorEnv(VectorEnv[Any, Any, Any]):
+class ToyVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
     """K students of B instances each; every student is paid for how near its instances' actions are to their targets.
 
     An instance is F numbers in [0, 1]: the progress of the episode, then random ones, drawn anew at every step. The
@@ -52,20 +52,8 @@ class ToyVectorEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._observation: Floats | None = None
-        self._transition: Transition | None = None
         self._returns = np.zeros(students)
         self._time = 0
-
-    @property
-    def transition(self) -> Transition:
-        """What the last step did.
-
-        Raises:
-            InputError: before the first step.
-        """
-        if self._transition is None:
-            raise InputError("transition is what the last step did, and there was none yet: call step()")
-        return self._transition
 
     @staticmethod
     def best_actions(observation: Floats) -> Floats:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from rltemp.errors import InputError
 
-__all__ = ["Transition"]
+__all__ = ["LastTransition", "Transition"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,3 +44,20 @@ class Transition:
         ):
             if array.shape != want:
                 raise InputError(f"{name} must have shape {list(want)}, got {list(array.shape)}")
+
+
+class LastTransition:
+    """An environment that tells what its last step did; `reset` and `step` set `_transition`."""
+
+    _transition: Transition | None = None
+
+    @property
+    def transition(self) -> Transition:
+        """What the last step did.
+
+        Raises:
+            InputError: before the first step.
+        """
+        if self._transition is None:
+            raise InputError("transition is what the last step did, and there was none yet: call step()")
+        return self._transition

@@ -14,7 +14,7 @@ from rltemp.distillation.task import Task
 from rltemp.envs.distillation import DistillationProcess
 from rltemp.envs.infos import final_infos
 from rltemp.envs.setting import draw_seeds, resolve
-from rltemp.envs.transition import Transition
+from rltemp.envs.transition import LastTransition
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe
 
@@ -25,7 +25,7 @@ Rewards = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 
-class DistillationVectorEnv(VectorEnv[Any, Any, Any]):
+class DistillationVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
     """K students with B instances each: slots k * B .. k * B + B - 1 belong to student k.
 
     The agent's network is then a small function of one instance, whatever the batch size, and can be reused anywhere.
@@ -65,19 +65,7 @@ class DistillationVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._transition: Transition | None = None
         self._returns = np.zeros(self.students)
-
-    @property
-    def transition(self) -> Transition:
-        """What the last step did.
-
-        Raises:
-            InputError: before the first step.
-        """
-        if self._transition is None:
-            raise InputError("transition is what the last step did, and there was none yet: call step()")
-        return self._transition
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Start the KD runs of K fresh students; `seed` fixes these and all that follow."""
