@@ -51,6 +51,6 @@ def make_sb3_env(
     Raises:
         InputError: for an unknown recipe or key, or a wrong type.
     """
-    setting, task = resolve(recipe, task, overrides)
+    setting, tasks = resolve(recipe, task, overrides)
     slots = (setting.agent.students if students is None else students) * setting.optimization.batch_size
-    return VectorEnvAdapter(DistillationVectorEnv(slots, setting, task=task))
+    return VectorEnvAdapter(DistillationVectorEnv(slots, setting, task=tasks))

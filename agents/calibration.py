@@ -44,7 +44,7 @@ class Uniform(Calibration):
 
     def calibrate(self, transition: Transition) -> Floats:
         """R of the student for each of its instances, [K, B]."""
-        return np.repeat(transition.reward[:, None].astype(np.float64), transition.influence.shape[1], axis=1)
+        return np.repeat(transition.reward[:, None].astype(np.float64), transition.temperatures.shape[1], axis=1)
 
 
 class Influence(Calibration):
@@ -68,6 +68,8 @@ class Influence(Calibration):
     def calibrate(self, transition: Transition) -> Floats:
         """R plus the scaled, centered influence, [K, B]."""
         influence: Floats = transition.influence.astype(np.float64)
+        if np.isnan(influence).any():
+            raise InputError('transition.influence must be known, got NaN: the environment needs credit="influence"')
         centered: Floats = influence - influence.mean(axis=1, keepdims=True)
         reward: Floats = transition.reward[:, None].astype(np.float64)
         self._reward.include(reward)
@@ -148,8 +150,8 @@ class CalibratedReward(VecEnvWrapper):
 def _check_mean(calibration: Calibration, rewards: Floats, transition: Transition) -> None:
     """Refuse rewards whose mean over a batch is not what it earned, up to rounding at the size of the rewards."""
     name = type(calibration).__name__
-    if rewards.shape != transition.influence.shape:
-        raise InputError(f"{name} must answer rewards of shape {transition.influence.shape}, got {rewards.shape}")
+    if rewards.shape != transition.temperatures.shape:
+        raise InputError(f"{name} must answer rewards of shape {transition.temperatures.shape}, got {rewards.shape}")
     off = np.abs(rewards.mean(axis=1) - transition.reward)
     # Written so that NaN is refused too.
     if not (off <= 1e-5 * np.abs(rewards).mean(axis=1) + 1e-12).all():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rltemp.agents.advantages import StudentRolloutBuffer
 from rltemp.agents.exploration import CoherentPolicy
+from rltemp.agents.hindsight import HindsightPPO
 from rltemp.features import center
 from rltemp.recipes.schema import Agent
 
@@ -46,7 +47,8 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
     with warnings.catch_warnings():
         # Rounding up makes the last minibatch a little smaller; SB3 warns for fear of a tiny one.
         warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
-        model = PPO(
+        kind = HindsightPPO if agent.calibration == "hindsight" else PPO
+        model = kind(
             CoherentPolicy,
             venv,
             learning_rate=agent.learning_rate,

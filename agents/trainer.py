@@ -23,19 +23,21 @@ __all__ = ["Trainer", "make_calibration"]
 
 def make_calibration(agent: Agent, features: int) -> Calibration:
     """The calibration that the settings name, for instances of `features` numbers."""
-    if agent.calibration == "uniform":
+    if agent.calibration in ("uniform", "hindsight"):
+        # In hindsight the credit is known at the end of the episode; until then every instance is paid R.
         return Uniform()
     if agent.calibration == "influence":
         return Influence(agent.influence_weight)
     if agent.calibration == "redistribution":
         return Redistribution(features, make_generator(agent.seed, "redistribution"))
-    raise InputError(f"calibration must be uniform, redistribution or influence, got {agent.calibration!r}")
+    raise InputError(f"calibration must be uniform, redistribution, influence or hindsight, got {agent.calibration!r}")
 
 
 class Trainer:
     """A policy in training: everything that the next rollout depends on, and what the past ones looked like.
 
-    Each rollout is one episode of all students, seeded by its number, and one update. A trainer that continues from
+    Each rollout is one episode of all students, seeded by its number, and one update. Where the environment has several
+    tasks, rollouts take turns at them. A trainer that continues from
     `state_dict()` therefore gives the same result, bit for bit, as one that never stopped.
 
     Args:
@@ -61,6 +63,7 @@ class Trainer:
         if students != agent.students:
             raise InputError(f"env must hold agent.students = {agent.students} students, got {students}")
         shape = env.single_observation_space.shape or ()
+        self._tasks = adapter.get_attr("tasks", indices=0)[0] if adapter.has_attr("tasks") else 1
         self.agent = agent
         self.calibration = calibration or make_calibration(agent, shape[0])
         self.history: list[dict[str, float]] = []
@@ -77,6 +80,8 @@ class Trainer:
         """
         recorder = RolloutRecorder(progress or NoProgress())
         self._venv.seed(_episode_seed(self.agent.seed, len(self.history)))
+        if self._tasks > 1:
+            self._venv.set_options({"task": len(self.history) % self._tasks})
         with self._stream.active():
             # Forget the observation that the last episode's end has opened: this episode has its own seed.
             self.model.set_env(self._venv, force_reset=True)

@@ -11,11 +11,13 @@ from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, Ten
 from rltemp.agents.checkpoint import load_checkpoint
 from rltemp.agents.export import export_policy
 from rltemp.agents.trainer import Trainer
-from rltemp.distillation.task import Task
+from rltemp.distillation.task import Task, build_task
+from rltemp.envs.distillation import Credit
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.features import LogitFeatures
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress, Progress
+from rltemp.recipes.loading import vary
 from rltemp.recipes.schema import Recipe
 
 __all__ = ["run_training", "train_policy"]
@@ -26,7 +28,7 @@ CHECKPOINT = "checkpoint.pt"
 def train_policy(
     recipe: Recipe,
     *,
-    task: Task | None = None,
+    task: Task | Sequence[Task] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -37,7 +39,8 @@ def train_policy(
 
     Args:
         recipe: the setting; `recipe.agent` says how the agent learns.
-        task: what the recipe builds, if it is at hand already: spares training the teacher again.
+        task: what the recipe builds, and each variation of it (see `vary`), if they are at hand already: spares
+            training the teachers again.
         run_dir: folder for metrics (CSV and TensorBoard) and the checkpoint; made if there is none.
         resume: continue from the checkpoint in `run_dir`, if there is one; the result is that of an unbroken run.
         progress: told of every step: rollouts * horizon in all.
@@ -48,8 +51,11 @@ def train_policy(
     Raises:
         InputError: for a recipe that cannot be built, or a checkpoint of another run.
     """
+    if task is None:
+        task = [build_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
-    with closing(DistillationVectorEnv(slots, recipe, task=task)) as env:
+    credit: Credit = "hindsight" if recipe.agent.calibration == "hindsight" else "influence"
+    with closing(DistillationVectorEnv(slots, recipe, task=task, credit=credit)) as env:
         trainer = Trainer(env, recipe.agent)
         features, space = LogitFeatures(env.feature_names), recipe.policy
 

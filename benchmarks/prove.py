@@ -73,15 +73,17 @@ LONG = Variant("long", {}, 4, recipe="digits")
 
 
 class ShuffledEnv(DistillationVectorEnv):
-    """The environment with its rewards dealt out to the wrong students, and its credit to the wrong instances."""
+    """The environment with rewards and credit given to the wrong students: each gets what its neighbour earned."""
 
     @property
     def transition(self) -> Transition:
-        """What the last step did, shuffled."""
+        """What the last step did, with the rewards of others."""
         true = super().transition
-        deal = np.random.default_rng(int(true.reward.view(np.uint32).sum()))
-        influence = deal.permutation(true.influence.reshape(-1)).reshape(true.influence.shape)
-        return dataclasses.replace(true, reward=deal.permutation(true.reward), influence=influence)
+        return dataclasses.replace(true, reward=np.roll(true.reward, 1))
+
+    def effects(self, actions: Any) -> Any:
+        """What the same instance of another student did."""
+        return np.roll(super().effects(actions), self.batch_size, axis=1)
 
 
 CURVES = {
@@ -144,7 +146,7 @@ def train_variant(variant: Variant, task: Task, root: str) -> list[PolicySpec]:
                     Setting(variant.recipe, recipe),
                     root,
                     name,
-                    dataclasses.replace(task, optimization=recipe.optimization),
+                    [dataclasses.replace(task, optimization=recipe.optimization)],
                 )
         specs.append(trained_policy(str(path), group=variant.name))
     return specs
@@ -152,8 +154,9 @@ def train_variant(variant: Variant, task: Task, root: str) -> list[PolicySpec]:
 
 def train_shuffled(recipe: Recipe, task: Task) -> LearnedPolicy:
     """The usual training and choice of the best rollout, with shuffled rewards."""
-    env = ShuffledEnv(recipe.agent.students * recipe.optimization.batch_size, recipe, task=task)
-    trainer, score = Trainer(env, recipe.agent), validation_score(recipe, task)
+    slots = recipe.agent.students * recipe.optimization.batch_size
+    env = ShuffledEnv(slots, recipe, task=task, credit="hindsight")
+    trainer, score = Trainer(env, recipe.agent), validation_score(recipe, [task])
 
     def export() -> LearnedPolicy:
         features, space = LogitFeatures(env.feature_names), recipe.policy

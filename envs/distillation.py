@@ -12,6 +12,7 @@ whole run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from torch import Tensor
 from rltemp.distillation.alignment import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
+from rltemp.envs.hindsight import Hindsight
 from rltemp.envs.reward import ProbeReward
 from rltemp.envs.transition import Transition
 from rltemp.errors import InputError
@@ -28,9 +30,12 @@ from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
 from rltemp.recipes.schema import PolicySpace
 from rltemp.temperatures import Temperatures, action_to_temperature
 
-__all__ = ["DistillationProcess"]
+__all__ = ["Credit", "DistillationProcess"]
 
 Floats = npt.NDArray[np.float32]
+
+Credit = Literal["influence", "hindsight"]
+"""What is told of single instances: their effect on the next loss at every step, or on the last one at the end."""
 
 
 class DistillationProcess:
@@ -39,17 +44,20 @@ class DistillationProcess:
     Args:
         task: what is distilled into what; its validation images are the reward's probe.
         space: what a policy sees and may choose.
+        credit: what is told of single instances.
     """
 
-    def __init__(self, task: Task, space: PolicySpace) -> None:
+    def __init__(self, task: Task, space: PolicySpace, credit: Credit = "influence") -> None:
         self.task = task
         self.space = space
         self.features = _features(space)
+        self._credit: Credit = credit
         self._episode: _Episode | None = None
+        self._hindsight: Hindsight | None = None
 
     def reset(self, seeds: Sequence[int]) -> Floats:
         """Fresh students, one per seed; their first observation, [K, B, F] in [0, 1]."""
-        self._episode = _Episode(self.task, self.space, self.features, seeds)
+        self._episode = _Episode(self.task, self.space, self.features, seeds, self._credit)
         return _to_numpy(self._episode.seen)
 
     def step(self, actions: npt.ArrayLike) -> tuple[Floats, Transition, bool]:
@@ -63,12 +71,26 @@ class DistillationProcess:
         """
         if self._episode is None:
             raise InputError("the environment must be reset before its first step")
-        transition = self._episode.step(self._temperatures(actions, self._episode))
+        transition = self._episode.step(self._temperatures(actions, list(self._episode.seen.shape[:2])))
+        if self._episode.run.finished:
+            self._hindsight = self._episode.hindsight
         return _to_numpy(self._episode.seen), transition, self._episode.run.finished
 
-    def _temperatures(self, actions: npt.ArrayLike, episode: _Episode) -> Tensor:
+    def effects(self, actions: npt.ArrayLike) -> Floats:
+        """First-order effects of actions [steps, K, B] on what the last finished run gained, [steps, K, B].
+
+        How much an instance lowered the loss at the end, had it got this action and all else been as it was. Only
+        differences between actions of one instance mean something.
+
+        Raises:
+            InputError: without credit="hindsight", before the end of an episode, or for actions of another shape.
+        """
+        if self._hindsight is None:
+            raise InputError('effects() needs credit="hindsight" and an episode that came to its end')
+        return _to_numpy(self._hindsight.effects(self._temperatures(actions, list(self._hindsight.shape))))
+
+    def _temperatures(self, actions: npt.ArrayLike, want: list[int]) -> Tensor:
         values = torch.as_tensor(np.array(actions, dtype=np.float32))
-        want = list(episode.seen.shape[:2])
         if list(values.shape) != want or not bool(torch.isfinite(values).all()):
             raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
         return action_to_temperature(values, self.space.low, self.space.high).to(self.task.train.device)
@@ -85,8 +107,11 @@ def _features(space: PolicySpace) -> LogitFeatures:
 class _Episode:
     """One KD run of K students, seen through the features and paid by the probe."""
 
-    def __init__(self, task: Task, space: PolicySpace, features: LogitFeatures, seeds: Sequence[int]) -> None:
+    def __init__(
+        self, task: Task, space: PolicySpace, features: LogitFeatures, seeds: Sequence[int], credit: Credit
+    ) -> None:
         self.run = DistillationRun(task, seeds)
+        self.hindsight = Hindsight(self.run) if credit == "hindsight" else None
         self._features = features
         self._eye = PopulationProbe.of(task, space, seeds)
         self._reward = ProbeReward(task)
@@ -95,10 +120,17 @@ class _Episode:
 
     def step(self, temperature: Tensor) -> Transition:
         """One update at temperatures [K, B]."""
-        influence = self._reward.influence(self.run, temperature)
+        temperatures = Temperatures.shared(temperature.flatten())
+        if self.hindsight is None:
+            influence = self._reward.influence(self.run, temperature)
+        else:
+            influence = torch.full_like(temperature, torch.nan)
+            self.hindsight.note(temperatures)
         seen = self.seen
-        self.run.update(Temperatures.shared(temperature.flatten()))
+        self.run.update(temperatures)
         before, self._loss = self._loss, self._reward.loss(self.run.students)
+        if self.hindsight is not None and self.run.finished:
+            self.hindsight.look_back(self._reward.gradient(self.run.students))
         self.seen = self._look()
         return Transition(
             features=_to_numpy(seen),

@@ -45,13 +45,14 @@ class ProbeReward:
             temperature: [K, B].
         """
         observation, students = run.observe(), run.students
-        direction = self._gradient(students)
+        direction = self.gradient(students)
         tangents = students.tangents(observation.minibatch.images, direction)
         logits = observation.student.logits.detach()
         effects = alignment_effects(tangents, logits, observation.teacher_logits, temperature)
         return effects * (run.learning_rate * run.task.optimization.kd_weight / effects.shape[1])
 
-    def _gradient(self, students: Students) -> tuple[Tensor, ...]:
+    def gradient(self, students: Students) -> tuple[Tensor, ...]:
+        """Gradient of the last `loss`, one tensor for each of the students' parameters; to be asked once per loss."""
         assert self._logits is not None
         logits, self._logits = self._logits, None
         return torch.autograd.grad(logits, list(students.parameters()), logit_gradient(logits, self._targets))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from rltemp.recipes import Recipe, load_recipe
 __all__ = ["draw_seeds", "resolve"]
 
 
-def resolve(recipe: str | Recipe, task: Task | None, overrides: Mapping[str, Any]) -> tuple[Recipe, Task]:
-    """The recipe with its overrides, and its task, built unless it is given.
+def resolve(
+    recipe: str | Recipe, task: Task | Sequence[Task] | None, overrides: Mapping[str, Any]
+) -> tuple[Recipe, tuple[Task, ...]]:
+    """The recipe with its overrides, and its task, built unless it is given, or several are.
 
     Raises:
         InputError: for an unknown recipe or key, a wrong type, or overrides beside a recipe that is a value already.
@@ -26,7 +28,9 @@ def resolve(recipe: str | Recipe, task: Task | None, overrides: Mapping[str, Any
         setting = recipe
     else:
         setting = load_recipe(recipe, overrides)
-    return setting, task if task is not None else build_task(setting)
+    if task is None:
+        return setting, (build_task(setting),)
+    return setting, (task,) if isinstance(task, Task) else tuple(task)
 
 
 def draw_seeds(generator: np.random.Generator, count: int) -> list[int]:

@@ -41,7 +41,7 @@ class DistillationEnv(LastTransition, gymnasium.Env[Floats, Floats]):
     metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
 
     def __init__(self, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any) -> None:
-        setting, task = resolve(recipe, task, overrides)
+        setting, (task,) = resolve(recipe, task, overrides)
         self._process = DistillationProcess(task, setting.policy)
         batch = task.optimization.batch_size
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(self._process.features)), np.float32)

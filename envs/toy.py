@@ -24,7 +24,8 @@ class ToyVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
 
     An instance is F numbers in [0, 1]: the progress of the episode, then random ones, drawn anew at every step. The
     first random number names the best action, so the optimum is known (`best_actions`, with reward 0), and so is the
-    share of every instance in its student's reward (`Transition.influence`, which sums to the reward).
+    share of every instance in its student's reward (`Transition.influence`, which sums to the reward); no step
+    changes what another earns, so `effects` on an episode are the same.
 
     Slots k * B .. k * B + B - 1 belong to student k. All slots end together, with `terminated`, after `horizon` steps.
 
@@ -54,6 +55,8 @@ class ToyVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
         self._observation: Floats | None = None
         self._returns = np.zeros(students)
         self._time = 0
+        self._best: list[Floats] = []
+        self._played: list[Floats] = []
 
     @staticmethod
     def best_actions(observation: Floats) -> Floats:
@@ -78,15 +81,24 @@ class ToyVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
             raise InputError(f"actions must be finite and have shape {want}, got {list(actions.shape)}")
         self._transition = self._judge(self._observation, np.clip(actions, -1.0, 1.0))
         self._returns += self._transition.reward
+        self._best.append(self.best_actions(self._observation))
         self._time += 1
         ended = self._time == self.horizon
         infos: dict[str, Any] = {}
         observation = self._observe()
         if ended:
+            self._played = self._best
             infos = final_infos(observation, self._returns)
             observation = self._start_episode()
         rewards = np.repeat(self._transition.reward, self.batch_size).astype(np.float64)
         return observation, rewards, np.full(self.num_envs, ended), np.zeros(self.num_envs, dtype=bool), infos
+
+    def effects(self, actions: Floats) -> Floats:
+        """Effects of actions [horizon, K * B] on the return of the last finished episode, had they been taken."""
+        if not self._played:
+            raise InputError("effects() needs an episode that came to its end")
+        loss = (np.clip(actions, -1.0, 1.0) - np.stack(self._played)) ** 2
+        return (-loss / self.batch_size).astype(np.float32)
 
     def _judge(self, observation: Floats, actions: Floats) -> Transition:
         shape = (self.students, self.batch_size)
@@ -100,7 +112,7 @@ class ToyVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
         )
 
     def _start_episode(self) -> Floats:
-        self._time = 0
+        self._time, self._best = 0, []
         self._returns = np.zeros(self.students)
         return self._observe()
 

@@ -12,9 +12,9 @@ import torch
 from rltemp.distillation import Task, build_task
 from rltemp.distillation.task import build_steps, check_recipe
 from rltemp.experiments.console import progress
-from rltemp.recipes import Recipe, load_recipe
+from rltemp.recipes import Recipe, load_recipe, vary
 
-__all__ = ["Setting", "build", "read"]
+__all__ = ["Setting", "build", "build_all", "read"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,14 @@ class Setting:
 def read(recipe: str, overrides: Mapping[str, Any]) -> Setting:
     """The recipe of this name or file, with overrides, checked before any work starts."""
     setting = Setting(Path(recipe).stem, load_recipe(recipe, overrides))
-    check_recipe(setting.recipe)
+    for variation in vary(setting.recipe):
+        check_recipe(variation)
     return setting
+
+
+def build_all(setting: Setting, root: str | None = None) -> list[Task]:
+    """What the agent of a recipe trains on: its task, and those of the agent's variations; see `build`."""
+    return [build(Setting(setting.name, recipe), root) for recipe in vary(setting.recipe)]
 
 
 def build(setting: Setting, root: str | None = None) -> Task:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rltemp.agents.training import train_policy
@@ -10,7 +10,7 @@ from rltemp.distillation import Task, TeacherRecord, score
 from rltemp.distillation.loop import PolicyRun
 from rltemp.experiments.console import progress
 from rltemp.experiments.run_folder import RunFolder
-from rltemp.experiments.setting import Setting, build
+from rltemp.experiments.setting import Setting, build_all
 from rltemp.policies.artifact import save_policy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe, dump_recipe
@@ -21,14 +21,14 @@ _STUDENTS = 32
 _FIRST_SEED = 2**31  # beyond what episodes draw, so that a policy is judged on students it did not learn from
 
 
-def train(setting: Setting, root: str, name: str, task: Task | None = None) -> Path:
+def train(setting: Setting, root: str, name: str, tasks: Sequence[Task] | None = None) -> Path:
     """Train a policy in `<root>/<recipe>/<name>/`, or go on where this run was interrupted.
 
     Args:
         setting: the recipe.
         root: folder of all runs.
         name: of this run.
-        task: what the recipe builds, if it is at hand already.
+        tasks: what the recipe and its variations build, if they are at hand already.
 
     Returns:
         The policy's folder.
@@ -37,15 +37,15 @@ def train(setting: Setting, root: str, name: str, task: Task | None = None) -> P
         InputError: if this run has finished, or was started with another recipe.
     """
     folder = RunFolder.start(root, setting.name, name, dump_recipe(setting.recipe))
-    task = task or build(setting, root)
-    with progress("policy", task.steps * setting.recipe.agent.rollouts) as display:
+    tasks = tasks or build_all(setting, root)
+    with progress("policy", tasks[0].steps * setting.recipe.agent.rollouts) as display:
         policy = train_policy(
             setting.recipe,
-            task=task,
+            task=tasks,
             run_dir=folder.path,
             resume=True,
             progress=display,
-            score=validation_score(setting.recipe, task),
+            score=validation_score(setting.recipe, tasks),
         )
     policy.card = {"recipe": setting.name, **policy.card}
     path = save_policy(policy, folder.path / "policy", overwrite=True)
@@ -53,18 +53,21 @@ def train(setting: Setting, root: str, name: str, task: Task | None = None) -> P
     return path
 
 
-def validation_score(recipe: Recipe, task: Task) -> Callable[[LearnedPolicy], float]:
+def validation_score(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[LearnedPolicy], float]:
     """Judges a policy by the validation cross-entropy its students end with, negated: higher is better.
 
-    The students are the same for every policy, and so is what the teacher says to them.
+    The students, shared out among the tasks, are the same for every policy, and so is what the teachers say to them.
     """
-    record = TeacherRecord(task.ask_teacher)
-    seeds = range(_FIRST_SEED, _FIRST_SEED + _STUDENTS)
+    seeds = range(_FIRST_SEED, _FIRST_SEED + max(1, _STUDENTS // len(tasks)))
+    records = [TeacherRecord(task.ask_teacher) if task.bank is None else None for task in tasks]
 
-    def judge(policy: LearnedPolicy) -> float:
-        whole = PolicyRun(task, [policy] * _STUDENTS, seeds, recipe.policy, teacher_logits=record)
+    def loss(policy: LearnedPolicy, task: Task, record: TeacherRecord | None) -> float:
+        whole = PolicyRun(task, [policy] * len(seeds), seeds, recipe.policy, teacher_logits=record)
         while not whole.run.finished:
             whole.advance()
-        return -float(score(whole.run.students, task.validation, task.augmentation).nll.mean())
+        return float(score(whole.run.students, task.validation, task.augmentation).nll.mean())
+
+    def judge(policy: LearnedPolicy) -> float:
+        return -sum(loss(policy, *pair) for pair in zip(tasks, records, strict=True)) / len(tasks)
 
     return judge

@@ -47,6 +47,9 @@ class DistillationRun:
             `TeacherRecord` asks once and answers the other runs on the same seeds from memory.
         trained_with: parameters of a temperature policy, to be trained by the students' optimizer.
         method: what is minimized; by default what the task's optimization says.
+
+    Attributes:
+        method: what is minimized.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class DistillationRun:
         self.seeds = tuple(seeds)
         self.students = task.students(seeds)
         self.step = 0
-        self._method = method or Method.of(task.optimization)
+        self.method = method or Method.of(task.optimization)
         self._minibatches = task.minibatches(seeds)
         self._teacher_logits = teacher_logits
         self._companion = trained_with if trained_with is not None else nn.Module()
@@ -155,5 +158,5 @@ class DistillationRun:
         targets = observation.minibatch.targets.flatten()
         if len(temperatures) != len(student):
             raise InputError(f"temperatures must hold {len(student)} instances, got {len(temperatures)}")
-        losses = self._method.losses(student, teacher, targets, temperatures, observation.progress)
+        losses = self.method.losses(student, teacher, targets, temperatures, observation.progress)
         return losses.view(observation.minibatch.targets.shape).mean(1).sum()

@@ -1,6 +1,6 @@
 """Recipes: whole settings as YAML files, read into typed values."""
 
-from rltemp.recipes.loading import dump_recipe, list_recipes, load_recipe
+from rltemp.recipes.loading import dump_recipe, list_recipes, load_recipe, vary
 from rltemp.recipes.schema import Recipe
 
-__all__ = ["Recipe", "dump_recipe", "list_recipes", "load_recipe"]
+__all__ = ["Recipe", "dump_recipe", "list_recipes", "load_recipe", "vary"]

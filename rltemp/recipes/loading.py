@@ -12,9 +12,10 @@ from rltemp.errors import InputError
 from rltemp.recipes.schema import Recipe
 from rltemp.recipes.typed import typed
 
-__all__ = ["dump_recipe", "list_recipes", "load_recipe"]
+__all__ = ["dump_recipe", "list_recipes", "load_recipe", "vary"]
 
 _SUFFIXES = (".yaml", ".yml")
+_VARIABLE = ("data", "teacher", "student", "optimization")
 
 
 def list_recipes() -> list[str]:
@@ -40,9 +41,32 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
         for name, value in (overrides or {}).items():
             _merge(values, _nested(name, value))
     try:
-        return typed(Recipe, values, "")
+        whole = typed(Recipe, values, "")
+        vary(whole)
     except InputError as error:
         raise InputError(f"recipe {recipe}: {error}") from error
+    return whole
+
+
+def vary(recipe: Recipe) -> list[Recipe]:
+    """What the agent of a recipe trains on: the recipe itself, then each of `agent.variations`.
+
+    Raises:
+        InputError: for a variation of what all tasks of an agent have in common, or one that is no recipe.
+    """
+    whole = [recipe]
+    for number, changes in enumerate(recipe.agent.variations):
+        name = f"agent.variations[{number}]"
+        values = _plain(dataclasses.asdict(recipe))
+        for key, value in changes.items():
+            if key.split(".")[0] not in _VARIABLE:
+                raise InputError(f"{name} must change values of {', '.join(_VARIABLE)}, got {key!r}")
+            _merge(values, _nested(key, value))
+        try:
+            whole.append(typed(Recipe, values, ""))
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+    return whole
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -162,7 +162,8 @@ class Agent:
     Attributes:
         students: students that train side by side in one rollout.
         rollouts: rollouts (whole KD runs of all students), each followed by one PPO update.
-        calibration: how the batch reward becomes instance rewards.
+        calibration: how the batch reward becomes credit of instances: "uniform", "redistribution" and "influence" pay
+            them at every step, "hindsight" credits them with what they did to the end of the run.
         influence_weight: weight of the influence term.
         reward_scale: factor on the reward before PPO sees it.
         learning_rate: Adam's learning rate.
@@ -172,21 +173,24 @@ class Agent:
         minibatches: gradient steps per pass.
         hidden: widths of the policy's and the value function's hidden layers.
         log_std: initial log standard deviation of the exploration.
+        variations: what the agent trains on besides the recipe, one rollout after the other: changes of it by dotted
+            name, such as {data.split_seed: 2, teacher.seed: 2}. All have the same updates and batch size.
         seed: everything random in the agent's training.
     """
 
     students: int = 16
     rollouts: int = 12
-    calibration: Literal["uniform", "redistribution", "influence"] = "influence"
+    calibration: Literal["uniform", "redistribution", "influence", "hindsight"] = "hindsight"
     influence_weight: float = 2.0
     reward_scale: float = 5.0
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     gae_lambda: float = 0.95
-    target_kl: float = 0.03
-    epochs: int = 10
-    minibatches: int = 10
+    target_kl: float = 0.1
+    epochs: int = 8
+    minibatches: int = 12
     hidden: tuple[int, ...] = (64, 64)
-    log_std: float = -1.5
+    log_std: float = -2.0
+    variations: tuple[dict[str, Any], ...] = ()
     seed: int = 0
 
 

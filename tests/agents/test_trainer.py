@@ -41,7 +41,9 @@ def regret(trainer: Trainer, seed: int) -> float:
     return float(np.mean((actions[:, 0] - (1.6 * observations[:, 1] - 0.8)) ** 2))
 
 
-@pytest.mark.parametrize(("calibration", "rollouts"), [("uniform", 30), ("influence", 15), ("redistribution", 25)])
+@pytest.mark.parametrize(
+    ("calibration", "rollouts"), [("uniform", 30), ("influence", 15), ("redistribution", 25), ("hindsight", 6)]
+)
 def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
     # An untrained policy answers about 0 and is off by the variance of the targets, 1.6 ** 2 / 12 = 0.21.
     agent = dataclasses.replace(AGENT, students=8, calibration=calibration)
@@ -52,7 +54,7 @@ def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
     assert regret(trainer, seed=1) < 0.07
 
 
-@pytest.mark.parametrize("calibration", ["uniform", "influence", "redistribution"])
+@pytest.mark.parametrize("calibration", ["uniform", "influence", "redistribution", "hindsight"])
 def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(calibration: Any) -> None:
     agent = dataclasses.replace(AGENT, calibration=calibration)
     unbroken, broken, resumed = make(agent), make(agent), make(agent)
@@ -110,6 +112,31 @@ def test_every_rollout_is_an_episode_with_a_seed_of_its_own() -> None:
     assert len(set(env.seeds)) == 3
 
 
+def test_rollouts_take_turns_at_the_tasks_and_a_resumed_training_knows_whose_turn_it_is() -> None:
+    class Several(ToyVectorEnv):
+        tasks = 3
+
+        def __init__(self) -> None:
+            super().__init__(4, batch_size=4, horizon=5)
+            self.asked: list[Any] = []
+
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            self.asked.append(options)
+            return super().reset(seed=seed, options=options)
+
+    def asked(env: Several) -> list[int]:
+        return [options["task"] for options in env.asked if options]
+
+    env, again = Several(), Several()
+    trainer, resumed = Trainer(env, AGENT), Trainer(again, AGENT)
+    for _ in range(4):
+        trainer.rollout()
+    assert asked(env) == [0, 1, 2, 0]
+    resumed.load_state_dict(trainer.state_dict())
+    resumed.rollout()
+    assert asked(again) == [1]
+
+
 def test_metrics_are_those_of_the_rollout() -> None:
     seen: list[Any] = []
 
@@ -154,7 +181,7 @@ def test_the_best_weights_can_be_put_back() -> None:
 def test_the_state_of_other_settings_is_refused() -> None:
     trainer = make()
     state = make(dataclasses.replace(AGENT, learning_rate=0.5)).state_dict()
-    with pytest.raises(InputError, match=r"agent\.learning_rate must be 0\.5 to continue, got 0\.001"):
+    with pytest.raises(InputError, match=r"agent\.learning_rate must be 0\.5 to continue, got 0\.003"):
         trainer.load_state_dict(state)
     longer = make(dataclasses.replace(AGENT, rollouts=99))
     longer.load_state_dict(trainer.state_dict())

@@ -122,3 +122,37 @@ def test_other_actions_are_refused(env: DistillationVectorEnv, actions: Any) -> 
     env.reset(seed=0)
     with pytest.raises(InputError, match="actions must"):
         env.step(actions)
+
+
+def test_of_several_tasks_each_episode_plays_the_one_it_is_told(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    other = dataclasses.replace(
+        tiny_task, train=dataclasses.replace(tiny_task.train, images=tiny_task.train.images / 2)
+    )
+    env = DistillationVectorEnv(16, tiny_recipe, task=[tiny_task, other])
+    assert env.tasks == 2
+    alone = [DistillationVectorEnv(16, tiny_recipe, task=task) for task in (tiny_task, other)]
+    for index in (1, 0, 1):
+        seen, _ = env.reset(seed=4, options={"task": index})
+        assert np.array_equal(seen, alone[index].reset(seed=4)[0])
+        assert not np.array_equal(seen, alone[1 - index].reset(seed=4)[0])
+
+
+def test_without_being_told_the_environment_draws_its_tasks(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    bright = dataclasses.replace(tiny_task.train, images=tiny_task.train.images * 1000)
+    env = DistillationVectorEnv(8, tiny_recipe, task=[tiny_task, dataclasses.replace(tiny_task, train=bright)])
+    spread = env.feature_names.index("teacher_spread")
+
+    def drawn() -> list[bool]:
+        return [bool(env.reset(seed=seed)[0][:, spread].min() > 0.9) for seed in range(12)]
+
+    assert 0 < sum(drawn()) < 12
+    assert drawn() == drawn()
+
+
+def test_tasks_that_cannot_take_turns_are_refused(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    longer = dataclasses.replace(tiny_task, optimization=dataclasses.replace(tiny_task.optimization, epochs=2))
+    with pytest.raises(InputError, match=r"one batch size and number of updates, got \[\(8, 8\), \(8, 16\)\]"):
+        DistillationVectorEnv(8, tiny_recipe, task=[tiny_task, longer])
+    env = DistillationVectorEnv(8, tiny_recipe, task=tiny_task)
+    with pytest.raises(InputError, match=r'options\["task"\] must lie in \[0, 0\], got 1'):
+        env.reset(options={"task": 1})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rltemp.errors import InputError
-from rltemp.recipes import Recipe, dump_recipe, list_recipes, load_recipe
+from rltemp.recipes import Recipe, dump_recipe, list_recipes, load_recipe, vary
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -195,3 +196,34 @@ def test_unknown_names_and_unreadable_files_are_refused(tmp_path: Path) -> None:
         load_recipe(tmp_path / "folder.yaml")
     with pytest.raises(InputError, match="recipe must be one of"):
         load_recipe("../recipes/digits")
+
+
+def test_variations_are_the_recipe_with_their_changes() -> None:
+    changes = [{"data.split_seed": 4, "student.options": {"hidden": [24]}}, {"optimization": {"lr": 0.1}}]
+    recipe = load_recipe("digits-short", {"agent.variations": changes, "teacher.seed": 3})
+    plain, split, rate = vary(recipe)
+    assert plain == recipe
+    assert split == load_recipe(
+        "digits-short",
+        {"data.split_seed": 4, "student.options.hidden": [24], "teacher.seed": 3, "agent": _agent(changes)},
+    )
+    assert (rate.optimization.lr, rate.optimization.epochs, rate.data) == (0.1, recipe.optimization.epochs, recipe.data)
+    assert vary(load_recipe("digits-short")) == [load_recipe("digits-short")]
+
+
+def _agent(changes: Sequence[object]) -> dict[str, object]:
+    return {"variations": changes}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data.split": 1}, r"agent\.variations\[1\]: unknown key 'data\.split'"),
+        ({"optimization": {"lr": "fast"}}, r"agent\.variations\[1\]: optimization\.lr must be a finite number"),
+        ({"policy.low": 1.0}, r"agent\.variations\[1\] must change values of data, teacher, .*got 'policy\.low'"),
+        ({"agent.seed": 1}, r"agent\.variations\[1\] must change values of data, teacher, .*got 'agent\.seed'"),
+    ],
+)
+def test_a_variation_that_is_no_recipe_is_refused_before_any_work(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_recipe("digits-short", {"agent.variations": [{}, change]})
