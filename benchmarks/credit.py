@@ -5,7 +5,8 @@
 B + 1 identical students run side by side at T = 4. At one update, student i gets another temperature for its instance i
 alone, and the last student keeps T = 4: the difference of their probe losses is the true effect of that temperature,
 right after the update and, run on at T = 4, at the end of the run. It is compared with what a calibration pays for the
-change, by Spearman's rank correlation over the instances of a batch; mean over seeds +- its standard error.
+change, or says of it in hindsight, by Spearman's rank correlation over the instances of a batch; mean over seeds +- its
+standard error.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> None:
     recipe = load_recipe("digits-short")
     task = build_task(recipe)
     calibrations = {"influence": Influence(1.0), "redistribution": learned(recipe, task)}
-    columns = [f"{name}, {when}" for name in calibrations for when in ("right after", "at the end")]
+    columns = [f"{name}, {when}" for name in (*calibrations, "hindsight") for when in ("right after", "at the end")]
     print(f"| update | T {USUAL:g} to | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
     for moment in MOMENTS:
         for temperature in CHANGED:
@@ -60,7 +61,7 @@ def learned(recipe: Recipe, task: Task) -> Calibration:
 def measure(
     recipe: Recipe, task: Task, calibrations: dict[str, Calibration], seed: int, moment: int, temperature: float
 ) -> list[float]:
-    """Rank correlation of each calibration's pay with the true effect right after and at the end."""
+    """Rank correlation of each calibration's pay, then of hindsight, with the effect right after and at the end."""
     batch = recipe.optimization.batch_size
     process = DistillationProcess(task, recipe.policy)
     process.reset([seed] * (batch + 1))
@@ -77,13 +78,27 @@ def measure(
         gained = gained + later.reward
     truths = (right_after[:-1], (gained - gained[-1])[:-1])
     pays = [pay(calibration.calibrate(transition)) for calibration in calibrations.values()]
+    pays.append(in_hindsight(recipe, task, seed, moment, temperature))
     return [float(stats.spearmanr(paid, truth).statistic) for paid in pays for truth in truths]
+
+
+def in_hindsight(recipe: Recipe, task: Task, seed: int, moment: int, temperature: float) -> Floats:
+    """What the run at T = 4 says of the change of each instance, once it is over, [B]."""
+    process = DistillationProcess(task, recipe.policy, "hindsight")
+    process.reset([seed])
+    usual = np.full((task.steps, 1, recipe.optimization.batch_size), action(USUAL, recipe), dtype=np.float32)
+    for step in usual:
+        process.step(step)
+    changed = np.full_like(usual, action(temperature, recipe))
+    effects: Floats = process.effects(changed) - process.effects(usual)
+    return effects[moment, 0]
 
 
 def pay(rewards: Floats) -> Floats:
     """What each changed instance is paid beyond its batch, against the same instance unchanged, [B]."""
     beyond = rewards - rewards.mean(axis=1, keepdims=True)
-    return np.diagonal(beyond) - beyond[-1]
+    difference: Floats = np.diagonal(beyond) - beyond[-1]
+    return difference
 
 
 def action(temperature: float, recipe: Recipe) -> float:

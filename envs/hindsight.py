@@ -12,7 +12,7 @@ a = dL / d(parameters), b = dL / d(momentum buffer) after update t,
 
     b <- b - r m a,    c_t = b - r a,    a <- a + H_t c_t,    b <- m b            (Nesterov; else b <- b - r a, c_t = b)
 
-where H_t is the Hessian of the loss of minibatch t. One update costs a forward-mode derivative and the gradient of it.
+where H_t is the Hessian of the loss of minibatch t. One update costs two backward passes, one through the other.
 """
 
 from __future__ import annotations
@@ -112,16 +112,20 @@ class Hindsight:
         downhill = self._by_logits(update, logits, Temperatures.shared(temperature.flatten()))
         return -(downhill * update.tangents).sum(-1) / temperature.shape[1]
 
-    def _differentiate(self, update: _Update, direction: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _differentiate(self, update: _Update, direction: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Tangents of the minibatch's logits along a direction, and the Hessian of its loss times that direction."""
         with torch.no_grad():
             for parameter, then in zip(self._students.parameters(), update.parameters, strict=True):
                 parameter.copy_(then)
-        images = update.observation.minibatch.images
-        logits, tangents = self._students.train().linearize(images, direction)
+        parameters = list(self._students.parameters())
+        logits = self._students.train()(update.observation.minibatch.images).logits
         downhill = self._by_logits(update, logits, update.temperatures, differentiable=True)
-        slope = (downhill * tangents).sum() / images.shape[1]
-        return tangents.detach(), torch.autograd.grad(slope, list(self._students.parameters()))
+        gradient = torch.autograd.grad(logits, parameters, downhill, create_graph=True)
+        slope = torch.stack([(part * along).sum() for part, along in zip(gradient, direction, strict=True)]).sum()
+        # Backwards twice and not forwards once: the gradient of PyTorch's forward-mode batch normalization is wrong.
+        # The slope is linear in `downhill`, with the tangents as its factors.
+        tangents, *curvature = torch.autograd.grad(slope, [downhill, *parameters])
+        return tangents, [part / logits.shape[1] for part in curvature]
 
     def _by_logits(
         self, update: _Update, logits: Tensor, temperatures: Temperatures, differentiable: bool = False

@@ -46,7 +46,7 @@ class DistillationRun:
         teacher_logits: gives the teacher's logits [K, B, C] of a minibatch; by default the teacher is asked. A
             `TeacherRecord` asks once and answers the other runs on the same seeds from memory.
         trained_with: parameters of a temperature policy, to be trained by the students' optimizer.
-        method: what is minimized; by default what the task's optimization says.
+        method: what is minimized; by default what the task says.
 
     Attributes:
         method: what is minimized.
@@ -65,7 +65,7 @@ class DistillationRun:
         self.seeds = tuple(seeds)
         self.students = task.students(seeds)
         self.step = 0
-        self.method = method or Method.of(task.optimization)
+        self.method = method or task.method
         self._minibatches = task.minibatches(seeds)
         self._teacher_logits = teacher_logits
         self._companion = trained_with if trained_with is not None else nn.Module()

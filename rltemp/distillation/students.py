@@ -49,20 +49,15 @@ class Students(nn.Module, ABC):
             return self.evaluate(images)
 
     @abstractmethod
-    def linearize(self, images: Tensor, direction: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits and their rate of change as the parameters move along a direction, both [K, B, C] with their graph.
+    def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """Rate of change of the logits, [K, B, C], as the parameters move along a direction.
 
-        A forward-mode derivative, in the mode the students are in; running statistics stay as they are.
+        A forward-mode derivative in evaluation mode, without gradient.
 
         Args:
             images: [K, B, ...].
             direction: one tensor for each of `parameters()`, of its shape.
         """
-
-    def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
-        """The rate of change alone, in evaluation mode and without gradient; see `linearize`."""
-        with _evaluating(self), torch.no_grad():
-            return self.linearize(images, direction)[1]
 
     @abstractmethod
     def extract(self, index: int) -> Network:
@@ -94,11 +89,12 @@ class StackedStudents(Students):
         with _evaluating(self):
             return Output(*vmap(self._call, in_dims=(0, None))(self._state(), images))
 
-    def linearize(self, images: Tensor, direction: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits and their rate of change along a direction."""
+    def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """Rate of change of the logits along a direction."""
         velocity = dict(zip(self._parameter_names, direction, strict=True))
-        linear: tuple[Tensor, Tensor] = vmap(self._linearize)(self._state(), velocity, images)
-        return linear
+        with _evaluating(self), torch.no_grad():
+            tangents: Tensor = vmap(self._tangent)(self._state(), velocity, images)
+        return tangents
 
     def extract(self, index: int) -> Network:
         """A copy of one student."""
@@ -116,10 +112,8 @@ class StackedStudents(Students):
         output: tuple[Tensor, Tensor] = functional_call(self._template[0], state, (images,))
         return output
 
-    def _linearize(
-        self, state: dict[str, Tensor], velocity: dict[str, Tensor], images: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return _linearize(self._template[0], state, velocity, images)
+    def _tangent(self, state: dict[str, Tensor], velocity: dict[str, Tensor], images: Tensor) -> Tensor:
+        return _tangent(self._template[0], state, velocity, images)
 
     def _state(self) -> dict[str, Tensor]:
         state = {name: self.stacked[_key(name)] for name in self._parameter_names}
@@ -143,16 +137,16 @@ class LoopStudents(Students):
         with _evaluating(self):
             return _stack([member(images) for member in self.members])
 
-    def linearize(self, images: Tensor, direction: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits and their rate of change along a direction."""
+    def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """Rate of change of the logits along a direction."""
         per_member = iter(direction)
-        linear = []
-        for member, batch in zip(self.members, images, strict=True):
-            state = dict(member.named_parameters()) | dict(member.named_buffers())
-            velocity = {name: next(per_member) for name, _ in member.named_parameters()}
-            linear.append(_linearize(member, state, velocity, batch))
-        logits, tangents = zip(*linear, strict=True)
-        return torch.stack(logits), torch.stack(tangents)
+        tangents = []
+        with _evaluating(self), torch.no_grad():
+            for member, batch in zip(self.members, images, strict=True):
+                state = dict(member.named_parameters()) | dict(member.named_buffers())
+                velocity = {name: next(per_member) for name, _ in member.named_parameters()}
+                tangents.append(_tangent(member, state, velocity, batch))
+        return torch.stack(tangents)
 
     def extract(self, index: int) -> Network:
         """A copy of one student."""
@@ -174,32 +168,16 @@ class _WithFeatures(nn.Module):
         return features, self.network.classifier(features)
 
 
-def _linearize(
-    network: nn.Module, state: dict[str, Tensor], velocity: dict[str, Tensor], images: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Logits [B, C], and their derivative as the parameters in `state` move along `velocity`."""
+def _tangent(network: nn.Module, state: dict[str, Tensor], velocity: dict[str, Tensor], images: Tensor) -> Tensor:
+    """Derivative of the logits [B, C] as the parameters in `state` move along `velocity`."""
     moved = {name: state[name] for name in velocity}
 
     def logits_at(parameters: dict[str, Tensor]) -> Tensor:
         output: tuple[Tensor, Tensor] = functional_call(network, state | parameters, (images,))
         return output[1]
 
-    with _statistics_at_rest(network):
-        logits, tangents, *_ = jvp(logits_at, (moved,), (velocity,))
-    return logits, tangents
-
-
-@contextlib.contextmanager
-def _statistics_at_rest(network: nn.Module) -> Iterator[None]:
-    """No running statistics are gathered inside the block: `jvp` forbids to write to what it does not know."""
-    layers = [layer for layer in network.modules() if getattr(layer, "track_running_stats", False)]
-    for layer in layers:
-        setattr(layer, "track_running_stats", False)  # noqa: B010 (type checkers take attributes of modules for modules)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            setattr(layer, "track_running_stats", True)  # noqa: B010
+    tangent: Tensor = jvp(logits_at, (moved,), (velocity,))[1]
+    return tangent
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rltemp.data import Augmentation, Dataset
 from rltemp.data.splits import split
+from rltemp.distillation.method import Method
 from rltemp.distillation.minibatches import Minibatch, Minibatches
 from rltemp.distillation.sources import Source, load_source, make_augmentation
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
@@ -60,6 +61,11 @@ class Task:
     def steps(self) -> int:
         """Updates of one run."""
         return self.optimization.epochs * (len(self.train) // self.optimization.batch_size)
+
+    @property
+    def method(self) -> Method:
+        """What is minimized, unless a run comes with a method of its own."""
+        return Method.of(self.optimization)
 
     def students(self, seeds: Sequence[int]) -> Students:
         """Fresh students, one per seed."""
