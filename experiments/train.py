@@ -17,7 +17,7 @@ from rltemp.recipes import Recipe, dump_recipe
 
 __all__ = ["train", "validation_score"]
 
-_STUDENTS = 32
+_STUDENTS = 32  # if they run side by side; else as many as learn
 _FIRST_SEED = 2**31  # beyond what episodes draw, so that a policy is judged on students it did not learn from
 
 
@@ -58,7 +58,8 @@ def validation_score(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[Learned
 
     The students, shared out among the tasks, are the same for every policy, and so is what the teachers say to them.
     """
-    seeds = range(_FIRST_SEED, _FIRST_SEED + max(1, _STUDENTS // len(tasks)))
+    students = _STUDENTS if tasks[0].stacked else recipe.agent.students
+    seeds = range(_FIRST_SEED, _FIRST_SEED + max(1, students // len(tasks)))
     records = [TeacherRecord(task.ask_teacher) if task.bank is None else None for task in tasks]
 
     def loss(policy: LearnedPolicy, task: Task, record: TeacherRecord | None) -> float:
