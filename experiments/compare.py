@@ -63,7 +63,7 @@ def run_comparison(
         InputError: if the folder holds a comparison of another recipe or other seeds.
     """
     check_probe(specs, setting.recipe.policy)
-    config = f"{dump_recipe(setting.recipe)}# seeds: {' '.join(map(str, seeds))}\n"
+    config = f"{dump_recipe(setting.recipe, agent=False)}# seeds: {' '.join(map(str, seeds))}\n"
     folder = RunFolder.start(root, setting.name, name, config)
     results = {result.name: result for result in _finished(folder)}
     missing = [spec for spec in specs if spec.name not in results]

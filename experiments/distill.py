@@ -56,7 +56,7 @@ def distill(setting: Setting, spec: PolicySpec, seed: int, root: str, name: str,
         InputError: if this run has finished, or was started with another recipe, policy or seed.
     """
     check_probe([spec], setting.recipe.policy)
-    config = f"{dump_recipe(setting.recipe)}# policy: {spec.name}\n# seed: {seed}\n"
+    config = f"{dump_recipe(setting.recipe, agent=False)}# policy: {spec.name}\n# seed: {seed}\n"
     folder = RunFolder.start(root, setting.name, name, config)
     task = task or build(setting, root)
     whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.method)

@@ -69,11 +69,19 @@ def vary(recipe: Recipe) -> list[Recipe]:
     return whole
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML, every value spelled out; `load_recipe` reads it back."""
+def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
+    """The recipe as YAML, every value spelled out; `load_recipe` reads it back.
+
+    Args:
+        recipe: the recipe.
+        agent: whether to say how the agent learns, which is nothing to a run that uses what it has learned.
+    """
     import yaml
 
-    return yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False)
+    values = _plain(dataclasses.asdict(recipe))
+    if not agent:
+        del values["agent"]
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:

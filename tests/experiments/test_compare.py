@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rltemp.distillation import Task, build_task
+from rltemp.errors import InputError
 from rltemp.experiments import compare as module
 from rltemp.experiments.compare import run_comparison
 from rltemp.experiments.results import METRICS
@@ -46,6 +47,18 @@ def test_students_one_by_one_are_the_students_side_by_side(
     for name, metrics in together.items():
         for metric, values in metrics.items():
             np.testing.assert_allclose(alone[name][metric], values, rtol=1e-3, atol=1e-3)
+
+
+def test_how_an_agent_learns_is_nothing_to_a_comparison(
+    tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _compare(tiny_recipe, tiny_task, tmp_path, SPECS[:2])
+    monkeypatch.setattr(Worker, "run", None)  # nothing is run again
+    other = dataclasses.replace(tiny_recipe, agent=dataclasses.replace(tiny_recipe.agent, rollouts=99))
+    assert _compare(other, tiny_task, tmp_path, SPECS[:2]) == before
+    longer = dataclasses.replace(tiny_recipe, policy=dataclasses.replace(tiny_recipe.policy, every=2))
+    with pytest.raises(InputError, match="started with another"):
+        _compare(longer, tiny_task, tmp_path, SPECS[:2])
 
 
 def test_an_interrupted_comparison_repeats_nothing(
