@@ -24,7 +24,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rltemp.distillation.run import DistillationRun, Observation
+from rltemp.distillation.minibatches import Minibatch
+from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.students import Students
 from rltemp.errors import InputError
 from rltemp.temperatures import Temperatures
@@ -36,7 +37,10 @@ __all__ = ["Hindsight"]
 class _Update:
     """One update: what it was made of, and once it was looked back upon, the tangents J_i c_t [K, B, C]."""
 
-    observation: Observation
+    minibatch: Minibatch
+    logits: Tensor
+    teacher_logits: Tensor
+    progress: float
     temperatures: Temperatures
     learning_rate: float
     parameters: Sequence[Tensor]
@@ -67,7 +71,10 @@ class Hindsight:
         observation = self._run.observe()
         self._updates.append(
             _Update(
-                observation._replace(student=observation.student._replace(logits=observation.student.logits.detach())),
+                observation.minibatch,
+                observation.student.logits.detach(),
+                observation.teacher_logits,
+                observation.progress,
                 temperatures,
                 self._run.learning_rate,
                 [parameter.detach().clone() for parameter in self._run.students.parameters()],
@@ -108,7 +115,7 @@ class Hindsight:
     def _effects(self, update: _Update, temperature: Tensor) -> Tensor:
         if update.tangents is None:
             raise InputError("effects() is known at the end of a run: call look_back() first")
-        logits = update.observation.student.logits.clone().requires_grad_()
+        logits = update.logits.clone().requires_grad_()
         downhill = self._by_logits(update, logits, Temperatures.shared(temperature.flatten()))
         return -(downhill * update.tangents).sum(-1) / temperature.shape[1]
 
@@ -118,7 +125,7 @@ class Hindsight:
             for parameter, then in zip(self._students.parameters(), update.parameters, strict=True):
                 parameter.copy_(then)
         parameters = list(self._students.parameters())
-        logits = self._students.train()(update.observation.minibatch.images).logits
+        logits = self._students.train()(update.minibatch.images).logits
         downhill = self._by_logits(update, logits, update.temperatures, differentiable=True)
         gradient = torch.autograd.grad(logits, parameters, downhill, create_graph=True)
         slope = torch.stack([(part * along).sum() for part, along in zip(gradient, direction, strict=True)]).sum()
@@ -131,13 +138,12 @@ class Hindsight:
         self, update: _Update, logits: Tensor, temperatures: Temperatures, differentiable: bool = False
     ) -> Tensor:
         """Gradient of each instance's loss by its own logits, [K, B, C]."""
-        observation = update.observation
         losses = self._run.method.losses(
             logits.flatten(0, 1),
-            observation.teacher_logits.flatten(0, 1),
-            observation.minibatch.targets.flatten(),
+            update.teacher_logits.flatten(0, 1),
+            update.minibatch.targets.flatten(),
             temperatures,
-            observation.progress,
+            update.progress,
         )
         return torch.autograd.grad(losses.sum(), logits, create_graph=differentiable)[0]
 
