@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from rltemp.errors import InputError
@@ -17,7 +17,6 @@ __all__ = [
     "Difference",
     "choose_best",
     "crossed_difference",
-    "expected_calibration_error",
     "holm",
     "mean_interval",
     "paired_difference",
@@ -139,37 +138,6 @@ def choose_best(
         return (nll,) if metric == "validation_nll" else (-float(result.validation_accuracy.mean()), nll)
 
     return min(results, key=badness)
-
-
-def expected_calibration_error(
-    probabilities: ArrayLike, targets: NDArray[np.integer] | Sequence[int], bins: int = 15
-) -> float:
-    """Mean gap between confidence and accuracy, weighted by how many predictions have that confidence.
-
-    Bins of equal width (k / bins, (k + 1) / bins] over the top-1 probability (Guo et al. 2017, equation 3).
-
-    Args:
-        probabilities: [N, C], each row >= 0 with sum 1.
-        targets: [N] class indices in [0, C).
-        bins: number of bins, >= 1.
-
-    Returns:
-        A value in [0, 1]; 0 if each bin is as often right as it is confident.
-    """
-    p = _finite("probabilities", probabilities, 2)
-    labels = np.asarray(targets)
-    if p.shape[0] < 1 or p.shape[1] < 2 or bool((p < 0).any()) or not np.allclose(p.sum(axis=1), 1.0, atol=1e-4):
-        raise InputError("probabilities must have shape [N, C], N >= 1, C >= 2, rows >= 0 with sum 1")
-    if labels.shape != p.shape[:1] or labels.dtype.kind not in "iu":
-        raise InputError(f"targets must be {p.shape[0]} class indices, got {labels.dtype} {list(labels.shape)}")
-    if bool(((labels < 0) | (labels >= p.shape[1])).any()):
-        raise InputError(f"targets must lie in [0, {p.shape[1]}), got values from {labels.min()} to {labels.max()}")
-    if bins < 1:
-        raise InputError(f"bins must be >= 1, got {bins}")
-    confidence = np.minimum(p.max(axis=1), 1.0)
-    gap = (p.argmax(axis=1) == labels) - confidence
-    index = np.ceil(confidence * bins).astype(int) - 1
-    return float(np.abs(np.bincount(index, weights=gap, minlength=bins)).sum() / len(gap))
 
 
 def _interval(

@@ -11,7 +11,6 @@ from rltemp.experiments.results import PolicyResult
 from rltemp.experiments.statistics import (
     choose_best,
     crossed_difference,
-    expected_calibration_error,
     holm,
     mean_interval,
     paired_difference,
@@ -156,54 +155,6 @@ def test_equal_accuracy_is_decided_by_validation_nll_then_order() -> None:
     a, b, c = result("a", [0.5, 0.5], [2, 2], 0), result("b", [0.5, 0.5], [1, 1], 0), result("c", [0.5, 0.5], [1, 1], 0)
     assert choose_best([a, b, c]).name == "b"
     assert choose_best([a, c, b]).name == "c"
-
-
-def test_calibration_error_closed_forms() -> None:
-    certain = np.array([[1.0, 0.0]] * 4)
-    assert expected_calibration_error(certain, [0, 0, 0, 0]) == 0.0
-    assert expected_calibration_error(certain, [1, 1, 1, 1]) == 1.0
-    assert expected_calibration_error(certain, [0, 0, 1, 1]) == 0.5
-    # Two bins: confidence 0.9, half right (gap 0.4, weight 1/2); confidence 0.6, all right (gap 0.4, weight 1/2).
-    mixed = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
-    assert expected_calibration_error(mixed, [0, 1, 1, 1]) == pytest.approx(0.4)
-    # One bin for all: mean confidence 0.75, accuracy 0.75.
-    assert expected_calibration_error(mixed, [0, 1, 1, 1], bins=1) == pytest.approx(0.0)
-
-
-def test_a_bin_holds_its_upper_edge() -> None:
-    # With 2 bins, 0.5 falls into the lower one: gaps of 0.5 there and 0.4 - 0 above do not cancel.
-    p = np.array([[0.5, 0.25, 0.25], [0.6, 0.2, 0.2]])
-    assert expected_calibration_error(p, [0, 1], bins=2) == pytest.approx(0.5 * 0.5 + 0.5 * 0.6)
-
-
-@given(st.integers(1, 40), st.integers(2, 5), st.integers(0, 1000))
-def test_calibration_error_agrees_with_a_loop(n: int, classes: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    p = rng.dirichlet(np.full(classes, 0.5), n)
-    targets = rng.integers(0, classes, n)
-    total = 0.0
-    for k in range(15):
-        inside = [i for i in range(n) if k / 15 < p[i].max() <= (k + 1) / 15]
-        if inside:
-            accuracy = sum(p[i].argmax() == targets[i] for i in inside) / len(inside)
-            total += len(inside) / n * abs(accuracy - sum(p[i].max() for i in inside) / len(inside))
-    assert expected_calibration_error(p, targets) == pytest.approx(total, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "targets", "message"),
-    [
-        ([[0.5, 0.6]], [0], "sum 1"),
-        ([[1.5, -0.5]], [0], "rows >= 0"),
-        ([[0.5, 0.5]], [2], r"\[0, 2\)"),
-        ([[0.5, 0.5]], [0, 1], "1 class indices"),
-        ([[0.5, 0.5]], [0.0], "class indices"),
-        ([[math.nan, 0.5]], [0], "finite"),
-    ],
-)
-def test_calibration_error_refuses(probabilities: list[list[float]], targets: list[int], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        expected_calibration_error(probabilities, targets)
 
 
 def test_refusals() -> None:
