@@ -91,7 +91,8 @@ def in_hindsight(recipe: Recipe, task: Task, seed: int, moment: int, temperature
         process.step(step)
     changed = np.full_like(usual, action(temperature, recipe))
     effects: Floats = process.effects(changed) - process.effects(usual)
-    return effects[moment, 0]
+    of_moment: Floats = effects[moment, 0]
+    return of_moment
 
 
 def pay(rewards: Floats) -> Floats:

@@ -1,0 +1,70 @@
+"""Put the best of the policies that `prove.py` trained into the package, with what they scored on their cards.
+
+    uv run python benchmarks/prove.py && uv run python benchmarks/ship.py
+
+The best is the one with the highest validation score on the tasks it was trained on; tests decide nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rltemp import LearnedPolicy, load_policy, save_policy
+from rltemp.experiments.comparison import compare, points
+from rltemp.experiments.results import PolicyResult
+from rltemp.experiments.results_files import load_evaluation
+from rltemp.experiments.statistics import paired_difference
+
+SHIPPED = {"digits": "digits-varied/varied-*", "digits-logits": "digits-short/logits-*"}
+JUDGED = {
+    "90 updates": "digits-short/unseen",
+    "90 updates, 10 % wrong labels, teacher of one member, student 64-12-10": "digits-short/unseen-too",
+    "270 updates": "digits/unseen",
+}
+
+
+def main() -> None:
+    """Choose, write the cards, save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", default="runs/prove", help="folder of prove.py's runs (default: %(default)s)")
+    root = Path(parser.parse_args().runs)
+    for name, pattern in SHIPPED.items():
+        best = max((folder / "policy" for folder in root.glob(pattern)), key=validation_score)
+        policy = load_policy(best)
+        assert isinstance(policy, LearnedPolicy)
+        policy.card["scores"] = {
+            "where": "splits, teachers and students that were not seen in training; 64 paired students",
+            **{what: scored for what, folder in JUDGED.items() if (scored := score(root / folder, best)) is not None},
+        }
+        save_policy(policy, Path("rltemp/pretrained") / name, overwrite=True)
+        print(name, best, policy.card["scores"])
+
+
+def validation_score(folder: Path) -> float:
+    """What the policy's best rollout scored in training."""
+    policy = load_policy(folder)
+    assert isinstance(policy, LearnedPolicy)
+    return float(policy.card["training"]["score"])
+
+
+def score(folder: Path, policy: Path) -> str | None:
+    """The policy against both references of an evaluation; None if it is not among those judged there."""
+    evaluation = load_evaluation(folder)
+    judged = [result for result in evaluation.results if result.name.startswith(f"{policy}@")]
+    if not judged:
+        return None
+    comparison = compare(evaluation)
+    assert comparison.best_static is not None
+    assert comparison.best_schedule is not None
+    gains = [over(judged[0], reference) for reference in (comparison.best_static, comparison.best_schedule)]
+    return f"{100 * judged[0].accuracy.mean():.2f} % of the test images; {gains[0]}; {gains[1]}"
+
+
+def over(result: PolicyResult, reference: PolicyResult) -> str:
+    """The gain over a reference, in words."""
+    return f"{points(paired_difference(result.accuracy, reference.accuracy))} over {reference.label}"
+
+
+if __name__ == "__main__":
+    main()
