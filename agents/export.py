@@ -1,4 +1,4 @@
-"""From SB3's model to a policy that needs neither SB3 nor Gymnasium."""
+"""From SB3's model to a policy that needs neither SB3 nor Gymnasium, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
 from rltemp.policies.learned import LearnedPolicy
 
-__all__ = ["export_policy"]
+__all__ = ["export_policy", "import_policy"]
 
 
 def export_policy(
@@ -42,6 +42,34 @@ def export_policy(
             target.weight.copy_(layer.weight)
             target.bias.copy_(layer.bias)
     return policy
+
+
+def import_policy(model: PPO, policy: LearnedPolicy, features: LogitFeatures, *, low: float, high: float) -> None:
+    """Let the mean action of `model` be that of `policy`, to train it further.
+
+    Args:
+        model: made by `make_ppo`; its exploration and its value function stay as they are.
+        policy: a trained policy.
+        features: what the observations of the model are.
+        low: temperature of action -1.
+        high: temperature of action 1.
+
+    Raises:
+        InputError: for a policy that sees other features, has other hidden layers or another range.
+    """
+    layers = _actor_layers(model)
+    for name, got, want in (
+        ("features", policy.features.names, features.names),
+        ("hidden", policy.hidden, tuple(layer.out_features for layer in layers[:-1])),
+        ("range", (policy.low, policy.high), (low, high)),
+    ):
+        if got != want:
+            raise InputError(f"the policy to start from must have the agent's {name} {want}, got {got}")
+    sources = [layer for layer in policy.net if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for layer, source in zip(layers, sources, strict=True):
+            layer.weight.copy_(source.weight)
+            layer.bias.copy_(source.bias)
 
 
 def _actor_layers(model: PPO) -> list[nn.Linear]:

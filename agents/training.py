@@ -9,12 +9,13 @@ from typing import Any
 
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
-from rltemp.agents.export import export_policy
+from rltemp.agents.export import export_policy, import_policy
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation.task import Task, build_task
 from rltemp.envs.distillation import Credit
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.features import LogitFeatures
+from rltemp.policies.artifact import load_policy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.loading import vary
@@ -58,6 +59,9 @@ def train_policy(
     with closing(DistillationVectorEnv(slots, recipe, task=task, credit=credit)) as env:
         trainer = Trainer(env, recipe.agent)
         features, space = LogitFeatures(env.feature_names), recipe.policy
+        if recipe.agent.start is not None:
+            start = load_policy(recipe.agent.start)
+            import_policy(trainer.model, start, features, low=space.low, high=space.high)
 
         def export() -> LearnedPolicy:
             return export_policy(trainer.model, features, low=space.low, high=space.high, card=_card(recipe, trainer))

@@ -173,6 +173,7 @@ class Agent:
         minibatches: gradient steps per pass.
         hidden: widths of the policy's and the value function's hidden layers.
         log_std: initial log standard deviation of the exploration.
+        start: a trained policy to go on from, by its folder or name; null begins at one temperature for all.
         variations: what the agent trains on besides the recipe, one rollout after the other: changes of it by dotted
             name, such as {data.split_seed: 2, teacher.seed: 2}. All have the same updates and batch size.
         seed: everything random in the agent's training.
@@ -190,6 +191,7 @@ class Agent:
     minibatches: int = 12
     hidden: tuple[int, ...] = (64, 64)
     log_std: float = -2.0
+    start: str | None = None
     variations: tuple[dict[str, Any], ...] = ()
     seed: int = 0
 

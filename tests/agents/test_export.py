@@ -7,7 +7,7 @@ import torch
 from stable_baselines3 import PPO
 from torch import nn
 
-from rltemp.agents.export import export_policy
+from rltemp.agents.export import export_policy, import_policy
 from rltemp.agents.trainer import Trainer
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
@@ -65,3 +65,28 @@ def test_other_features_and_other_networks_are_refused(model: PPO) -> None:
     relu = PPO("MlpPolicy", gymnasium.make("Pendulum-v1"), policy_kwargs={"activation_fn": nn.ReLU}, device="cpu")
     with pytest.raises(InputError, match="tanh"):
         export_policy(relu, FEATURES, low=0.5, high=32.0)
+
+
+def fresh(hidden: tuple[int, ...] = (9, 7)) -> PPO:
+    return Trainer(ToyVectorEnv(2, batch_size=4, features=len(FEATURES)), Agent(students=2, hidden=hidden)).model
+
+
+def test_what_was_exported_can_be_trained_further(model: PPO) -> None:
+    policy = export_policy(model, FEATURES, low=0.5, high=32.0)
+    again = fresh()
+    exploration = again.policy.log_std.clone()
+    import_policy(again, policy, FEATURES, low=0.5, high=32.0)
+    observations = np.random.default_rng(0).uniform(0, 1, (100, len(FEATURES))).astype(np.float32)
+    ours, theirs = (m.predict(observations, deterministic=True)[0] for m in (again, model))
+    np.testing.assert_array_equal(ours, theirs)
+    assert torch.equal(again.policy.log_std, exploration)
+
+
+def test_a_policy_of_another_kind_is_no_start(model: PPO) -> None:
+    policy = export_policy(model, FEATURES, low=0.5, high=32.0)
+    with pytest.raises(InputError, match=r"the agent's hidden \(5,\), got \(9, 7\)"):
+        import_policy(fresh((5,)), policy, FEATURES, low=0.5, high=32.0)
+    with pytest.raises(InputError, match=r"the agent's range \(1\.0, 32\.0\), got \(0\.5, 32\.0\)"):
+        import_policy(fresh(), policy, FEATURES, low=1.0, high=32.0)
+    with pytest.raises(InputError, match="the agent's features"):
+        import_policy(fresh(), policy, LogitFeatures(LOGIT_FEATURES[::-1]), low=0.5, high=32.0)
