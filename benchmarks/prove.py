@@ -131,6 +131,11 @@ def main() -> None:
     """Train, evaluate, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", default="runs/prove", help="folder of all runs (default: %(default)s)")
+    parser.add_argument(
+        "--cifar",
+        metavar="FOLDER",
+        help="an evaluation of cifar100-cpu, made by the command that the page names, to be shown as well",
+    )
     parser.add_argument("--write", default="docs/results.md", help="the page (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -145,7 +150,8 @@ def main() -> None:
         for number, probe in enumerate(PROBES)
     ]
     draw_training(Path(options.runs) / "digits-short", Path(options.write).parent / "figures" / "training.svg")
-    Path(options.write).write_text(page(short, other, long, probes), encoding="utf-8")
+    cifar = cifar_section(compare(load_evaluation(options.cifar))) if options.cifar else ""
+    Path(options.write).write_text(page(short, other, long, probes) + cifar, encoding="utf-8")
 
 
 def train_variant(variant: Variant, root: str) -> list[PolicySpec]:
@@ -245,6 +251,23 @@ The five aligned agents, rollout by rollout. The policy that counts is the one w
 One aligned policy, trained with all 600 images at every update, reused with cheaper probes.
 
 {probe_table(probes)}
+"""
+
+
+def cifar_section(cifar: Comparison) -> str:
+    """The table of another data set."""
+    return f"""
+## CIFAR-100
+
+`uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --policies static,anneal,ctkd,dtkd,normkd,POLICIES`:
+20,000 images of 16 x 16 px, 4 epochs, small networks, 8 paired students; the probe of an aligned policy is 128 training
+images every 4 updates, through the last layer.
+
+{cifar.headline}
+
+{to_markdown(cifar)}
+
+{cifar.note}
 """
 
 

@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rltemp.distillation.method import Method
@@ -97,7 +98,7 @@ def trained_policy(path: str, group: str | None = None) -> PolicySpec:
     policy = load_policy(path)
     kind = "aligned" if "alignment" in policy.needs else "logits"
     # The digest tells a policy from another that was saved at the same place before.
-    return PolicySpec(f"{path}@{_digest(policy)}", f"learned ({kind})", "trained", _Same(policy), group)
+    return PolicySpec(f"{path}@{_digest(policy)}", f"{_called(path)} ({kind})", "trained", _Same(policy), group)
 
 
 def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:
@@ -109,6 +110,12 @@ def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:
     for spec in specs:
         if space.alignment == "none" and "alignment" in spec.make(0).needs:
             raise InputError(f"policy.alignment must be 'classifier' or 'network' for {spec.label}, got 'none'")
+
+
+def _called(path: str) -> str:
+    """What a table calls a trained policy: "rltemp/digits", or "digits/train" for runs/digits/train/policy."""
+    parts = Path(path).parts
+    return "/".join((parts[:-1] if parts[-1] == "policy" else parts)[-2:])
 
 
 def _digest(policy: TemperaturePolicy) -> str:

@@ -86,7 +86,7 @@ def test_evaluate_compares_and_goes_on_where_it_stopped(trained: Path) -> None:
     folder = trained / "runs" / "digits-short" / "evaluation"
     assert "<svg" in (folder / "report.html").read_text()
     assert "| T = 4 |" in (folder / "table.md").read_text()
-    assert "learned (aligned)" in first.out
+    assert "train (aligned)" in first.out
     assert "best static" in first.out
     before = (folder / "results.csv").read_text()
     again = run(trained, *arguments, "--policies=static,anneal(start=16,end=1)")
