@@ -10,6 +10,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from rltemp.errors import InputError
+
 __all__ = ["HindsightPPO", "hindsight_advantages"]
 
 Floats = npt.NDArray[np.floating]
@@ -28,11 +30,13 @@ class HindsightPPO(PPO):
 
     Args:
         *args: those of `PPO`.
-        return_weight: size of the rewards' advantage beside that of the effects.
+        return_weight: size, >= 0, of the rewards' advantage beside that of the effects.
         **kwargs: those of `PPO`.
     """
 
-    def __init__(self, *args: Any, return_weight: float = 0.3, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, return_weight: float, **kwargs: Any) -> None:
+        if not 0.0 <= return_weight < float("inf"):
+            raise InputError(f"return_weight must be >= 0 and finite, got {return_weight}")
         self.return_weight = return_weight
         super().__init__(*args, **kwargs)
 

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3 import PPO
@@ -47,7 +48,10 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
     with warnings.catch_warnings():
         # Rounding up makes the last minibatch a little smaller; SB3 warns for fear of a tiny one.
         warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
-        kind = HindsightPPO if agent.calibration == "hindsight" else PPO
+        kind: type[PPO] = PPO
+        options: dict[str, Any] = {}
+        if agent.calibration == "hindsight":
+            kind, options = HindsightPPO, {"return_weight": agent.return_weight}
         model = kind(
             CoherentPolicy,
             venv,
@@ -69,6 +73,7 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
                 "log_std_init": agent.log_std,
             },
             device="cpu",
+            **options,
         )
     # Without one of our own, SB3 makes a new folder for logs in every call of `learn`.
     model.set_logger(Logger(folder=None, output_formats=[]))

@@ -165,6 +165,8 @@ class Agent:
         calibration: how the batch reward becomes credit of instances: "uniform", "redistribution" and "influence" pay
             them at every step, "hindsight" credits them with what they did to the end of the run.
         influence_weight: weight of the influence term.
+        return_weight: size, beside the credit of "hindsight", of the advantage that the rewards give. All instances of
+            a student share it, so that with few students it is mostly noise.
         reward_scale: factor on the reward before PPO sees it.
         learning_rate: Adam's learning rate.
         gae_lambda: bias-variance trade-off of the advantage.
@@ -183,6 +185,7 @@ class Agent:
     rollouts: int = 12
     calibration: Literal["uniform", "redistribution", "influence", "hindsight"] = "hindsight"
     influence_weight: float = 2.0
+    return_weight: float = 0.3
     reward_scale: float = 5.0
     learning_rate: float = 3e-3
     gae_lambda: float = 0.95

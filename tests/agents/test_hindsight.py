@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rltemp.agents.hindsight import HindsightPPO, hindsight_advantages
 from rltemp.agents.trainer import Trainer
 from rltemp.envs.toy import ToyVectorEnv
+from rltemp.errors import InputError
 from rltemp.recipes.schema import Agent
 
 AGENT = Agent(students=3, hidden=(5,), calibration="hindsight")
@@ -58,10 +59,9 @@ def test_the_usual_actions_are_worth_nothing() -> None:
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_the_rollout_is_credited_with_effects_and_returns(weight: float) -> None:
     env = ToyVectorEnv(3, batch_size=4, horizon=5)
-    trainer = Trainer(env, dataclasses.replace(AGENT, epochs=1, minibatches=1))
+    trainer = Trainer(env, dataclasses.replace(AGENT, epochs=1, minibatches=1, return_weight=weight))
     model = trainer.model
     assert isinstance(model, HindsightPPO)
-    model.return_weight = weight
     kept: dict[str, Any] = {}
 
     train = model.train
@@ -81,3 +81,9 @@ def test_the_rollout_is_credited_with_effects_and_returns(weight: float) -> None
     rewards = buffer["returns"] - buffer["values"]
     expected = hindsight_advantages(*effects) + weight * rewards / rewards.std()
     np.testing.assert_allclose(buffer["advantages"], expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_a_weight_that_is_none_is_refused(weight: float) -> None:
+    with pytest.raises(InputError, match=f"return_weight must be >= 0 and finite, got {weight}"):
+        Trainer(ToyVectorEnv(3, batch_size=4), dataclasses.replace(AGENT, return_weight=weight))
