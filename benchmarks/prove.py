@@ -27,6 +27,7 @@ from rltemp.experiments.compare import run_comparison
 from rltemp.experiments.comparison import Comparison, compare, points
 from rltemp.experiments.figure import drawing, to_svg
 from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.results import PolicyResult
 from rltemp.experiments.results_files import load_evaluation
 from rltemp.experiments.setting import Setting
 from rltemp.experiments.specs import PolicySpec, parse_policies, trained_policy
@@ -116,12 +117,15 @@ PROBES = tuple(
     {"policy.alignment": scope, "policy.probe_size": size, "policy.every": every}
     for scope, size, every in (
         ("network", 600, 1),
+        ("network", 600, 2),
         ("network", 600, 5),
         ("network", 600, 20),
         ("network", 64, 1),
         ("network", 64, 5),
         ("classifier", 600, 1),
+        ("classifier", 600, 2),
         ("classifier", 600, 5),
+        ("classifier", 64, 1),
         ("classifier", 64, 5),
     )
 )
@@ -146,7 +150,7 @@ def main() -> None:
     other = judge("digits-short", UNSEEN_TOO, reused, options.runs, "unseen-too")
     long = judge("digits", UNSEEN, reused, options.runs, "unseen")
     probes = [
-        judge("digits-short", UNSEEN | probe, trained["aligned"][:1], options.runs, f"probe-{number}")
+        judge("digits-short", UNSEEN | probe, trained["varied"], options.runs, f"probe-{number}", short.best_static)
         for number, probe in enumerate(PROBES)
     ]
     draw_training(Path(options.runs) / "digits-short", Path(options.write).parent / "figures" / "training.svg")
@@ -187,11 +191,20 @@ def train_shuffled(recipe: Recipe, task: Task) -> LearnedPolicy:
     return export()
 
 
-def judge(recipe: str, overrides: dict[str, Any], specs: Sequence[PolicySpec], root: str, name: str) -> Comparison:
-    """Policies and references on a task."""
+def judge(
+    recipe: str,
+    overrides: dict[str, Any],
+    specs: Sequence[PolicySpec],
+    root: str,
+    name: str,
+    reference: PolicyResult | None = None,
+) -> Comparison:
+    """Policies and references on a task; one reference where it is known which is the best."""
     setting = Setting(recipe, load_recipe(recipe, overrides))
     task = build_task(setting.recipe, cache=root)
-    report = run_comparison(setting, task, [*parse_policies(REFERENCES), *specs], STUDENTS, root, name)
+    report = run_comparison(
+        setting, task, [*parse_policies(reference.name if reference else REFERENCES), *specs], STUDENTS, root, name
+    )
     return compare(load_evaluation(report.parent))
 
 
@@ -248,7 +261,7 @@ The five aligned agents, rollout by rollout. The policy that counts is the one w
 
 ## What the probe costs and gives
 
-One aligned policy, trained with all 600 images at every update, reused with cheaper probes.
+The five varied policies, trained through the network with all 600 images at every update, reused with cheaper probes.
 
 {probe_table(probes)}
 """
