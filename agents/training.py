@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,13 @@ from rltemp.recipes.schema import Recipe
 __all__ = ["run_training", "train_policy"]
 
 CHECKPOINT = "checkpoint.pt"
+CREDIT: Mapping[str, Credit] = {
+    "uniform": "none",
+    "redistribution": "none",
+    "influence": "influence",
+    "hindsight": "hindsight",
+}
+"""What each calibration asks of the environment."""
 
 
 def train_policy(
@@ -55,7 +62,7 @@ def train_policy(
     if task is None:
         task = [build_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
-    credit: Credit = "hindsight" if recipe.agent.calibration == "hindsight" else "influence"
+    credit = CREDIT[recipe.agent.calibration]
     with closing(DistillationVectorEnv(slots, recipe, task=task, credit=credit)) as env:
         trainer = Trainer(env, recipe.agent)
         features, space = LogitFeatures(env.feature_names), recipe.policy

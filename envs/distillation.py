@@ -34,8 +34,8 @@ __all__ = ["Credit", "DistillationProcess"]
 
 Floats = npt.NDArray[np.float32]
 
-Credit = Literal["influence", "hindsight"]
-"""What is told of single instances: their effect on the next loss at every step, or on the last one at the end."""
+Credit = Literal["none", "influence", "hindsight"]
+"""What is told of single instances: nothing, their effect on the next loss at every step, or on the last at the end."""
 
 
 class DistillationProcess:
@@ -112,6 +112,7 @@ class _Episode:
     ) -> None:
         self.run = DistillationRun(task, seeds)
         self.hindsight = Hindsight(self.run) if credit == "hindsight" else None
+        self._influences = credit == "influence"
         self._features = features
         self._eye = PopulationProbe.of(task, space, seeds)
         self._reward = ProbeReward(task)
@@ -121,10 +122,10 @@ class _Episode:
     def step(self, temperature: Tensor) -> Transition:
         """One update at temperatures [K, B]."""
         temperatures = Temperatures.shared(temperature.flatten())
-        if self.hindsight is None:
+        influence = torch.full_like(temperature, torch.nan)
+        if self._influences:
             influence = self._reward.influence(self.run, temperature)
-        else:
-            influence = torch.full_like(temperature, torch.nan)
+        if self.hindsight is not None:
             self.hindsight.note(temperatures)
         seen = self.seen
         self.run.update(temperatures)

@@ -22,7 +22,7 @@ class Transition:
         temperatures: what it chose; [K, B] float32, > 0.
         influence: first-order effect of an instance's own distillation gradient, at its temperature, on the reduction
             of the probe loss; [K, B] float32, larger is better, in units of its own; NaN where the environment was
-            asked for the effect on the end of the run instead.
+            not asked for it.
         reward: reduction of the probe loss by the update; [K] float32.
 
     Raises:

@@ -38,8 +38,8 @@ class DistillationVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
         recipe: name, file or value of a recipe; by default "digits-short".
         task: what the recipe builds, if it is at hand already: spares training the teacher again. Of several, each
             episode plays one: that of `reset(options={"task": index})`, else a random one.
-        credit: what it tells of single instances: "influence", their effect on the next loss, in every `transition`; or
-            "hindsight", their effect on the last one, by `effects` once an episode is over.
+        credit: what it tells of single instances: "influence", their effect on the next loss, in every `transition`;
+            "hindsight", their effect on the last one, by `effects` once an episode is over; or "none".
         **overrides: values of the recipe, by dotted name or nested.
 
     Attributes:
