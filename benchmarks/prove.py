@@ -27,6 +27,7 @@ from rltemp.experiments.compare import run_comparison
 from rltemp.experiments.comparison import Comparison, compare, points
 from rltemp.experiments.figure import drawing, to_svg
 from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.plots import plot_differences
 from rltemp.experiments.results import PolicyResult
 from rltemp.experiments.results_files import load_evaluation
 from rltemp.experiments.setting import Setting
@@ -153,9 +154,12 @@ def main() -> None:
         judge("digits-short", UNSEEN | probe, trained["varied"], options.runs, f"probe-{number}", short.best_static)
         for number, probe in enumerate(PROBES)
     ]
-    draw_training(Path(options.runs) / "digits-short", Path(options.write).parent / "figures" / "training.svg")
+    longer = judge("digits", UNSEEN_TOO, reused, options.runs, "unseen-too")
+    figures = Path(options.write).parent / "figures"
+    (figures / "result.svg").write_text(to_svg(plot_differences(short)), encoding="utf-8")
+    draw_training(Path(options.runs) / "digits-short", figures / "training.svg")
     cifar = cifar_section(compare(load_evaluation(options.cifar))) if options.cifar else ""
-    Path(options.write).write_text(page(short, other, long, probes) + cifar, encoding="utf-8")
+    Path(options.write).write_text(page(short, other, long, longer, probes) + cifar, encoding="utf-8")
 
 
 def train_variant(variant: Variant, root: str) -> list[PolicySpec]:
@@ -208,7 +212,9 @@ def judge(
     return compare(load_evaluation(report.parent))
 
 
-def page(short: Comparison, other: Comparison, long: Comparison, probes: Sequence[Comparison]) -> str:
+def page(
+    short: Comparison, other: Comparison, long: Comparison, longer: Comparison, probes: Sequence[Comparison]
+) -> str:
     """docs/results.md."""
     machine = ", ".join(f"{key} {value}" for key, value in describe_machine().items())
     return f"""# Results
@@ -252,6 +258,12 @@ The same policies, trained on 90 updates and reused.
 {long.headline}
 
 {to_markdown(long)}
+
+On the other task:
+
+{longer.headline}
+
+{to_markdown(longer)}
 
 ## How the agents learned
 
