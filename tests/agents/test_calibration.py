@@ -210,3 +210,12 @@ def test_a_weight_out_of_range_is_refused(weight: float) -> None:
         Influence(weight)
     with pytest.raises(InputError, match="scale"):
         rewards_of(Uniform(), scale=weight)
+
+
+def test_influence_that_is_not_known_is_refused_and_the_others_do_without() -> None:
+    known = random_transition(0)
+    unknown = dataclasses.replace(known, influence=np.full_like(known.influence, np.nan))
+    with pytest.raises(InputError, match=r'influence must be known, got NaN: the environment needs credit="influence"'):
+        Influence(1.0).calibrate(unknown)
+    for calibration in (Uniform(), fitted_redistribution()):
+        np.testing.assert_array_equal(calibration.calibrate(unknown), calibration.calibrate(known))

@@ -94,3 +94,10 @@ def test_bad_settings_are_refused() -> None:
         make_sb3_env("no-such-recipe")
     with pytest.raises(InputError, match="agent"):
         make_sb3_env("digits-short", agent={"no_such_key": 1})
+
+
+@pytest.mark.parametrize("calibration", ["uniform", "redistribution", "influence", "hindsight"])
+def test_every_calibration_gets_the_credit_it_needs(recipe: Recipe, tiny_task: Task, calibration: Any) -> None:
+    agent = dataclasses.replace(AGENT, calibration=calibration)
+    policy = train_policy(dataclasses.replace(recipe, agent=agent), task=tiny_task)
+    assert all(bool(torch.isfinite(value).all()) for value in policy.state_dict().values())
