@@ -217,5 +217,5 @@ def test_influence_that_is_not_known_is_refused_and_the_others_do_without() -> N
     unknown = dataclasses.replace(known, influence=np.full_like(known.influence, np.nan))
     with pytest.raises(InputError, match=r'influence must be known, got NaN: the environment needs credit="influence"'):
         Influence(1.0).calibrate(unknown)
-    for calibration in (Uniform(), fitted_redistribution()):
-        np.testing.assert_array_equal(calibration.calibrate(unknown), calibration.calibrate(known))
+    for make in (Uniform, fitted_redistribution):
+        np.testing.assert_array_equal(make().calibrate(unknown), make().calibrate(known))
