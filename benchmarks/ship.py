@@ -16,7 +16,7 @@ from rltemp.experiments.results import PolicyResult
 from rltemp.experiments.results_files import load_evaluation
 from rltemp.experiments.statistics import paired_difference
 
-SHIPPED = {"digits": "digits-varied/varied-*", "digits-logits": "digits-short/logits-*"}
+SHIPPED = {"digits": "digits-varied/varied-*", "digits-logits": "digits-varied/logits-varied-*"}
 JUDGED = {
     "90 updates": "digits-short/unseen",
     "90 updates, 10 % wrong labels, teacher of one member, student 64-12-10": "digits-short/unseen-too",
