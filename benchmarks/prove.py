@@ -129,6 +129,7 @@ PROBES = tuple(
         ("classifier", 600, 5),
         ("classifier", 64, 1),
         ("classifier", 64, 5),
+        ("classifier", 64, 2),
     )
 )
 
