@@ -9,7 +9,8 @@ from typing import Any
 from rltemp.agents.advantages import StudentRolloutBuffer
 from rltemp.agents.calibration import CalibratedReward, Calibration, Influence, Uniform
 from rltemp.agents.exploration import CoherentPolicy
-from rltemp.agents.export import export_policy
+from rltemp.agents.export import export_policy, import_policy
+from rltemp.agents.hindsight import HindsightPPO
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.redistribution import Redistribution
 from rltemp.agents.trainer import Trainer
@@ -24,6 +25,7 @@ __all__ = [
     "CalibratedReward",
     "Calibration",
     "CoherentPolicy",
+    "HindsightPPO",
     "Influence",
     "Redistribution",
     "StudentRolloutBuffer",
@@ -31,6 +33,7 @@ __all__ = [
     "Uniform",
     "VectorEnvAdapter",
     "export_policy",
+    "import_policy",
     "make_ppo",
     "make_sb3_env",
     "train_policy",

@@ -89,7 +89,8 @@ VARIANTS = (
     Variant("redistribution", {"agent.calibration": "redistribution", **AT_EVERY_STEP}, 3),
     Variant("uniform reward", {"agent.calibration": "uniform", **AT_EVERY_STEP}, 3),
 )
-REUSED = ("aligned", "varied", "logits, varied")
+REUSED = ("aligned", "varied", "logits, varied", "influence reward")
+PROBED = ("varied", "influence reward")
 
 
 class ShuffledEnv(DistillationVectorEnv):
@@ -148,12 +149,13 @@ def main() -> None:
     torch.set_num_threads(1)
     trained = {variant.name: train_variant(variant, options.runs) for variant in VARIANTS}
     everyone = [spec for specs in trained.values() for spec in specs]
+    probed = [spec for name in PROBED for spec in trained[name]]
     reused = [spec for name in REUSED for spec in trained[name]]
     short = judge("digits-short", UNSEEN, everyone, options.runs, "unseen")
     other = judge("digits-short", UNSEEN_TOO, reused, options.runs, "unseen-too")
     long = judge("digits", UNSEEN, reused, options.runs, "unseen")
     probes = [
-        judge("digits-short", UNSEEN | probe, trained["varied"], options.runs, f"probe-{number}", short.best_static)
+        judge("digits-short", UNSEEN | probe, probed, options.runs, f"probe-{number}", short.best_static)
         for number, probe in enumerate(PROBES)
     ]
     longer = judge("digits", UNSEEN_TOO, reused, options.runs, "unseen-too")
@@ -276,7 +278,8 @@ The five aligned agents, rollout by rollout. The policy that counts is the one w
 
 ## What the probe costs and gives
 
-The five varied policies, trained through the network with all 600 images at every update, reused with cheaper probes.
+Policies trained through the network with all 600 images at every update, reused with cheaper probes: points over the
+best static T.
 
 {probe_table(probes)}
 """
@@ -316,12 +319,11 @@ def draw_training(runs: Path, target: Path) -> None:
 
 def probe_table(probes: Sequence[Comparison]) -> str:
     """Gain over the best static temperature by probe."""
-    lines = ["| through | images | refreshed every | points over the best static T |", "|---|---|---|---|"]
+    lines = [f"| through | images | refreshed every | {' | '.join(PROBED)} |", f"|---|---|---|{'---|' * len(PROBED)}"]
     for probe, comparison in zip(PROBES, probes, strict=True):
-        row = next(row for row in comparison.rows if row.family == "trained")
-        gain = points(row.versus_static) if row.versus_static is not None else "-"
-        scope, size, every = probe.values()
-        lines.append(f"| {scope} | {size} | {every} | {gain} |")
+        gains = {row.label: row.versus_static for row in comparison.rows if row.family == "trained"}
+        cells = [points(gain) if (gain := gains[name]) is not None else "-" for name in PROBED]
+        lines.append(f"| {' | '.join(map(str, probe.values()))} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
