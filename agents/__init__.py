@@ -13,7 +13,7 @@ from rltemp.agents.export import export_policy, import_policy
 from rltemp.agents.hindsight import HindsightPPO
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.redistribution import Redistribution
-from rltemp.agents.trainer import Trainer
+from rltemp.agents.trainer import CREDIT, Trainer
 from rltemp.agents.training import train_policy
 from rltemp.agents.vec_env import VectorEnvAdapter
 from rltemp.distillation.task import Task
@@ -56,4 +56,5 @@ def make_sb3_env(
     """
     setting, tasks = resolve(recipe, task, overrides)
     slots = (setting.agent.students if students is None else students) * setting.optimization.batch_size
-    return VectorEnvAdapter(DistillationVectorEnv(slots, setting, task=tasks))
+    credit = CREDIT[setting.agent.calibration]
+    return VectorEnvAdapter(DistillationVectorEnv(slots, setting, task=tasks, credit=credit))

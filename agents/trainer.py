@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,21 @@ from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.redistribution import Redistribution
 from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.envs.distillation import Credit
 from rltemp.errors import InputError
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent
 from rltemp.seeding import make_generator
 
-__all__ = ["Trainer", "make_calibration"]
+__all__ = ["CREDIT", "Trainer", "make_calibration"]
+
+CREDIT: Mapping[str, Credit] = {
+    "uniform": "none",
+    "redistribution": "none",
+    "influence": "influence",
+    "hindsight": "hindsight",
+}
+"""What each calibration asks of a distillation environment."""
 
 
 def make_calibration(agent: Agent, features: int) -> Calibration:
@@ -51,7 +61,8 @@ class Trainer:
         best: the weights with the highest score so far, if `keep_best` is used.
 
     Raises:
-        InputError: for an environment without students, or with another number of them than `agent` says.
+        InputError: for an environment without students, with another number of them than `agent` says, or without the
+            credit that the calibration needs.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], agent: Agent, calibration: Calibration | None = None) -> None:
@@ -62,6 +73,8 @@ class Trainer:
         students = adapter.get_attr("students", indices=0)[0]
         if students != agent.students:
             raise InputError(f"env must hold agent.students = {agent.students} students, got {students}")
+        if adapter.has_attr("credit"):
+            _check_credit(agent.calibration, adapter.get_attr("credit", indices=0)[0])
         shape = env.single_observation_space.shape or ()
         self._tasks = adapter.get_attr("tasks", indices=0)[0] if adapter.has_attr("tasks") else 1
         self.agent = agent
@@ -135,6 +148,13 @@ class Trainer:
         self._stream.load_state_dict(state["random"])
         self.history = [dict(metrics) for metrics in state["history"]]
         self.best = state["best"]
+
+
+def _check_credit(calibration: str, credit: Credit) -> None:
+    """Refuse at once what would otherwise fail at the end of the first episode."""
+    needed = CREDIT[calibration]
+    if needed not in ("none", credit):
+        raise InputError(f"env must be made with credit={needed!r} for calibration {calibration!r}, got {credit!r}")
 
 
 def _episode_seed(seed: int, rollout: int) -> int:

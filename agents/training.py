@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,8 @@ from typing import Any
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
 from rltemp.agents.export import export_policy, import_policy
-from rltemp.agents.trainer import Trainer
+from rltemp.agents.trainer import CREDIT, Trainer
 from rltemp.distillation.task import Task, build_task
-from rltemp.envs.distillation import Credit
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import load_policy
@@ -24,13 +23,6 @@ from rltemp.recipes.schema import Recipe
 __all__ = ["run_training", "train_policy"]
 
 CHECKPOINT = "checkpoint.pt"
-CREDIT: Mapping[str, Credit] = {
-    "uniform": "none",
-    "redistribution": "none",
-    "influence": "influence",
-    "hindsight": "hindsight",
-}
-"""What each calibration asks of the environment."""
 
 
 def train_policy(

@@ -47,6 +47,7 @@ class DistillationVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
         batch_size: B.
         horizon: updates of an episode.
         tasks: how many there are.
+        credit: what it tells of single instances.
 
     Raises:
         InputError: for a `num_envs` that is no multiple of the batch size, or tasks that differ in it or in length.
@@ -71,6 +72,7 @@ class DistillationVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
             )
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.credit: Credit = credit
         self._processes = [DistillationProcess(task, setting.policy, credit) for task in tasks]
         self._process = self._finished = self._processes[0]
         self.feature_names = self._process.features.names

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rltemp.agents.trainer import Trainer
+from rltemp.agents.trainer import CREDIT, Trainer
 from rltemp.distillation.alignment import PopulationProbe
 from rltemp.distillation.minibatches import Minibatches
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.students import StackedStudents
 from rltemp.distillation.task import Task, build_task
+from rltemp.envs.hindsight import Hindsight
 from rltemp.envs.reward import ProbeReward
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
@@ -30,6 +31,9 @@ _PHASES = (
     (DistillationRun, "update", "student"),
     (ProbeReward, "loss", "reward"),
     (ProbeReward, "influence", "credit"),
+    (Hindsight, "note", "credit"),
+    (Hindsight, "look_back", "credit"),
+    (Hindsight, "effects", "credit"),
     (PopulationProbe, "alignment", "alignment"),
     (LogitFeatures, "__call__", "features"),
 )
@@ -40,7 +44,7 @@ def measure(seconds: float, recipe: Recipe | None = None) -> Section:
     recipe = recipe or default_recipe()
     task = build_task(recipe)
     students, batch = recipe.agent.students, recipe.optimization.batch_size
-    env = DistillationVectorEnv(students * batch, recipe, task=task)
+    env = DistillationVectorEnv(students * batch, recipe, task=task, credit=CREDIT[recipe.agent.calibration])
     times = interleave({"bare": kd_steps(task, students), "env": _env_steps(env)}, seconds)
     rows = (
         Row.of("bare KD step", times["bare"], times["bare"] / times["bare"]),

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from rltemp.agents import make_sb3_env, train_policy
+from rltemp.agents.trainer import Trainer
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.distillation import Task
+from rltemp.envs import DistillationVectorEnv
 from rltemp.errors import InputError
 from rltemp.policies.artifact import save_policy
 from rltemp.recipes import Recipe
@@ -101,3 +103,12 @@ def test_every_calibration_gets_the_credit_it_needs(recipe: Recipe, tiny_task: T
     agent = dataclasses.replace(AGENT, calibration=calibration)
     policy = train_policy(dataclasses.replace(recipe, agent=agent), task=tiny_task)
     assert all(bool(torch.isfinite(value).all()) for value in policy.state_dict().values())
+
+
+def test_an_environment_without_the_credit_is_refused_before_the_first_episode(recipe: Recipe, tiny_task: Task) -> None:
+    env = DistillationVectorEnv(16, recipe, task=tiny_task)
+    with pytest.raises(InputError, match=r"credit='hindsight' for calibration 'hindsight', got 'influence'"):
+        Trainer(env, AGENT)
+    Trainer(env, dataclasses.replace(AGENT, calibration="influence"))
+    Trainer(env, dataclasses.replace(AGENT, calibration="uniform"))
+    assert make_sb3_env(recipe, task=tiny_task).get_attr("credit", indices=0) == ["hindsight"]
