@@ -7,7 +7,8 @@ advantages are the library's own, which a test checks number by number. Where it
 
 - images are not augmented, and minibatches are drawn with replacement;
 - the teacher is one network, not five;
-- an instance's credit is its effect through the last layer, where the library follows all layers;
+- an instance's credit is its effect on the next loss, through the last layer (the library's "influence"), where the
+  library by default looks back from the end of the run through all layers;
 - the policy sees logits only, no probe of training images;
 - the size of the credit is taken from the rollout at hand, where the library keeps a running one;
 - nothing is saved, resumed or logged.
