@@ -44,28 +44,21 @@ def export_policy(
     return policy
 
 
-def import_policy(model: PPO, policy: LearnedPolicy, features: LogitFeatures, *, low: float, high: float) -> None:
+def import_policy(model: PPO, policy: LearnedPolicy) -> None:
     """Let the mean action of `model` be that of `policy`, to train it further.
 
     Args:
         model: made by `make_ppo`; its exploration and its value function stay as they are.
-        policy: a trained policy.
-        features: what the observations of the model are.
-        low: temperature of action -1.
-        high: temperature of action 1.
+        policy: a trained policy with the model's features and hidden layers.
 
     Raises:
-        InputError: for a policy that sees other features, has other hidden layers or another range.
+        InputError: for layers of other sizes.
     """
     layers = _actor_layers(model)
-    for name, got, want in (
-        ("features", policy.features.names, features.names),
-        ("hidden", policy.hidden, tuple(layer.out_features for layer in layers[:-1])),
-        ("range", (policy.low, policy.high), (low, high)),
-    ):
-        if got != want:
-            raise InputError(f"the policy to start from must have the agent's {name} {want}, got {got}")
     sources = [layer for layer in policy.net if isinstance(layer, nn.Linear)]
+    want, got = ([tuple(layer.weight.shape) for layer in both] for both in (layers, sources))
+    if got != want:
+        raise InputError(f"policy must have layers of the model's shapes {want}, got {got}")
     with torch.no_grad():
         for layer, source in zip(layers, sources, strict=True):
             layer.weight.copy_(source.weight)

@@ -12,7 +12,9 @@ from rltemp.agents.checkpoint import load_checkpoint
 from rltemp.agents.export import export_policy, import_policy
 from rltemp.agents.trainer import CREDIT, Trainer
 from rltemp.distillation.task import Task, build_task
+from rltemp.envs.distillation import make_features
 from rltemp.envs.vector import DistillationVectorEnv
+from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import load_policy
 from rltemp.policies.learned import LearnedPolicy
@@ -20,7 +22,7 @@ from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.loading import vary
 from rltemp.recipes.schema import Recipe
 
-__all__ = ["run_training", "train_policy"]
+__all__ = ["load_start", "run_training", "train_policy"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -51,6 +53,7 @@ def train_policy(
     Raises:
         InputError: for a recipe that cannot be built, or a checkpoint of another run.
     """
+    start = load_start(recipe)
     if task is None:
         task = [build_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
@@ -58,9 +61,8 @@ def train_policy(
     with closing(DistillationVectorEnv(slots, recipe, task=task, credit=credit)) as env:
         trainer = Trainer(env, recipe.agent)
         features, space = LogitFeatures(env.feature_names), recipe.policy
-        if recipe.agent.start is not None:
-            start = load_policy(recipe.agent.start)
-            import_policy(trainer.model, start, features, low=space.low, high=space.high)
+        if start is not None:
+            import_policy(trainer.model, start)
 
         def export() -> LearnedPolicy:
             return export_policy(trainer.model, features, low=space.low, high=space.high, card=_card(recipe, trainer))
@@ -72,6 +74,26 @@ def train_policy(
         run_training(trainer, run_dir=run_dir, resume=resume, progress=progress, callbacks=(judge, *callbacks))
         trainer.restore_best()
         return export()
+
+
+def load_start(recipe: Recipe) -> LearnedPolicy | None:
+    """The policy that training goes on from; None begins anew.
+
+    Raises:
+        InputError: for no trained policy, or one with other features, hidden layers or temperatures than the recipe's.
+    """
+    agent, space = recipe.agent, recipe.policy
+    if agent.start is None:
+        return None
+    policy = load_policy(agent.start)
+    for name, got, want in (
+        ("features", policy.features.names, make_features(space).names),
+        ("hidden layers", policy.hidden, agent.hidden),
+        ("range of temperatures", (policy.low, policy.high), (space.low, space.high)),
+    ):
+        if got != want:
+            raise InputError(f"agent.start must have the recipe's {name} {want}, got {got}")
+    return policy
 
 
 def run_training(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rltemp import LearnedPolicy, load_policy, save_policy
+from rltemp import load_policy, save_policy
 from rltemp.experiments.comparison import compare, points
 from rltemp.experiments.results import PolicyResult
 from rltemp.experiments.results_files import load_evaluation
@@ -32,7 +32,6 @@ def main() -> None:
     for name, pattern in SHIPPED.items():
         best = max((folder / "policy" for folder in root.glob(pattern)), key=validation_score)
         policy = load_policy(best)
-        assert isinstance(policy, LearnedPolicy)
         policy.card["scores"] = {
             "where": "splits, teachers and students that were not seen in training; 64 paired students",
             **{what: scored for what, folder in JUDGED.items() if (scored := score(root / folder, best)) is not None},
@@ -43,9 +42,7 @@ def main() -> None:
 
 def validation_score(folder: Path) -> float:
     """What the policy's best rollout scored in training."""
-    policy = load_policy(folder)
-    assert isinstance(policy, LearnedPolicy)
-    return float(policy.card["training"]["score"])
+    return float(load_policy(folder).card["training"]["score"])
 
 
 def score(folder: Path, policy: Path) -> str | None:

@@ -30,7 +30,7 @@ from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
 from rltemp.recipes.schema import PolicySpace
 from rltemp.temperatures import Temperatures, action_to_temperature
 
-__all__ = ["Credit", "DistillationProcess"]
+__all__ = ["Credit", "DistillationProcess", "make_features"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class DistillationProcess:
     def __init__(self, task: Task, space: PolicySpace, credit: Credit = "influence") -> None:
         self.task = task
         self.space = space
-        self.features = _features(space)
+        self.features = make_features(space)
         self._credit: Credit = credit
         self._episode: _Episode | None = None
         self._hindsight: Hindsight | None = None
@@ -96,7 +96,12 @@ class DistillationProcess:
         return action_to_temperature(values, self.space.low, self.space.high).to(self.task.train.device)
 
 
-def _features(space: PolicySpace) -> LogitFeatures:
+def make_features(space: PolicySpace) -> LogitFeatures:
+    """What a policy of this space sees.
+
+    Raises:
+        InputError: for features that need an alignment where there is none.
+    """
     usual = LOGIT_FEATURES if space.alignment == "none" else ALIGNED_FEATURES
     features = LogitFeatures(space.features or usual)
     if space.alignment == "none" and "alignment" in features.needs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rltemp.agents.training import train_policy
+from rltemp.agents.training import load_start, train_policy
 from rltemp.distillation import Task, TeacherRecord, score
 from rltemp.distillation.loop import PolicyRun
 from rltemp.experiments.console import progress
@@ -36,6 +36,7 @@ def train(setting: Setting, root: str, name: str, tasks: Sequence[Task] | None =
     Raises:
         InputError: if this run has finished, or was started with another recipe.
     """
+    load_start(setting.recipe)  # before a folder is made: a wrong one leaves nothing behind
     folder = RunFolder.start(root, setting.name, name, dump_recipe(setting.recipe))
     tasks = tasks or build_all(setting, root)
     with progress("policy", tasks[0].steps * setting.recipe.agent.rollouts) as display:

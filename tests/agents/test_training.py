@@ -10,10 +10,13 @@ import torch
 
 from rltemp.agents import make_sb3_env, train_policy
 from rltemp.agents.trainer import Trainer
+from rltemp.agents.training import load_start
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.distillation import Task
 from rltemp.envs import DistillationVectorEnv
 from rltemp.errors import InputError
+from rltemp.experiments.setting import Setting
+from rltemp.experiments.train import train
 from rltemp.policies.artifact import save_policy
 from rltemp.recipes import Recipe
 from rltemp.recipes.schema import Agent
@@ -112,3 +115,28 @@ def test_an_environment_without_the_credit_is_refused_before_the_first_episode(r
     Trainer(env, dataclasses.replace(AGENT, calibration="influence"))
     Trainer(env, dataclasses.replace(AGENT, calibration="uniform"))
     assert make_sb3_env(recipe, task=tiny_task).get_attr("credit", indices=0) == ["hindsight"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "space", "message"),
+    [
+        ({"hidden": (9,)}, {}, r"agent\.start must have the recipe's hidden layers \(9,\), got \(8,\)"),
+        ({}, {"low": 1.0}, r"recipe's range of temperatures \(1\.0, 32\.0\), got \(0\.5, 32\.0\)"),
+        ({}, {"alignment": "none"}, "recipe's features"),
+        ({"start": "nowhere"}, {}, "path must be a policy's folder, got nowhere"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_before_any_work(
+    recipe: Recipe, tiny_task: Task, tmp_path: Path, agent: Any, space: Any, message: str
+) -> None:
+    start = str(save_policy(train_policy(recipe, task=tiny_task), tmp_path / "first"))
+    other = dataclasses.replace(
+        recipe,
+        agent=dataclasses.replace(AGENT, **{"start": start, **agent}),
+        policy=dataclasses.replace(recipe.policy, **space),
+    )
+    with pytest.raises(InputError, match=message):
+        load_start(other)
+    with pytest.raises(InputError, match=message):
+        train(Setting("tiny", other), str(tmp_path / "runs"), "train", [tiny_task])
+    assert not (tmp_path / "runs").exists()
