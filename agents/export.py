@@ -36,11 +36,7 @@ def export_policy(
         raise InputError(f"features must be the {layers[0].in_features} the model was trained on, got {len(features)}")
     hidden = [layer.out_features for layer in layers[:-1]]
     policy = LearnedPolicy(features, hidden, low=low, high=high, card=card)
-    targets = [layer for layer in policy.net if isinstance(layer, nn.Linear)]
-    with torch.no_grad():
-        for target, layer in zip(targets, layers, strict=True):
-            target.weight.copy_(layer.weight)
-            target.bias.copy_(layer.bias)
+    _copy(layers, _layers_of(policy))
     return policy
 
 
@@ -54,15 +50,23 @@ def import_policy(model: PPO, policy: LearnedPolicy) -> None:
     Raises:
         InputError: for layers of other sizes.
     """
-    layers = _actor_layers(model)
-    sources = [layer for layer in policy.net if isinstance(layer, nn.Linear)]
+    layers, sources = _actor_layers(model), _layers_of(policy)
     want, got = ([tuple(layer.weight.shape) for layer in both] for both in (layers, sources))
     if got != want:
         raise InputError(f"policy must have layers of the model's shapes {want}, got {got}")
+    _copy(sources, layers)
+
+
+def _layers_of(policy: LearnedPolicy) -> list[nn.Linear]:
+    """The linear layers from features to an action."""
+    return [layer for layer in policy.net if isinstance(layer, nn.Linear)]
+
+
+def _copy(sources: list[nn.Linear], targets: list[nn.Linear]) -> None:
     with torch.no_grad():
-        for layer, source in zip(layers, sources, strict=True):
-            layer.weight.copy_(source.weight)
-            layer.bias.copy_(source.bias)
+        for source, target in zip(sources, targets, strict=True):
+            target.weight.copy_(source.weight)
+            target.bias.copy_(source.bias)
 
 
 def _actor_layers(model: PPO) -> list[nn.Linear]:

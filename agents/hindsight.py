@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -55,11 +54,8 @@ class HindsightPPO(PPO):
     def _usual(self) -> Floats:
         """What the policy does without noise where the rollout was, [steps, slots]."""
         observations = self.rollout_buffer.observations
-        with torch.no_grad():
-            seen = torch.as_tensor(observations.reshape(-1, observations.shape[-1]))
-            actions = self.policy.get_distribution(seen).mode()
-        usual: Floats = actions.numpy().reshape(observations.shape[:2])
-        return usual
+        actions, _ = self.policy.predict(observations.reshape(-1, observations.shape[-1]), deterministic=True)
+        return actions.reshape(observations.shape[:2])
 
 
 def hindsight_advantages(effects: Floats, usual: Floats) -> Floats:

@@ -16,71 +16,59 @@ and the best of seven temperatures for all, chosen on validation data; 95 % t in
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 import torch
+from ablate import STUDENTS, UNSEEN, Change, factor_alone, softness_alone
 from torch import Tensor
 
-from rltemp import LearnedPolicy, TemperaturePolicy, Temperatures, make_policy
+from rltemp import Temperatures
 from rltemp.agents import train_policy
-from rltemp.distillation import Task, TeacherRecord, build_task, score
-from rltemp.distillation.loop import PolicyRun
+from rltemp.distillation import Task, TeacherRecord, build_task
 from rltemp.distillation.method import Method
 from rltemp.experiments.comparison import points
-from rltemp.experiments.results import FloatArray
-from rltemp.experiments.specs import STATIC_GRID
-from rltemp.experiments.statistics import crossed_difference
+from rltemp.experiments.evaluate import evaluate_policy
+from rltemp.experiments.results import PolicyResult
+from rltemp.experiments.specs import PolicySpec, parse_policies
+from rltemp.experiments.statistics import choose_best, crossed_difference
 from rltemp.experiments.train import validation_score
 from rltemp.objectives import kd_loss
+from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe, load_recipe
 
-UNSEEN = {"data.split_seed": 1, "teacher.seed": 1, "student.options": {"hidden": [24]}}
 AGENTS = range(3)
-STUDENTS = range(64)
-USUAL = 4.0
+USUAL = "T = 4"
+CHANGES: dict[str, Change] = {"both": lambda t: t, "softness": softness_alone, "weight": factor_alone}
 
 
 @dataclasses.dataclass(frozen=True)
-class Softness:
-    """KD whose instances all have the factor of the usual temperature."""
+class ChangedKD:
+    """KD at changed temperatures."""
+
+    change: Change
 
     def __call__(
         self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
     ) -> Tensor:
         """The loss per instance, [B]."""
-        factor = torch.full_like(temperatures.scale, USUAL**2)
-        return kd_loss(student_logits, teacher_logits, Temperatures(temperatures.teacher, temperatures.student, factor))
+        return kd_loss(student_logits, teacher_logits, self.change(temperatures))
 
 
-@dataclasses.dataclass(frozen=True)
-class Weight:
-    """KD whose instances all have the softness of the usual temperature."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChangedTask(Task):
+    """A task whose distillation changes the temperatures that it is given."""
 
-    def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
-    ) -> Tensor:
-        """The loss per instance, [B]."""
-        usual = torch.full_like(temperatures.student, USUAL)
-        return kd_loss(student_logits, teacher_logits, Temperatures(usual, usual, temperatures.scale))
+    change: Change = CHANGES["both"]
 
-
-class SoftnessTask(Task):
-    """A task whose temperatures are softness alone."""
+    @classmethod
+    def of(cls, task: Task, change: Change) -> ChangedTask:
+        """The task, with the change."""
+        return cls(**{field.name: getattr(task, field.name) for field in dataclasses.fields(task)}, change=change)
 
     @property
     def method(self) -> Method:
-        """With `Softness` as distillation term."""
-        return dataclasses.replace(super().method, objective=Softness())
-
-
-class WeightTask(Task):
-    """A task whose temperatures are weights alone."""
-
-    @property
-    def method(self) -> Method:
-        """With `Weight` as distillation term."""
-        return dataclasses.replace(super().method, objective=Weight())
+        """With `ChangedKD` as distillation term."""
+        return dataclasses.replace(super().method, objective=ChangedKD(self.change))
 
 
 def main() -> None:
@@ -90,40 +78,26 @@ def main() -> None:
     task, elsewhere = build_task(recipe), build_task(unseen)
     record = TeacherRecord(elsewhere.ask_teacher)
     print("| an agent for | points over T = 4 | over the best T for all |\n|---|---|---|")
-    for name, kind in (("both", Task), ("softness", SoftnessTask), ("weight", WeightTask)):
-        source, target = as_kind(kind, task), as_kind(kind, elsewhere)
-        policies = [train(recipe, source, seed) for seed in AGENTS]
-        gained = np.stack([judge(target, unseen, policy, record).test for policy in policies])
-        static = {t: judge(target, unseen, make_policy("static", temperature=t), record) for t in STATIC_GRID}
-        best = max(static, key=lambda t: static[t].validation)
-        gains = [points(crossed_difference(gained, static[t].test, 0.95)) for t in (USUAL, best)]
-        print(f"| {name} | {gains[0]} | T = {best:g}: {gains[1]} |", flush=True)
+    for name, change in CHANGES.items():
+        target = ChangedTask.of(elsewhere, change)
+        agents = [train(recipe, ChangedTask.of(task, change), seed) for seed in AGENTS]
+        gained = np.stack([judge(target, unseen, agent, record).accuracy for agent in agents])
+        static = [judge(target, unseen, spec, record) for spec in parse_policies("static")]
+        usual, best = next(result for result in static if result.label == USUAL), choose_best(static)
+        gains = [points(crossed_difference(gained, reference.accuracy, 0.95)) for reference in (usual, best)]
+        print(f"| {name} | {gains[0]} | {best.label}: {gains[1]} |", flush=True)
 
 
-def as_kind(kind: type[Task], task: Task) -> Task:
-    return kind(**{field.name: getattr(task, field.name) for field in dataclasses.fields(task)})
-
-
-def train(recipe: Recipe, task: Task, seed: int) -> LearnedPolicy:
+def train(recipe: Recipe, task: Task, seed: int) -> PolicySpec:
     """As `rltemp train` does it."""
     recipe = dataclasses.replace(recipe, agent=dataclasses.replace(recipe.agent, seed=seed))
-    return train_policy(recipe, task=task, score=validation_score(recipe, [task]))
+    policy = train_policy(recipe, task=task, score=validation_score(recipe, [task]))
+    return PolicySpec(f"agent {seed}", "agent", "trained", lambda seed: policy)
 
 
-class Judged(NamedTuple):
-    """Mean accuracy on validation images, and accuracy of every student on test images."""
-
-    validation: float
-    test: FloatArray
-
-
-def judge(task: Task, recipe: Recipe, policy: TemperaturePolicy, record: TeacherRecord) -> Judged:
-    """How good students are after their run."""
-    whole = PolicyRun(task, [policy] * len(STUDENTS), STUDENTS, recipe.policy, teacher_logits=record)
-    while not whole.run.finished:
-        whole.advance()
-    validation, test = (score(whole.run.students, data, task.augmentation) for data in (task.validation, task.test))
-    return Judged(float(validation.accuracy.mean()), test.accuracy.numpy())
+def judge(task: Task, recipe: Recipe, spec: PolicySpec, record: TeacherRecord) -> PolicyResult:
+    """A policy on all students."""
+    return evaluate_policy(recipe, task, spec, STUDENTS, record, NoProgress())
 
 
 if __name__ == "__main__":
