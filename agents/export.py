@@ -11,20 +11,20 @@ from rltemp.agents.ppo import CenteredFeatures
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
 from rltemp.policies.learned import LearnedPolicy
+from rltemp.recipes.schema import PolicySpace
 
 __all__ = ["export_policy", "import_policy"]
 
 
 def export_policy(
-    model: PPO, features: LogitFeatures, *, low: float, high: float, card: Mapping[str, Any] | None = None
+    model: PPO, features: LogitFeatures, space: PolicySpace, *, card: Mapping[str, Any] | None = None
 ) -> LearnedPolicy:
     """The mean action of `model`, as a policy of the core; its weights are copies.
 
     Args:
         model: trained on the observations that `features` makes.
         features: what the policy will compute from logits.
-        low: temperature of action -1.
-        high: temperature of action 1.
+        space: what its actions mean.
         card: how it was trained and what it scored, as plain JSON values.
 
     Raises:
@@ -35,7 +35,7 @@ def export_policy(
     if layers[0].in_features != len(features):
         raise InputError(f"features must be the {layers[0].in_features} the model was trained on, got {len(features)}")
     hidden = [layer.out_features for layer in layers[:-1]]
-    policy = LearnedPolicy(features, hidden, low=low, high=high, card=card)
+    policy = LearnedPolicy(features, hidden, low=space.low, high=space.high, scale=space.scale, card=card)
     _copy(layers, _layers_of(policy))
     return policy
 

@@ -60,12 +60,12 @@ def train_policy(
     credit = CREDIT[recipe.agent.calibration]
     with closing(DistillationVectorEnv(slots, recipe, task=task, credit=credit)) as env:
         trainer = Trainer(env, recipe.agent)
-        features, space = LogitFeatures(env.feature_names), recipe.policy
+        features = LogitFeatures(env.feature_names)
         if start is not None:
             import_policy(trainer.model, start)
 
         def export() -> LearnedPolicy:
-            return export_policy(trainer.model, features, low=space.low, high=space.high, card=_card(recipe, trainer))
+            return export_policy(trainer.model, features, recipe.policy, card=_card(recipe, trainer))
 
         def judge(trainer: Trainer) -> None:
             if score is not None:
@@ -90,6 +90,7 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
         ("features", policy.features.names, make_features(space).names),
         ("hidden layers", policy.hidden, agent.hidden),
         ("range of temperatures", (policy.low, policy.high), (space.low, space.high)),
+        ("scale", policy.scale, space.scale),
     ):
         if got != want:
             raise InputError(f"agent.start must have the recipe's {name} {want}, got {got}")

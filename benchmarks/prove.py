@@ -191,8 +191,7 @@ def train_shuffled(recipe: Recipe, task: Task) -> LearnedPolicy:
     trainer, score = Trainer(env, recipe.agent), validation_score(recipe, [task])
 
     def export() -> LearnedPolicy:
-        features, space = LogitFeatures(env.feature_names), recipe.policy
-        return export_policy(trainer.model, features, low=space.low, high=space.high)
+        return export_policy(trainer.model, LogitFeatures(env.feature_names), recipe.policy)
 
     run_training(trainer, callbacks=[lambda trainer: trainer.keep_best(score(export()))])
     trainer.restore_best()

@@ -2,7 +2,7 @@
 
     state       what the students and the teacher say of the next minibatch, and how far the run is
     action      a temperature per instance, on a log scale
-    reward      loss of a held-out probe before the update, minus after it
+    reward      loss of a held-out probe before the update, minus after it; or of several updates with the last of them
     end         the end of the schedule, always at the same step: a terminal state, no truncation
 
 The reward is caused by the action it is paid for, and it telescopes: its sum over an episode is the improvement of the
@@ -45,19 +45,26 @@ class DistillationProcess:
         task: what is distilled into what; its validation images are the reward's probe.
         space: what a policy sees and may choose.
         credit: what is told of single instances.
+        reward_every: updates that are paid together, with the last of them.
+
+    Raises:
+        InputError: for a cadence < 1, or one > 1 beside credit="influence", which needs the probe at every update.
     """
 
-    def __init__(self, task: Task, space: PolicySpace, credit: Credit = "influence") -> None:
+    def __init__(self, task: Task, space: PolicySpace, credit: Credit = "influence", *, reward_every: int = 1) -> None:
+        if reward_every < 1 or (reward_every > 1 and credit == "influence"):
+            raise InputError(f"reward_every must be >= 1, and 1 for credit='influence', got {reward_every}")
         self.task = task
         self.space = space
         self.features = make_features(space)
         self._credit: Credit = credit
+        self._reward_every = reward_every
         self._episode: _Episode | None = None
         self._hindsight: Hindsight | None = None
 
     def reset(self, seeds: Sequence[int]) -> Floats:
         """Fresh students, one per seed; their first observation, [K, B, F] in [0, 1]."""
-        self._episode = _Episode(self.task, self.space, self.features, seeds, self._credit)
+        self._episode = _Episode(self.task, self.space, self.features, seeds, self._credit, self._reward_every)
         return _to_numpy(self._episode.seen)
 
     def step(self, actions: npt.ArrayLike) -> tuple[Floats, Transition, bool]:
@@ -71,7 +78,7 @@ class DistillationProcess:
         """
         if self._episode is None:
             raise InputError("the environment must be reset before its first step")
-        transition = self._episode.step(self._temperatures(actions, list(self._episode.seen.shape[:2])))
+        transition = self._episode.step(self._temperature(actions, list(self._episode.seen.shape[:2])))
         if self._episode.run.finished:
             self._hindsight = self._episode.hindsight
         return _to_numpy(self._episode.seen), transition, self._episode.run.finished
@@ -87,9 +94,10 @@ class DistillationProcess:
         """
         if self._hindsight is None:
             raise InputError('effects() needs credit="hindsight" and an episode that came to its end')
-        return _to_numpy(self._hindsight.effects(self._temperatures(actions, list(self._hindsight.shape))))
+        temperatures = self._temperature(actions, list(self._hindsight.shape)).flatten(1)
+        return _to_numpy(self._hindsight.effects([Temperatures.shared(t, self.space.scale) for t in temperatures]))
 
-    def _temperatures(self, actions: npt.ArrayLike, want: list[int]) -> Tensor:
+    def _temperature(self, actions: npt.ArrayLike, want: list[int]) -> Tensor:
         values = torch.as_tensor(np.array(actions, dtype=np.float32))
         if list(values.shape) != want or not bool(torch.isfinite(values).all()):
             raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
@@ -113,28 +121,38 @@ class _Episode:
     """One KD run of K students, seen through the features and paid by the probe."""
 
     def __init__(
-        self, task: Task, space: PolicySpace, features: LogitFeatures, seeds: Sequence[int], credit: Credit
+        self,
+        task: Task,
+        space: PolicySpace,
+        features: LogitFeatures,
+        seeds: Sequence[int],
+        credit: Credit,
+        reward_every: int,
     ) -> None:
         self.run = DistillationRun(task, seeds)
         self.hindsight = Hindsight(self.run) if credit == "hindsight" else None
         self._influences = credit == "influence"
+        self._scale = space.scale
         self._features = features
         self._eye = PopulationProbe.of(task, space, seeds)
         self._reward = ProbeReward(task)
+        self._reward_every = reward_every
         self._loss = self._reward.loss(self.run.students)
         self.seen = self._look()
 
     def step(self, temperature: Tensor) -> Transition:
         """One update at temperatures [K, B]."""
-        temperatures = Temperatures.shared(temperature.flatten())
+        temperatures = Temperatures.shared(temperature.flatten(), self._scale)
         influence = torch.full_like(temperature, torch.nan)
         if self._influences:
-            influence = self._reward.influence(self.run, temperature)
+            influence = self._reward.influence(self.run, temperatures)
         if self.hindsight is not None:
             self.hindsight.note(temperatures)
         seen = self.seen
         self.run.update(temperatures)
-        before, self._loss = self._loss, self._reward.loss(self.run.students)
+        before = self._loss
+        if self.run.finished or self.run.step % self._reward_every == 0:
+            self._loss = self._reward.loss(self.run.students)
         if self.hindsight is not None and self.run.finished:
             self.hindsight.look_back(self._reward.gradient(self.run.students))
         self.seen = self._look()

@@ -100,11 +100,11 @@ class Hindsight:
             by_momentum = [settings.momentum * part for part in by_momentum]
             update.parameters = ()
 
-    def effects(self, temperatures: Tensor) -> Tensor:
+    def effects(self, temperatures: Sequence[Temperatures]) -> Tensor:
         """How much each instance lowered the loss at the end, to first order, had it been distilled at these.
 
         Args:
-            temperatures: [updates, K, B].
+            temperatures: of the K * B instances of every update.
 
         Returns:
             [updates, K, B]; larger is better. Only differences between temperatures of one instance mean something: the
@@ -112,12 +112,12 @@ class Hindsight:
         """
         return torch.stack([self._effects(*pair) for pair in zip(self._updates, temperatures, strict=True)])
 
-    def _effects(self, update: _Update, temperature: Tensor) -> Tensor:
+    def _effects(self, update: _Update, temperatures: Temperatures) -> Tensor:
         if update.tangents is None:
             raise InputError("effects() is known at the end of a run: call look_back() first")
         logits = update.logits.clone().requires_grad_()
-        downhill = self._by_logits(update, logits, Temperatures.shared(temperature.flatten()))
-        return -(downhill * update.tangents).sum(-1) / temperature.shape[1]
+        downhill = self._by_logits(update, logits, temperatures)
+        return -(downhill * update.tangents).sum(-1) / logits.shape[1]
 
     def _differentiate(self, update: _Update, direction: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Tangents of the minibatch's logits along a direction, and the Hessian of its loss times that direction."""

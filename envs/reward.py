@@ -10,6 +10,7 @@ from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.scores import cross_entropy
 from rltemp.distillation.students import Students
 from rltemp.distillation.task import Task
+from rltemp.temperatures import Temperatures
 
 __all__ = ["ProbeReward"]
 
@@ -34,21 +35,23 @@ class ProbeReward:
         # In float64, because one update changes the loss in the fourth digit.
         return cross_entropy(self._logits.detach().double(), self._targets)
 
-    def influence(self, run: DistillationRun, temperature: Tensor) -> Tensor:
+    def influence(self, run: DistillationRun, temperatures: Temperatures) -> Tensor:
         """First-order effect of each observed instance's distillation gradient on the last `loss`, [K, B].
 
-        In the unit of the reward, lr * kd_weight / B * a_i(T_i): without momentum its sum is about R. Asked once per
-        loss, before the update.
+        In the unit of the reward, lr * kd_weight / B * a_i(T_i), times scale / T^2: without momentum its sum is about
+        R. Asked once per loss, before the update.
 
         Args:
             run: the KD run whose students `loss` was of.
-            temperature: [K, B].
+            temperatures: of the K * B instances, shared by both networks.
         """
         observation, students = run.observe(), run.students
         direction = self.gradient(students)
         tangents = students.tangents(observation.minibatch.images, direction)
         logits = observation.student.logits.detach()
+        temperature = temperatures.teacher.view(logits.shape[:2])
         effects = alignment_effects(tangents, logits, observation.teacher_logits, temperature)
+        effects = effects * (temperatures.scale / temperatures.teacher.square()).view_as(effects)
         return effects * (run.learning_rate * run.task.optimization.kd_weight / effects.shape[1])
 
     def gradient(self, students: Students) -> tuple[Tensor, ...]:

@@ -23,7 +23,8 @@ class Transition:
         influence: first-order effect of an instance's own distillation gradient, at its temperature, on the reduction
             of the probe loss; [K, B] float32, larger is better, in units of its own; NaN where the environment was
             not asked for it.
-        reward: reduction of the probe loss by the update; [K] float32.
+        reward: reduction of the probe loss by the update, or by several with the last of them (0 with the others);
+            [K] float32.
 
     Raises:
         InputError: for shapes that disagree.

@@ -73,7 +73,9 @@ class DistillationVectorEnv(LastTransition, VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.credit: Credit = credit
-        self._processes = [DistillationProcess(task, setting.policy, credit) for task in tasks]
+        self._processes = [
+            DistillationProcess(task, setting.policy, credit, reward_every=setting.agent.reward_every) for task in tasks
+        ]
         self._process = self._finished = self._processes[0]
         self.feature_names = self._process.features.names
         self.single_observation_space = gymnasium.spaces.Box(0.0, 1.0, (len(self.feature_names),), np.float32)

@@ -181,10 +181,14 @@ def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
 def _label(policy: TemperaturePolicy, name: str) -> str:
     """What a table calls a rule."""
     if isinstance(policy, StaticPolicy):
-        return f"T = {policy.temperature:g}"
+        return f"T = {policy.temperature:g}{_scaled(policy.scale)}"
     if isinstance(policy, AnnealPolicy) and policy.shape == "log-linear":
-        return f"T {policy.start:g} → {policy.end:g}"
+        return f"T {policy.start:g} → {policy.end:g}{_scaled(policy.scale)}"
     return name
+
+
+def _scaled(scale: float | None) -> str:
+    return "" if scale is None else f", scale {scale:g}"
 
 
 def _options(text: str, item: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Temperatures:
         teacher: divides the teacher's logits; [B], > 0, finite.
         student: divides the student's logits; [B], > 0, finite.
         scale: multiplies the instance's loss; [B], > 0, finite. Hinton et al. (2015) use T * T, which keeps the size of
-            the gradient about the same for every T.
+            the gradient about the same for every large T.
 
     Raises:
         InputError: for another shape ([B, 1] above all, which would broadcast a loss to [B, B]), integers, values <= 0.
@@ -49,10 +49,10 @@ class Temperatures:
         return low.item() > 0.0 and high.item() < math.inf
 
     @classmethod
-    def shared(cls, t: Tensor) -> Temperatures:
-        """One temperature for both networks and the usual factor: teacher = student = `t` [B], scale = t * t."""
+    def shared(cls, t: Tensor, scale: float | None = None) -> Temperatures:
+        """One temperature for both networks: teacher = student = `t` [B]; scale t * t, or the given one for all."""
         check_vector("t", t)
-        return cls(teacher=t, student=t, scale=t * t)
+        return cls(teacher=t, student=t, scale=t * t if scale is None else torch.full_like(t, scale))
 
     def __len__(self) -> int:
         """Number of instances B."""

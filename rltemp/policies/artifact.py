@@ -1,7 +1,8 @@
 """A trained policy on disk: a folder that can be received from a stranger.
 
     policy.safetensors    the weights, float32
-    policy.json           format version, features, temperature range, layer sizes, how it was trained, what it scored
+    policy.json           format version, features, temperature range, scale of the loss, layer sizes, how it was
+                          trained, what it scored
     README.md             a model card, for people
 
 Reading runs no code of the file: the weights are plain arrays whose names, shapes and types the JSON fixes before
@@ -35,6 +36,7 @@ FORMAT_VERSION = 1
 
 _WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
 _KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
+_OPTIONAL_KEYS = {"scale"}
 _MOST_JSON = 1 << 20
 _MOST_LAYERS, _WIDEST = 8, 4096
 
@@ -118,6 +120,7 @@ def _write(policy: LearnedPolicy, folder: Path) -> None:
         "features_version": FEATURES_VERSION,
         "features": list(policy.features.names),
         "temperature_range": [policy.low, policy.high],
+        "scale": policy.scale,
         "hidden": list(policy.hidden),
         "card": policy.card,
     }
@@ -168,7 +171,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     version = description.get("format_version")
     if not _is_version(version, FORMAT_VERSION):
         raise InputError(f"{path}: format_version must be {FORMAT_VERSION}, got {_short(version)}")
-    if set(description) != _KEYS:
+    if set(description) - _OPTIONAL_KEYS != _KEYS:
         raise InputError(f"{path} must have the keys {sorted(_KEYS)}, got {_short(sorted(description))}")
     return description
 
@@ -204,15 +207,25 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
             f"{folder}: hidden must be at most {_MOST_LAYERS} widths in [1, {_WIDEST}], got {_short(hidden)}"
         )
     limits = description["temperature_range"]
-    if not isinstance(limits, list) or len(limits) != 2 or not all(_is_temperature(limit) for limit in limits):
+    if not isinstance(limits, list) or len(limits) != 2 or not all(_in_limits(limit) for limit in limits):
         raise InputError(
             f"{folder}: temperature_range must be two numbers in [{LOWEST:g}, {HIGHEST:g}], got {_short(limits)}"
         )
+    scale = description.get("scale")
+    if scale is not None and not _in_limits(scale):
+        raise InputError(f"{folder}: scale must be null or a number in [{LOWEST:g}, {HIGHEST:g}], got {_short(scale)}")
     if not isinstance(description["card"], dict):
         raise InputError(f"{folder}: card must be an object, got {_short(description['card'])}")
     _check_size(folder / _WEIGHTS, (len(names), *hidden, 1))
     low, high = (float(limit) for limit in limits)
-    return LearnedPolicy(LogitFeatures(names), hidden, low=low, high=high, card=description["card"])
+    return LearnedPolicy(
+        LogitFeatures(names),
+        hidden,
+        low=low,
+        high=high,
+        scale=None if scale is None else float(scale),
+        card=description["card"],
+    )
 
 
 def _check_size(path: Path, widths: Sequence[int]) -> None:
@@ -227,7 +240,7 @@ def _is_width(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _WIDEST
 
 
-def _is_temperature(value: object) -> bool:
+def _in_limits(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and LOWEST <= value <= HIGHEST
 
 

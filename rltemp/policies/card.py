@@ -14,11 +14,12 @@ __all__ = ["render_card"]
 def render_card(policy: LearnedPolicy) -> str:
     """What the policy is, what it needs, how it was trained, what it scored, how it is used."""
     needs = ", ".join(sorted(policy.needs)) or "nothing beside logits and progress"
+    scale = "T²" if policy.scale is None else f"{policy.scale:g}"
     sections = [
         "---\nlibrary_name: rltemp\ntags:\n- knowledge-distillation\n- reinforcement-learning\n---",
         "# Temperature policy for knowledge distillation",
         "Chooses the temperature of every instance of a minibatch from student and teacher logits. "
-        f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}.",
+        f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}; the loss is scaled by {scale}.",
         "## Use",
         _usage(policy),
         "## Features",

@@ -59,7 +59,7 @@ class RandomPolicy(TemperaturePolicy):
 
 
 class AnnealPolicy(TemperaturePolicy):
-    """One temperature for all instances, from `start` to `end` over the run; scale T^2.
+    """One temperature for all instances, from `start` to `end` over the run.
 
     Log-linear: T = start (end / start)^progress. Cosine: T = end + (start - end) (1 + cos(pi progress)) / 2.
     Compare Jafari et al. (2021), "Annealing Knowledge Distillation", who anneal the teacher alone.
@@ -68,15 +68,20 @@ class AnnealPolicy(TemperaturePolicy):
         start: T at progress 0, > 0.
         end: T at progress 1, > 0.
         shape: "log-linear" or "cosine".
+        scale: of the loss, > 0; None for T^2. With the same for all T, the loss weighs more the colder it gets, where
+            T^2 makes it weigh less.
     """
 
-    def __init__(self, start: float = 16.0, end: float = 1.0, shape: str = "log-linear") -> None:
+    def __init__(
+        self, start: float = 16.0, end: float = 1.0, shape: str = "log-linear", scale: float | None = None
+    ) -> None:
         super().__init__()
         self.start = check_number("start", start, low=0.0, low_open=True)
         self.end = check_number("end", end, low=0.0, low_open=True)
         if shape not in ("log-linear", "cosine"):
             raise InputError(f"shape must be 'log-linear' or 'cosine', got {shape!r}")
         self.shape = shape
+        self.scale = None if scale is None else check_number("scale", scale, low=0.0, low_open=True)
 
     def choose(
         self,
@@ -92,4 +97,4 @@ class AnnealPolicy(TemperaturePolicy):
             temperature = self.start * (self.end / self.start) ** progress
         else:
             temperature = self.end + (self.start - self.end) * (1.0 + torch.cos(math.pi * progress)) / 2.0
-        return Temperatures.shared(temperature.expand(len(teacher_logits)))
+        return Temperatures.shared(temperature.expand(len(teacher_logits)), self.scale)

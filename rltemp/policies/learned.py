@@ -18,22 +18,22 @@ from rltemp.temperatures import Temperatures, action_to_temperature
 __all__ = ["HIGHEST", "LOWEST", "LearnedPolicy"]
 
 LOWEST, HIGHEST = 1e-3, 1e6
-"""Limits of a range of temperatures: within them T * T and its gradient are far from overflow."""
+"""Limits of temperatures and of a scale: within them the loss and its gradient are far from overflow."""
 
 
 class LearnedPolicy(TemperaturePolicy):
     """The mean action of an agent, as a function of one instance.
 
     The features, centered, go through linear layers with tanh between them to an action, clipped to [-1, 1] and mapped
-    to a temperature on a log scale; teacher and student share it, and the scale is T * T. No gradient flows: the policy
-    was trained elsewhere, and it is the student that learns here. Until weights are loaded, every temperature is the
-    middle of the range.
+    to a temperature on a log scale; teacher and student share it. No gradient flows: the policy was trained elsewhere,
+    and it is the student that learns here. Until weights are loaded, every temperature is the middle of the range.
 
     Args:
         features: what the network sees.
         hidden: widths of the hidden layers.
         low: temperature of action -1.
         high: temperature of action 1.
+        scale: of the loss, for all instances; None for T * T.
         card: how it was trained and what it scored, as plain JSON values; saved with it.
     """
 
@@ -44,6 +44,7 @@ class LearnedPolicy(TemperaturePolicy):
         *,
         low: float = 0.5,
         high: float = 32.0,
+        scale: float | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -56,7 +57,10 @@ class LearnedPolicy(TemperaturePolicy):
             )
         self.features = features
         self.hidden = tuple(hidden)
+        if scale is not None and not LOWEST <= scale <= HIGHEST:
+            raise InputError(f"scale must be None or lie in [{LOWEST:g}, {HIGHEST:g}], got {scale:g}")
         self.low, self.high = low, high
+        self.scale = scale
         self.card = dict(card or {})
         self.needs = features.needs
         layers: list[nn.Module] = []
@@ -75,7 +79,7 @@ class LearnedPolicy(TemperaturePolicy):
     ) -> Temperatures:
         """Temperatures of checked inputs."""
         features = self.features(student_logits, teacher_logits, targets, progress, alignment)
-        return Temperatures.shared(self.temperature(features))
+        return Temperatures.shared(self.temperature(features), self.scale)
 
     def temperature(self, features: Tensor) -> Tensor:
         """Temperatures [B] of features [B, F]."""

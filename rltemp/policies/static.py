@@ -10,17 +10,19 @@ __all__ = ["StaticPolicy"]
 
 
 class StaticPolicy(TemperaturePolicy):
-    """One temperature for every instance of the whole run: T_t = T_s = T, scale T^2.
+    """One temperature for every instance of the whole run: T_t = T_s = T.
 
     Source: Hinton et al. (2015), "Distilling the Knowledge in a Neural Network", section 2.
 
     Args:
         temperature: T, > 0.
+        scale: of the loss, > 0; None for T^2.
     """
 
-    def __init__(self, temperature: float = 4.0) -> None:
+    def __init__(self, temperature: float = 4.0, scale: float | None = None) -> None:
         super().__init__()
         self.temperature = check_number("temperature", temperature, low=0.0, low_open=True)
+        self.scale = None if scale is None else check_number("scale", scale, low=0.0, low_open=True)
 
     def choose(
         self,
@@ -31,4 +33,4 @@ class StaticPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """The temperature, B times."""
-        return Temperatures.shared(teacher_logits.new_full((len(teacher_logits),), self.temperature))
+        return Temperatures.shared(teacher_logits.new_full((len(teacher_logits),), self.temperature), self.scale)

@@ -140,6 +140,8 @@ class PolicySpace:
     Attributes:
         low: smallest temperature.
         high: largest temperature.
+        scale: of an instance's loss: a number for all, so that a temperature decides how soft an instance is and no
+            longer how much it counts; null for T^2.
         alignment: what the policy sees of the probe: "none" (logits alone), "classifier" (effects through the last
             layer, nearly free) or "network" (effects through all layers, by one forward-mode derivative).
         probe_size: clean training images behind the alignment, drawn anew at each refresh.
@@ -149,6 +151,7 @@ class PolicySpace:
 
     low: float = 0.5
     high: float = 32.0
+    scale: float | None = None
     alignment: Literal["none", "classifier", "network"] = "network"
     probe_size: int = 600
     every: int = 1
@@ -168,6 +171,8 @@ class Agent:
         return_weight: size, beside the credit of "hindsight", of the advantage that the rewards give. All instances of
             a student share it, so that with few students it is mostly noise.
         reward_scale: factor on the reward before PPO sees it.
+        reward_every: updates that are paid together, with the last of them, which bounds the cost of the reward's
+            probe; the sum over a run stays the same. 1 for "influence".
         learning_rate: Adam's learning rate.
         gae_lambda: bias-variance trade-off of the advantage.
         target_kl: trust region: an update stops once the policy moved this far.
@@ -187,6 +192,7 @@ class Agent:
     influence_weight: float = 2.0
     return_weight: float = 0.3
     reward_scale: float = 5.0
+    reward_every: int = 1
     learning_rate: float = 3e-3
     gae_lambda: float = 0.95
     target_kl: float = 0.1

@@ -13,9 +13,10 @@ from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
 from rltemp.features import LOGIT_FEATURES, LogitFeatures
 from rltemp.policies.artifact import load_policy, save_policy
-from rltemp.recipes.schema import Agent
+from rltemp.recipes.schema import Agent, PolicySpace
 
 FEATURES = LogitFeatures(LOGIT_FEATURES)
+SPACE = PolicySpace(low=0.5, high=32.0)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def model() -> PPO:
 
 
 def test_it_equals_the_agents_deterministic_action(model: PPO) -> None:
-    policy = export_policy(model, FEATURES, low=0.5, high=32.0)
+    policy = export_policy(model, FEATURES, SPACE)
     observations = np.random.default_rng(0).uniform(-4, 4, (1000, len(FEATURES))).astype(np.float32)
     actions, _ = model.predict(observations, deterministic=True)
     assert {-1.0, 1.0} <= set(actions.ravel().tolist())
@@ -41,15 +42,17 @@ def test_it_equals_the_agents_deterministic_action(model: PPO) -> None:
 
 
 def test_it_equals_the_agent_after_its_way_over_the_disk(model: PPO, tmp_path: object) -> None:
-    policy = export_policy(model, FEATURES, low=1.0, high=8.0, card={"training": {"rollouts": 3}})
+    space = PolicySpace(low=1.0, high=8.0, scale=16.0)
+    policy = export_policy(model, FEATURES, space, card={"training": {"rollouts": 3}})
     loaded = load_policy(save_policy(policy, f"{tmp_path}/policy"))
     observations = torch.rand(50, len(FEATURES), generator=torch.Generator().manual_seed(0))
     assert torch.equal(loaded.temperature(observations), policy.temperature(observations))
     assert loaded.card == {"training": {"rollouts": 3}}
+    assert (loaded.low, loaded.high, loaded.scale) == (1.0, 8.0, 16.0)
 
 
 def test_training_on_does_not_change_what_was_exported(model: PPO) -> None:
-    policy = export_policy(model, FEATURES, low=0.5, high=32.0)
+    policy = export_policy(model, FEATURES, SPACE)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     with torch.no_grad():
         for parameter in model.policy.parameters():
@@ -61,10 +64,10 @@ def test_training_on_does_not_change_what_was_exported(model: PPO) -> None:
 def test_other_features_and_other_networks_are_refused(model: PPO) -> None:
     fewer = LogitFeatures(LOGIT_FEATURES[:-1])
     with pytest.raises(InputError, match="features must be the"):
-        export_policy(model, fewer, low=0.5, high=32.0)
+        export_policy(model, fewer, SPACE)
     relu = PPO("MlpPolicy", gymnasium.make("Pendulum-v1"), policy_kwargs={"activation_fn": nn.ReLU}, device="cpu")
     with pytest.raises(InputError, match="tanh"):
-        export_policy(relu, FEATURES, low=0.5, high=32.0)
+        export_policy(relu, FEATURES, SPACE)
 
 
 def fresh(hidden: tuple[int, ...] = (9, 7)) -> PPO:
@@ -72,7 +75,7 @@ def fresh(hidden: tuple[int, ...] = (9, 7)) -> PPO:
 
 
 def test_what_was_exported_can_be_trained_further(model: PPO) -> None:
-    policy = export_policy(model, FEATURES, low=0.5, high=32.0)
+    policy = export_policy(model, FEATURES, SPACE)
     again = fresh()
     exploration = again.policy.log_std.clone()
     import_policy(again, policy)
@@ -83,6 +86,6 @@ def test_what_was_exported_can_be_trained_further(model: PPO) -> None:
 
 
 def test_a_policy_with_other_layers_cannot_be_imported(model: PPO) -> None:
-    policy = export_policy(model, FEATURES, low=0.5, high=32.0)
+    policy = export_policy(model, FEATURES, SPACE)
     with pytest.raises(InputError, match=r"layers of the model's shapes \[\(5, 13\), \(1, 5\)\], got"):
         import_policy(fresh((5,)), policy)

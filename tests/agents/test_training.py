@@ -108,6 +108,18 @@ def test_every_calibration_gets_the_credit_it_needs(recipe: Recipe, tiny_task: T
     assert all(bool(torch.isfinite(value).all()) for value in policy.state_dict().values())
 
 
+def test_the_recipe_says_how_many_updates_are_paid_together(recipe: Recipe, tiny_task: Task) -> None:
+    together = dataclasses.replace(recipe, agent=dataclasses.replace(AGENT, reward_every=3))
+    venv = make_sb3_env(together, task=tiny_task)
+    venv.seed(0)
+    venv.reset()
+    paid = [venv.step(np.zeros((16, 1), np.float32))[1].any() for _ in range(8)]
+    assert paid == [False, False, True, False, False, True, False, True]
+    influence = dataclasses.replace(AGENT, calibration="influence", reward_every=3)
+    with pytest.raises(InputError, match="reward_every must be >= 1, and 1 for credit='influence', got 3"):
+        train_policy(dataclasses.replace(recipe, agent=influence), task=tiny_task)
+
+
 def test_an_environment_without_the_credit_is_refused_before_the_first_episode(recipe: Recipe, tiny_task: Task) -> None:
     env = DistillationVectorEnv(16, recipe, task=tiny_task)
     with pytest.raises(InputError, match=r"credit='hindsight' for calibration 'hindsight', got 'influence'"):
@@ -123,6 +135,7 @@ def test_an_environment_without_the_credit_is_refused_before_the_first_episode(r
         ({"hidden": (9,)}, {}, r"agent\.start must have the recipe's hidden layers \(9,\), got \(8,\)"),
         ({}, {"low": 1.0}, r"recipe's range of temperatures \(1\.0, 32\.0\), got \(0\.5, 32\.0\)"),
         ({}, {"alignment": "none"}, "recipe's features"),
+        ({}, {"scale": 16.0}, r"recipe's scale 16\.0, got None"),
         ({"start": "nowhere"}, {}, "path must be a policy's folder, got nowhere"),
     ],
 )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from rltemp.distillation import DistillationRun, Task
 from rltemp.distillation.scores import score
 from rltemp.envs import Transition
-from rltemp.envs.distillation import DistillationProcess
+from rltemp.envs.distillation import Credit, DistillationProcess
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES
 from rltemp.recipes.schema import PolicySpace
@@ -46,6 +46,25 @@ def test_the_same_temperatures_give_the_same_reward(tiny_task: Task) -> None:
             assert np.array_equal(a, b)
         for x, y in zip(first[1], other[1], strict=True):
             assert np.array_equal(x.reward, y.reward)
+
+
+@pytest.mark.parametrize("every", [3, 8, 100])
+def test_updates_that_are_paid_together_are_paid_the_same_in_all(tiny_task: Task, every: int) -> None:
+    """Every third of eight updates pays for three, and the last one for what is left."""
+    _, one_by_one = _play(DistillationProcess(tiny_task, LOGITS, "none"), _actions())
+    _, together = _play(DistillationProcess(tiny_task, LOGITS, "none", reward_every=every), _actions())
+    single, paid = (np.stack([t.reward for t in played]).astype(np.float64) for played in (one_by_one, together))
+    for start in range(0, 8, every):
+        part = slice(start, min(start + every, 8))
+        assert (paid[part][:-1] == 0.0).all()
+        np.testing.assert_allclose(paid[part][-1], single[part].sum(0), atol=2e-6)
+    assert all(np.array_equal(a.features, b.features) for a, b in zip(one_by_one, together, strict=True))
+
+
+@pytest.mark.parametrize(("every", "credit"), [(0, "none"), (2, "influence")])
+def test_a_cadence_that_cannot_be_is_refused(tiny_task: Task, every: int, credit: Credit) -> None:
+    with pytest.raises(InputError, match=f"reward_every must be >= 1, and 1 for credit='influence', got {every}"):
+        DistillationProcess(tiny_task, LOGITS, credit, reward_every=every)
 
 
 @pytest.mark.parametrize("instance", range(8))

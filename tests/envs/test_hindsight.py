@@ -55,12 +55,16 @@ class _DoubleTeacher(torch.nn.Module):
         return logits
 
 
-def _run(task: Task, temperatures: Tensor) -> tuple[Tensor, DistillationRun, Hindsight]:
+def _shared(temperatures: Tensor, scale: float | None = None) -> list[Temperatures]:
+    """Of every update, from [updates, K, B]."""
+    return [Temperatures.shared(temperature.flatten(), scale) for temperature in temperatures]
+
+
+def _run(task: Task, temperatures: Tensor, scale: float | None = None) -> tuple[Tensor, DistillationRun, Hindsight]:
     """The loss at the end of a run at [updates, K, B], [K]."""
     run = DistillationRun(task, SEEDS)
     hindsight, reward = Hindsight(run), ProbeReward(task)
-    for temperature in temperatures:
-        chosen = Temperatures.shared(temperature.flatten())
+    for chosen in _shared(temperatures, scale):
         run.observe()
         hindsight.note(chosen)
         run.update(chosen)
@@ -69,20 +73,26 @@ def _run(task: Task, temperatures: Tensor) -> tuple[Tensor, DistillationRun, Hin
     return loss, run, hindsight
 
 
+def _difference(hindsight: Hindsight, one: list[Temperatures], other: list[Temperatures]) -> Tensor:
+    """Of the effects, [updates, K, B]."""
+    return hindsight.effects(one) - hindsight.effects(other)
+
+
+@pytest.mark.parametrize("scale", [None, 16.0])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_effects_are_the_derivative_of_the_last_loss(tiny_task: Task, optimizer: str) -> None:
+def test_effects_are_the_derivative_of_the_last_loss(tiny_task: Task, optimizer: str, scale: float | None) -> None:
     task = _double(tiny_task, "mlp", hidden=[8])
     task = dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, **OPTIMIZERS[optimizer]))
     generator = torch.Generator().manual_seed(0)
     usual = 1.0 + 7.0 * torch.rand(task.steps, 2, 8, generator=generator, dtype=torch.float64)
-    *_, hindsight = _run(task, usual)
+    *_, hindsight = _run(task, usual, scale)
     step = 1e-4
     for moment in MOMENTS:
         change = torch.zeros_like(usual)
         change[moment, 1, 5] = step
         warmer, colder = usual + change, usual - change
-        truth = (_run(task, colder)[0] - _run(task, warmer)[0]) / (2 * step)
-        effects = (hindsight.effects(warmer) - hindsight.effects(colder)) / (2 * step)
+        truth = (_run(task, colder, scale)[0] - _run(task, warmer, scale)[0]) / (2 * step)
+        effects = _difference(hindsight, _shared(warmer, scale), _shared(colder, scale)) / (2 * step)
         assert truth[0].item() == 0.0  # the other student's run is another run
         assert effects[moment, 1, 5].item() == pytest.approx(truth[1].item(), rel=1e-3, abs=1e-9)
         effects[moment, 1, 5] = 0.0
@@ -99,7 +109,8 @@ def test_batch_normalization_is_followed_through_the_batch(tiny_task: Task) -> N
         change = torch.zeros_like(usual)
         change[3, 1, instance] = 1e-3
         truths.append((_run(task, usual - change)[0] - _run(task, usual + change)[0])[1].item())
-        effects.append((hindsight.effects(usual + change) - hindsight.effects(usual - change))[3, 1, instance].item())
+        difference = _difference(hindsight, _shared(usual + change), _shared(usual - change))
+        effects.append(difference[3, 1, instance].item())
     assert np.corrcoef(truths, effects)[0, 1] > 0.9
 
 
@@ -118,11 +129,16 @@ def test_effects_before_the_end_are_refused(tiny_task: Task) -> None:
     hindsight = Hindsight(run)
     hindsight.note(Temperatures.shared(torch.full((16,), 4.0)))
     with pytest.raises(InputError, match="look_back"):
-        hindsight.effects(torch.full((1, 2, 8), 4.0))
+        hindsight.effects([Temperatures.shared(torch.full((16,), 4.0))])
 
 
-def test_the_environment_tells_effects_of_the_episode_that_ended(tiny_recipe: Recipe, tiny_task: Task) -> None:
-    env = DistillationVectorEnv(16, tiny_recipe, task=tiny_task, credit="hindsight")
+@pytest.mark.parametrize("scale", [None, 9.0])
+def test_the_environment_tells_effects_of_the_episode_that_ended(
+    tiny_recipe: Recipe, tiny_task: Task, scale: float | None
+) -> None:
+    space = dataclasses.replace(tiny_recipe.policy, scale=scale)
+    recipe = dataclasses.replace(tiny_recipe, policy=space)
+    env = DistillationVectorEnv(16, recipe, task=tiny_task, credit="hindsight")
     env.reset(seed=5)
     generator = np.random.default_rng(0)
     actions = generator.uniform(-1, 1, (env.horizon, 16, 1)).astype(np.float32)
@@ -136,14 +152,13 @@ def test_the_environment_tells_effects_of_the_episode_that_ended(tiny_recipe: Re
     seeds = np.random.Generator(np.random.PCG64(np.random.SeedSequence(5))).integers(2**31, size=2)
     run = DistillationRun(tiny_task, seeds.tolist())
     hindsight, reward = Hindsight(run), ProbeReward(tiny_task)
-    space = tiny_recipe.policy
-    temperatures = action_to_temperature(torch.from_numpy(actions), space.low, space.high).view(-1, 2, 8)
-    for temperature in temperatures:
-        hindsight.note(Temperatures.shared(temperature.flatten()))
-        run.update(Temperatures.shared(temperature.flatten()))
+    chosen = _shared(action_to_temperature(torch.from_numpy(actions), space.low, space.high), scale)
+    for temperatures in chosen:
+        hindsight.note(temperatures)
+        run.update(temperatures)
     reward.loss(run.students)
     hindsight.look_back(reward.gradient(run.students))
-    np.testing.assert_allclose(effects, hindsight.effects(temperatures).view(-1, 16).numpy(), rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(effects, hindsight.effects(chosen).view(-1, 16).numpy(), rtol=1e-4, atol=1e-9)
 
 
 def test_an_environment_that_was_not_asked_says_so(tiny_recipe: Recipe, tiny_task: Task) -> None:

@@ -29,6 +29,14 @@ def test_options_reach_the_rule() -> None:
     assert spec.family == "schedule"
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("static(temperature=2, scale=16)", "T = 2, scale 16"), ("anneal(start=8, end=1, scale=32)", "T 8 → 1, scale 32")],
+)
+def test_a_scale_is_part_of_the_label(text: str, label: str) -> None:
+    assert parse_policies(text)[0].label == label
+
+
 def test_all_names_every_rule_once() -> None:
     names = [spec.name for spec in parse_policies("all,static")]
     assert len(names) == len(set(names))

@@ -18,6 +18,15 @@ def test_shared_squares_the_temperature() -> None:
     assert len(temperatures) == 3
 
 
+def test_a_scale_for_all_replaces_the_square() -> None:
+    temperatures = Temperatures.shared(torch.tensor([0.5, 2.0, 32.0], dtype=torch.float64), 16.0)
+    assert temperatures.student.tolist() == [0.5, 2.0, 32.0]
+    assert temperatures.scale.tolist() == [16.0, 16.0, 16.0]
+    assert temperatures.scale.dtype == torch.float64
+    with pytest.raises(InputError, match="scale must be > 0"):
+        Temperatures.shared(torch.ones(2), -1.0)
+
+
 def test_a_column_of_temperatures_is_refused() -> None:
     row, column = torch.ones(4), torch.ones(4, 1)
     with pytest.raises(InputError, match=r"got \[4, 1\]"):

@@ -58,8 +58,19 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert _same(saved, loaded)
     assert loaded.features.names == ALIGNED_FEATURES
     assert (loaded.hidden, loaded.low, loaded.high, loaded.card) == ((6, 4), 1.0, 16.0, card)
+    assert loaded.scale is None
     assert loaded.needs == {"targets", "alignment"}
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_a_scale_is_kept_and_a_description_from_before_there_was_one_means_the_square(tmp_path: Path) -> None:
+    folder = save_policy(_policy(scale=16.0), tmp_path / "policy")
+    assert load_policy(folder).scale == 16.0
+    assert "scaled by 16." in (folder / CARD).read_text(encoding="utf-8")
+    description = json.loads((folder / DESCRIPTION).read_text())
+    del description["scale"]
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+    assert load_policy(folder).scale is None
 
 
 def test_the_folder_holds_three_plain_files_and_the_same_policy_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -337,6 +348,10 @@ def test_a_file_much_too_large_is_not_read(folder: Path) -> None:
         ({"temperature_range": [1, 10**400]}, "temperature_range must be two numbers"),
         ({"temperature_range": ["1", "2"]}, "temperature_range must be two numbers"),
         ({"temperature_range": [2.0, 1.0]}, "temperature range must satisfy"),
+        ({"scale": 0.0}, "scale must be null or a number in"),
+        ({"scale": "16"}, "scale must be null or a number in"),
+        ({"scale": True}, "scale must be null or a number in"),
+        ({"scale": 10**400}, "scale must be null or a number in"),
         ({"card": "text"}, "card must be an object"),
         ({"__class__": "os.system"}, "must have the keys"),
         ({"../../evil": 1}, "must have the keys"),

@@ -47,6 +47,14 @@ def test_it_is_a_perceptron_of_the_features_on_a_log_scale(hidden: tuple[int, ..
         assert float(chosen.scale[i]) == pytest.approx(t * t, rel=1e-4)
 
 
+def test_with_a_scale_a_temperature_decides_softness_alone() -> None:
+    usual, flat = _policy(), LearnedPolicy(LogitFeatures(), (7, 5), low=0.5, high=32.0, scale=16.0)
+    flat.load_state_dict(usual.state_dict())
+    chosen, reference = flat(*_logits(), 0.3), usual(*_logits(), 0.3)
+    assert torch.equal(chosen.teacher, reference.teacher)
+    assert chosen.scale.tolist() == [16.0] * 9
+
+
 def test_temperatures_stay_in_their_range_and_use_it() -> None:
     policy = LearnedPolicy(LogitFeatures(["teacher_margin"]), (), low=0.5, high=32.0)
     next(policy.parameters()).fill_(100.0)
@@ -114,6 +122,8 @@ def test_needs_are_the_features(names: Sequence[str] | None, needs: set[str]) ->
         ({"low": 4.0, "high": 4.0}, "temperature range"),
         ({"high": math.inf}, "temperature range"),
         ({"low": math.nan}, "temperature range"),
+        ({"scale": 0.0}, r"scale must be None or lie in \[0.001, 1e\+06\], got 0"),
+        ({"scale": math.nan}, "scale must be None or lie in"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, float], message: str) -> None:

@@ -40,7 +40,7 @@ def test_every_rule_is_listed_with_its_paper_and_made_without_options() -> None:
 def test_unknown_names_and_options_are_refused_with_what_there_is() -> None:
     with pytest.raises(InputError, match=r"policy must be one of static, random, .*, got 'statik'"):
         make_policy("statik")
-    with pytest.raises(InputError, match="policy 'anneal' takes the options start, end, shape, got 'ramp'"):
+    with pytest.raises(InputError, match="policy 'anneal' takes the options start, end, shape, scale, got 'ramp'"):
         make_policy("anneal", ramp=1)
 
 
@@ -52,6 +52,8 @@ def test_unknown_names_and_options_are_refused_with_what_there_is() -> None:
         ("random", {"low": 4.0, "high": 2.0}),
         ("anneal", {"end": -1.0}),
         ("anneal", {"shape": "step"}),
+        ("anneal", {"scale": 0.0}),
+        ("static", {"scale": "T"}),
         ("ctkd", {"ramp": 10}),
         ("ctkd-instance", {"hidden": 0}),
         ("ctkd-instance", {"classes": 1}),
@@ -76,6 +78,13 @@ def test_schedules_follow_progress(progress: float | Tensor) -> None:
     assert linear.teacher.tolist() == pytest.approx([2 ** (4 * (1 - x)) for x in p.tolist()])
     assert cosine.teacher.tolist() == pytest.approx([8.5 + 7.5 * math.cos(math.pi * x) for x in p.tolist()])
     assert torch.equal(linear.scale, linear.student**2)
+
+
+@pytest.mark.parametrize("name", ["static", "anneal"])
+def test_a_scale_changes_how_much_the_loss_counts_and_nothing_else(name: str) -> None:
+    usual, flat = (make_policy(name, **options)(draw(3, 5), draw(3, 5), None, 0.3) for options in ({}, {"scale": 9.0}))
+    assert torch.equal(flat.teacher, usual.teacher)
+    assert flat.scale.tolist() == [9.0] * 3
 
 
 def test_random_draws_are_log_uniform_fresh_each_step_and_resumed() -> None:
