@@ -14,8 +14,8 @@ from rltemp.data.batches import BatchIndices
 from rltemp.data.cifar100 import CIFAR100_MEAN, CIFAR100_STD, cifar100_augmentation, load_cifar100
 from rltemp.data.dataset import Dataset
 from rltemp.data.digits import load_digits
-from rltemp.data.folder import load_image_folder
-from rltemp.data.loader import FolderBatch, FolderLoader
+from rltemp.data.folder import ImageFiles, list_images, load_image_folder
+from rltemp.data.loader import FolderBatch, FolderLoader, decode_centers
 from rltemp.data.pooling import average_pool
 from rltemp.data.splits import split
 
@@ -30,12 +30,15 @@ __all__ = [
     "FolderLoader",
     "GaussianNoise",
     "HorizontalFlip",
+    "ImageFiles",
     "Normalize",
     "Shift",
     "Transform",
     "average_pool",
     "cifar100_augmentation",
     "concatenate",
+    "decode_centers",
+    "list_images",
     "load_cifar100",
     "load_digits",
     "load_image_folder",

@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from rltemp.data.batches import BatchIndices
-from rltemp.data.folder import Samples, decode, list_images
+from rltemp.data.dataset import Dataset
+from rltemp.data.folder import ImageFiles, decode, decode_files
 from rltemp.errors import InputError
+from rltemp.progress import Progress
 
-__all__ = ["FolderBatch", "FolderLoader", "center_crop", "random_crop"]
+__all__ = ["FolderBatch", "FolderLoader", "center_crop", "decode_centers", "random_crop"]
 
 Box = tuple[int, int, int, int]
 """Top, left, height and width of a crop."""
@@ -31,14 +33,14 @@ class FolderBatch(NamedTuple):
 
 
 class FolderLoader:
-    """Batches of a tree `folder`/<class>/*, decoded by worker processes while the network computes.
+    """Batches of image files, decoded by worker processes while the network computes.
 
     Iterating yields what is left of the current epoch, as with `BatchIndices`. Images are cropped and resized on the
     CPU; mirroring and normalizing are left to an `Augmentation` on the device. What an instance looks like depends on
     the generator alone, not on the number of workers.
 
     Args:
-        folder: its sub-folders are the classes.
+        files: images of any size; see `list_images`.
         side: size S of the batches' images.
         batch_size: instances per batch.
         generator: draws the order and the crops; it belongs to this object, which saves its state.
@@ -46,16 +48,13 @@ class FolderLoader:
         drop_last: leave out the incomplete batch at the end of each epoch.
         workers: processes that decode; 0 decodes in this one.
 
-    Attributes:
-        classes: number of classes C.
-
     Raises:
-        InputError: for a tree that `list_images` refuses, a side or batch size < 1, or a batch larger than the data.
+        InputError: for a side or batch size < 1, or a batch larger than the data.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        files: ImageFiles,
         side: int,
         batch_size: int,
         generator: torch.Generator,
@@ -66,9 +65,8 @@ class FolderLoader:
     ) -> None:
         if side < 1:
             raise InputError(f"side must be >= 1, got {side}")
-        samples, self.classes = list_images(folder)
-        self._files = _Files(samples, side, augment)
-        self._batches = BatchIndices(len(samples), batch_size, generator, drop_last=drop_last)
+        self._files = _Files(files, side, augment)
+        self._batches = BatchIndices(len(files), batch_size, generator, drop_last=drop_last)
         self._generator = generator
         self._workers = workers
         self._seeds = self._draw_seeds()
@@ -118,26 +116,51 @@ class FolderLoader:
 class _Files(TorchDataset[tuple[Tensor, int, int]]):
     """Decodes, crops and resizes the instance of an index, as the seed beside it says."""
 
-    def __init__(self, samples: Samples, side: int, augment: bool) -> None:
-        self._samples = samples
+    def __init__(self, files: ImageFiles, side: int, augment: bool) -> None:
+        self._images = files
         self._side = side
         self._augment = augment
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._images)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int, int]:
-        from torchvision.transforms.v2.functional import resized_crop
-
         index, seed = item
-        path, target = self._samples[index]
-        image = decode(path)
+        image, target = decode(self._images.paths[index]), int(self._images.targets[index])
         height, width = image.shape[1:]
         if self._augment:
             box = random_crop(height, width, torch.Generator().manual_seed(seed))
         else:
             box = center_crop(height, width)
-        return resized_crop(image, *box, size=[self._side, self._side], antialias=True), target, index
+        return _resized_crop(image, box, self._side), target, index
+
+
+def decode_centers(
+    files: ImageFiles, side: int, *, cache: str | Path | None = None, progress: Progress | None = None
+) -> Dataset:
+    """What evaluation sees of images of any size: the centered 7/8, resized to `side`, in memory.
+
+    Args:
+        files: the images.
+        side: size of the result.
+        cache: as in `load_image_folder`.
+        progress: is told of every decoded image.
+
+    Raises:
+        InputError: for an image that cannot be read, or a cache that cannot be made.
+    """
+
+    def center(image: Tensor, path: str) -> Tensor:
+        return _resized_crop(image, center_crop(*image.shape[1:]), side)
+
+    return decode_files(files, center, f"centers-{side}", cache, progress)
+
+
+def _resized_crop(image: Tensor, box: Box, side: int) -> Tensor:
+    from torchvision.transforms.v2.functional import resized_crop  # half a second to import
+
+    resized: Tensor = resized_crop(image, *box, size=[side, side], antialias=True)
+    return resized
 
 
 def random_crop(height: int, width: int, generator: torch.Generator) -> Box:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
-from rltemp.data.dataset import Dataset
 from rltemp.errors import InputError
 
 __all__ = ["split"]
 
 
-def split(
-    dataset: Dataset, sizes: Mapping[str, int | Literal["rest"]], generator: torch.Generator
-) -> dict[str, Dataset]:
+class _Divisible(Protocol):
+    def __len__(self) -> int: ...
+
+    def subset(self: Part, indices: Tensor) -> Part: ...
+
+
+Part = TypeVar("Part", bound=_Divisible)
+
+
+def split(dataset: Part, sizes: Mapping[str, int | Literal["rest"]], generator: torch.Generator) -> dict[str, Part]:
     """Cut a data set into disjoint parts, drawn without replacement.
 
     Args:
-        dataset: what to cut.
+        dataset: what to cut, in memory or on disk.
         sizes: number of instances by part, e.g. {"train": 600, "validation": 300, "test": "rest"}; at most one part
             takes the rest. Without it, what the sizes leave over belongs to no part.
         generator: draws one permutation.

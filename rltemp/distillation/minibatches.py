@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from rltemp.data import Augmentation, BatchIndices, Dataset, concatenate
 from rltemp.distillation.views import Views
 from rltemp.seeding import make_generator
 
-__all__ = ["Minibatch", "Minibatches"]
+__all__ = ["Minibatch", "MinibatchStream", "Minibatches"]
 
 
 class Minibatch(NamedTuple):
@@ -29,8 +29,25 @@ class Minibatch(NamedTuple):
     rows: Tensor | None = None
 
 
+class MinibatchStream(Protocol):
+    """An endless stream of minibatches of K students; what each sees depends on its own seed alone."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Minibatches per epoch."""
+
+    def draw(self) -> Minibatch:
+        """The next minibatch of every student."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the minibatches to come."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+
 class Minibatches:
-    """An endless stream of minibatches; what student k sees depends on its seed alone.
+    """A `MinibatchStream` of images in memory.
 
     Args:
         dataset: training images.

@@ -16,10 +16,13 @@ from rltemp.data import (
     Dataset,
     GaussianNoise,
     HorizontalFlip,
+    ImageFiles,
     Normalize,
     Shift,
     Transform,
     average_pool,
+    decode_centers,
+    list_images,
     load_cifar100,
     load_digits,
     load_image_folder,
@@ -31,17 +34,20 @@ __all__ = ["Source", "load_source", "make_augmentation"]
 
 _CHUNK = 4096
 
+_SAMPLE = 1000
+"""Images on disk from which the mean and deviation of pixels are taken."""
+
 
 class Source(NamedTuple):
     """Images before they are split.
 
     Attributes:
-        images: to be split into training and validation images.
+        images: to be split into training and validation images; in memory, or on disk.
         test: test images; None where they are cut from `images` as well.
         preparation: what every image goes through before a network sees it.
     """
 
-    images: Dataset
+    images: Dataset | ImageFiles
     test: Dataset | None
     preparation: tuple[Transform, ...]
 
@@ -54,8 +60,10 @@ def load_source(settings: schema.Data, cache: Path | None = None) -> Source:
         cache: folder where decoded trees of images are kept; None decodes them every time.
 
     Raises:
-        InputError: for a missing path or folder, or an image size that does not fit.
+        InputError: for a missing path or folder, an image size that does not fit, or images that cannot stay on disk.
     """
+    if not settings.in_memory and settings.name != "folder":
+        raise InputError(f"data.in_memory must be true for {settings.name!r}, got false")
     if settings.name == "digits":
         digits = load_digits()
         # About the pixels' root mean square, so that inputs are of size 1.
@@ -67,12 +75,31 @@ def load_source(settings: schema.Data, cache: Path | None = None) -> Source:
         train = load_cifar100(root, "train", download=settings.download, cache=cache)
         test = load_cifar100(root, "test", download=settings.download, cache=cache)
         return Source(_resize(train, settings), _resize(test, settings), (Normalize(CIFAR100_MEAN, CIFAR100_STD),))
-    train, test = (_resize(load_image_folder(root / part, cache=cache), settings) for part in ("train", "test"))
-    if train.classes != test.classes:
+    source = _in_memory(root, settings, cache) if settings.in_memory else _on_disk(root, settings, cache)
+    classes = (source.images.classes, source.test.classes if source.test is not None else None)
+    if classes[0] != classes[1]:
         raise InputError(
-            f"data.path must hold as many classes to train as to test, {root} has {train.classes} and {test.classes}"
+            f"data.path must hold as many classes to train as to test, {root} has {classes[0]} and {classes[1]}"
         )
+    return source
+
+
+def _in_memory(root: Path, settings: schema.Data, cache: Path | None) -> Source:
+    train, test = (_resize(load_image_folder(root / part, cache=cache), settings) for part in ("train", "test"))
     return Source(train, test, (_standardization(train.images),))
+
+
+def _on_disk(root: Path, settings: schema.Data, cache: Path | None) -> Source:
+    if settings.image_size is None or settings.views is not None:
+        raise InputError(
+            "data.image_size must be a number and data.views null where data.in_memory is false, "
+            f"got {settings.image_size} and {settings.views}"
+        )
+    files = list_images(root / "train")
+    spread = torch.arange(0, len(files), max(1, len(files) // _SAMPLE))
+    sample = decode_centers(files.subset(spread), settings.image_size, cache=cache)
+    test = decode_centers(list_images(root / "test"), settings.image_size, cache=cache)
+    return Source(files, test, (_standardization(sample.images),))
 
 
 def make_augmentation(

@@ -6,18 +6,18 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from rltemp.data import Augmentation, Dataset
-from rltemp.data.splits import split
+from rltemp.data import Augmentation, Dataset, ImageFiles
 from rltemp.distillation.method import Method
-from rltemp.distillation.minibatches import Minibatch, Minibatches
-from rltemp.distillation.sources import Source, load_source, make_augmentation
+from rltemp.distillation.minibatches import Minibatch, Minibatches, MinibatchStream
+from rltemp.distillation.parts import make_parts
+from rltemp.distillation.sources import load_source, make_augmentation
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teaching import make_teacher
+from rltemp.distillation.training_images import ImagesInMemory, ImagesOnDisk
 from rltemp.distillation.views import BANK_CHUNK, Views, teacher_bank
 from rltemp.errors import InputError
 from rltemp.networks import Execution, Network, make_network
@@ -32,7 +32,8 @@ class Task:
     """One distillation problem.
 
     Attributes:
-        train: images that every policy trains on, and the only ones the alignment's probe may use.
+        train: images that every policy trains on, and the only ones the alignment's probe may use; where they are on
+            disk, some of them for the probe.
         validation: held-out images: the reward's probe, and what anything is picked on.
         test: read by the final evaluation alone.
         augmentation: of training images; its `clean` is what validation and test images need.
@@ -43,6 +44,7 @@ class Task:
         views: the views of training images that students meet; None where each is augmented anew.
         bank: the teacher's logits [V * N, C] of the views.
         execution: how students run.
+        on_disk: the training images, where they do not fit into memory.
     """
 
     train: Dataset
@@ -56,11 +58,13 @@ class Task:
     views: Views | None = None
     bank: Tensor | None = None
     execution: Execution = dataclasses.field(default_factory=Execution)
+    on_disk: ImagesOnDisk | None = None
 
     @property
     def steps(self) -> int:
         """Updates of one run."""
-        return self.optimization.epochs * (len(self.train) // self.optimization.batch_size)
+        images = len(self.train if self.on_disk is None else self.on_disk)
+        return self.optimization.epochs * (images // self.optimization.batch_size)
 
     @property
     def method(self) -> Method:
@@ -73,8 +77,10 @@ class Task:
         kind = StackedStudents if self.stacked else LoopStudents
         return kind(members, self.execution).to(self.train.device)
 
-    def minibatches(self, seeds: Sequence[int]) -> Minibatches:
+    def minibatches(self, seeds: Sequence[int]) -> MinibatchStream:
         """What students with these seeds see."""
+        if self.on_disk is not None:
+            return self.on_disk.minibatches(seeds, self.optimization.batch_size)
         return Minibatches(self.train, self.augmentation, seeds, self.optimization.batch_size, self.views)
 
     def ask_teacher(self, step: int, images: Tensor) -> Tensor:
@@ -113,26 +119,33 @@ def build_task(
     device = torch.device(device if device is not None else _device(recipe.execution.device))
     execution = _execution(recipe.execution)
     source = load_source(recipe.data, cache)
-    parts = _split(recipe, source)
-    train, validation, test = (parts[name].to(device) for name in ("train", "validation", "test"))
-    augmentation = make_augmentation(recipe.data, train.shape, source.preparation)
+    parts = make_parts(recipe, source, cache)
+    train = parts.sample.to(device)
     make_student = _builder(recipe.student, train)
     kept = cache and cache / "teachers"
+
+    def images(part: Dataset | ImageFiles, settings: schema.Data) -> ImagesInMemory | ImagesOnDisk:
+        augmentation = make_augmentation(settings, train.shape, source.preparation)
+        if isinstance(part, Dataset):
+            return ImagesInMemory(part.to(device), augmentation)
+        return ImagesOnDisk(part, train.shape[-1], augmentation, device, settings.workers)
+
     teacher = make_teacher(
         recipe.teacher,
         _builder(recipe.teacher.network, train),
-        parts["teacher"].to(device),
-        make_augmentation(_of_teacher(recipe), train.shape, source.preparation),
+        images(parts.teacher, _of_teacher(recipe)),
         execution,
         cache=kept,
         advance=advance,
     )
-    views = _views(recipe.data, train, augmentation)
+    training = images(parts.train, recipe.data)
+    on_disk = training if isinstance(training, ImagesOnDisk) else None
+    views = _views(recipe.data, train, training.augmentation) if on_disk is None else None
     return Task(
         train=train,
-        validation=validation,
-        test=test,
-        augmentation=augmentation,
+        validation=parts.validation.to(device),
+        test=parts.test.to(device),
+        augmentation=training.augmentation,
         teacher=teacher,
         make_student=make_student,
         optimization=recipe.optimization,
@@ -140,6 +153,7 @@ def build_task(
         views=views,
         bank=teacher_bank(views, teacher, cache=kept, advance=advance) if views is not None else None,
         execution=execution,
+        on_disk=on_disk,
     )
 
 
@@ -174,7 +188,7 @@ def build_steps(recipe: schema.Recipe) -> int:
     images = recipe.teacher.train or recipe.data.train
     updates = recipe.teacher.epochs * (images // min(recipe.teacher.batch_size, images))
     random = bool(recipe.data.shift or recipe.data.flip or recipe.data.noise)
-    views = (recipe.data.views or 0) if random else 1
+    views = (recipe.data.views or 0) if random or not recipe.data.in_memory else 1
     return (0 if recipe.teacher.checkpoint else updates) + math.ceil(views * recipe.data.train / BANK_CHUNK)
 
 
@@ -189,40 +203,6 @@ def _device(name: str) -> str:
 def _execution(settings: schema.Execution) -> Execution:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
     return Execution(dtype, settings.channels_last, settings.compile)
-
-
-def _split(recipe: schema.Recipe, source: Source) -> dict[str, Dataset]:
-    """Disjoint "train", "validation" and "test"; "teacher" holds "train", and more where the teacher has more."""
-    settings, wanted = recipe.data, recipe.teacher.train
-    sizes: dict[str, int | Literal["rest"]] = {"train": settings.train}
-    # Before the validation images, so that the number of these does not change the teacher.
-    if wanted is not None and wanted > settings.train:
-        sizes["more"] = wanted - settings.train
-    sizes["validation"] = settings.validation
-    if source.test is None:
-        sizes["test"] = "rest"
-    parts = split(source.images, sizes, make_generator(settings.split_seed, "split"))
-    if source.test is not None:
-        parts["test"] = source.test
-    for name, stream in (("train", "labels"), ("more", "labels of the teacher")):
-        if name in parts:
-            generator = make_generator(settings.split_seed, stream)
-            parts[name] = _with_label_noise(parts[name], settings.label_noise, generator)
-    parts["teacher"] = _joined(parts["train"], parts["more"]) if "more" in parts else parts["train"]
-    return parts
-
-
-def _joined(a: Dataset, b: Dataset) -> Dataset:
-    return Dataset(torch.cat([a.images, b.images]), torch.cat([a.targets, b.targets]), a.classes)
-
-
-def _with_label_noise(data: Dataset, share: float, generator: torch.Generator) -> Dataset:
-    """Replace a share of the labels by labels drawn at random."""
-    if not 0.0 <= share <= 1.0:
-        raise InputError(f"data.label_noise must lie in [0, 1], got {share:g}")
-    chosen = torch.rand(len(data), generator=generator) < share
-    random = torch.randint(data.classes, (len(data),), generator=generator)
-    return dataclasses.replace(data, targets=torch.where(chosen, random, data.targets))
 
 
 def _of_teacher(recipe: schema.Recipe) -> schema.Data:

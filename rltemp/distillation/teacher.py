@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rltemp.distillation.minibatches import Minibatches
+from rltemp.distillation.minibatches import MinibatchStream
 from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Students
 from rltemp.networks import Execution, Network
@@ -37,7 +37,7 @@ class Ensemble(nn.Module):
 
 
 def train_members(
-    members: Students, minibatches: Minibatches, settings: Optimization, advance: Callable[[], None]
+    members: Students, minibatches: MinibatchStream, settings: Optimization, advance: Callable[[], None]
 ) -> None:
     """Train networks side by side on labels alone; `advance` is called after every update."""
     optimizer = make_optimizer(members.parameters(), settings)

@@ -13,10 +13,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from rltemp.data import Augmentation, Dataset
-from rltemp.distillation.minibatches import Minibatches
 from rltemp.distillation.students import LoopStudents, StackedStudents
 from rltemp.distillation.teacher import Ensemble, train_members
+from rltemp.distillation.training_images import TrainingImages
 from rltemp.errors import InputError
 from rltemp.files import atomic_write
 from rltemp.networks import Execution, Network, load_checkpoint
@@ -32,8 +31,7 @@ _VERSION = 1
 def make_teacher(
     settings: schema.Teacher,
     build: Callable[[torch.Generator], Network],
-    train: Dataset,
-    augmentation: Augmentation,
+    train: TrainingImages,
     execution: Execution,
     *,
     cache: Path | None = None,
@@ -45,7 +43,6 @@ def make_teacher(
         settings: of the recipe.
         build: builds a member from a generator.
         train: its training images.
-        augmentation: of these.
         execution: how it runs.
         cache: folder where trained teachers are kept and looked for; None trains every time.
         advance: called after every update of the training.
@@ -61,9 +58,9 @@ def make_teacher(
             raise InputError(f"teacher.members must be 1 for a teacher out of a checkpoint, got {settings.members}")
         load_checkpoint(members[0], settings.checkpoint)
         return Ensemble(members, execution).to(train.device)
-    kept = None if cache is None else cache / f"{_fingerprint(settings, train, augmentation, execution)}.safetensors"
+    kept = None if cache is None else cache / f"{_fingerprint(settings, train, execution)}.safetensors"
     if kept is None or not _load(nn.ModuleList(members), kept):
-        members = _train(settings, members, seeds, train, augmentation, execution, advance)
+        members = _train(settings, members, seeds, train, execution, advance)
         if kept is not None:
             _keep(nn.ModuleList(members), kept)
     return Ensemble(members, execution).to(train.device)
@@ -73,8 +70,7 @@ def _train(
     settings: schema.Teacher,
     members: Sequence[Network],
     seeds: Sequence[int],
-    train: Dataset,
-    augmentation: Augmentation,
+    train: TrainingImages,
     execution: Execution,
     advance: Callable[[], None],
 ) -> list[Network]:
@@ -86,15 +82,16 @@ def _train(
     )
     kind = StackedStudents if members[0].stacks else LoopStudents
     students = kind(members, execution).to(train.device)
-    train_members(students, Minibatches(train, augmentation, seeds, optimization.batch_size), optimization, advance)
+    train_members(students, train.minibatches(seeds, optimization.batch_size), optimization, advance)
     return [students.extract(index) for index in range(len(members))]
 
 
-def _fingerprint(settings: schema.Teacher, train: Dataset, augmentation: Augmentation, execution: Execution) -> str:
-    """Changes with whatever changes the teacher: images and labels themselves, augmentation, settings, precision."""
-    digest = hashlib.sha256(train.images.cpu().numpy().tobytes())
-    digest.update(train.targets.cpu().numpy().tobytes())
-    words = [_VERSION, train.classes, dataclasses.asdict(settings), repr(augmentation), repr(execution)]
+def _fingerprint(settings: schema.Teacher, train: TrainingImages, execution: Execution) -> str:
+    """Changes with whatever changes the teacher: images, labels, augmentation, settings, precision."""
+    digest = hashlib.sha256()
+    for part in train.content():
+        digest.update(part)
+    words = [_VERSION, train.classes, dataclasses.asdict(settings), repr(train.augmentation), repr(execution)]
     digest.update(json.dumps(words, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

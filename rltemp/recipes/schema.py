@@ -25,6 +25,10 @@ class Data:
         shift: augmentation by shifts of up to this many pixels.
         noise: standard deviation of the Gaussian noise added to training images, in the unit the network sees.
         flip: augmentation by horizontal flips.
+        in_memory: keep all images decoded, at one size. If false, for "folder" alone, training images stay on disk and
+            may be of any size: they are decoded as they are needed, cropped at random to 8 to 100 % of the area and
+            resized to `image_size`. Validation and test images, their centers, are in memory in any case.
+        workers: processes that decode, for each student, where images are on disk.
         views: augmented views of each training image that students meet, drawn once, so that the teacher is asked once
             per view; null augments anew every time. Without augmentation there is one view anyway.
         label_noise: share of training labels replaced by random ones.
@@ -40,6 +44,8 @@ class Data:
     shift: int = 1
     noise: float = 0.3
     flip: bool = False
+    in_memory: bool = True
+    workers: int = 0
     views: int | None = None
     label_noise: float = 0.0
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rltemp.data import FolderBatch, FolderLoader, load_image_folder
+from rltemp.data import FolderBatch, FolderLoader, list_images, load_image_folder
 from rltemp.data.loader import center_crop, random_crop
 from rltemp.errors import InputError
 
@@ -21,7 +21,7 @@ def root(tree: tuple[Path, dict[str, list[np.ndarray]]]) -> Path:
 
 def _loader(root: Path, **options: Any) -> FolderLoader:
     settings: dict[str, Any] = {"side": 8, "batch_size": 5, "augment": True, "drop_last": False, **options}
-    return FolderLoader(root, generator=torch.Generator().manual_seed(settings.pop("seed", 0)), **settings)
+    return FolderLoader(list_images(root), generator=torch.Generator().manual_seed(settings.pop("seed", 0)), **settings)
 
 
 def _equal(first: list[FolderBatch], second: list[FolderBatch]) -> bool:

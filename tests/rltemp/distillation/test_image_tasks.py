@@ -104,7 +104,7 @@ def test_a_teacher_with_more_images_has_the_students_and_none_of_validation(
     train = module._train
 
     def spy(settings: Any, members: Any, seeds: Any, data: Any, *rest: Any) -> Any:
-        seen.append(data.images)
+        seen.append(data.dataset.images)
         return train(settings, members, seeds, data, *rest)
 
     monkeypatch.setattr(module, "_train", spy)

@@ -10,7 +10,7 @@ from torch import Tensor
 from rltemp.data.digits import load_digits
 from rltemp.data.splits import split
 from rltemp.distillation import DistillationRun, Task, build_task
-from rltemp.distillation import task as module
+from rltemp.distillation import parts as module
 from rltemp.distillation.optimization import learning_rate
 from rltemp.distillation.teacher import Ensemble
 from rltemp.errors import InputError

@@ -1,0 +1,175 @@
+"""What networks are trained on: images in memory, or on disk where they do not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from rltemp.data import Augmentation, Dataset, FolderBatch, FolderLoader, ImageFiles, concatenate
+from rltemp.distillation.minibatches import Minibatch, Minibatches, MinibatchStream
+from rltemp.seeding import make_generator
+
+__all__ = ["ImagesInMemory", "ImagesOnDisk", "TrainingImages"]
+
+
+class TrainingImages(Protocol):
+    """N labelled images, and how they are augmented."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What every image goes through."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where minibatches are wanted."""
+
+    def __len__(self) -> int:
+        """Number of images N."""
+
+    def content(self) -> Iterator[bytes]:
+        """Changes with images and labels."""
+
+    def minibatches(self, seeds: Sequence[int], batch_size: int) -> MinibatchStream:
+        """What networks with these seeds see."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImagesInMemory:
+    """Images that fit into memory; see `TrainingImages`.
+
+    Attributes:
+        dataset: the images, on the device.
+        augmentation: drawn anew for every image of every minibatch.
+    """
+
+    dataset: Dataset
+    augmentation: Augmentation
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+        return self.dataset.classes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.dataset.device
+
+    def __len__(self) -> int:
+        """Number of images N."""
+        return len(self.dataset)
+
+    def content(self) -> Iterator[bytes]:
+        """Pixels and labels themselves."""
+        for tensor in (self.dataset.images, self.dataset.targets):
+            yield tensor.cpu().numpy().tobytes()
+
+    def minibatches(self, seeds: Sequence[int], batch_size: int) -> Minibatches:
+        """What networks with these seeds see."""
+        return Minibatches(self.dataset, self.augmentation, seeds, batch_size)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImagesOnDisk:
+    """Images of any size that are decoded when they are needed; see `TrainingImages`.
+
+    Attributes:
+        files: the images.
+        side: size of the random crops, of 8 to 100 % of the area, that networks see (`FolderLoader`).
+        augmentation: of the crops.
+        device: where they are wanted.
+        workers: processes that decode, for each network.
+    """
+
+    files: ImageFiles
+    side: int
+    augmentation: Augmentation
+    device: torch.device
+    workers: int = 0
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+        return self.files.classes
+
+    def __len__(self) -> int:
+        """Number of images N."""
+        return len(self.files)
+
+    def content(self) -> Iterator[bytes]:
+        """The files' names, sizes, dates and labels, and how large the crops are."""
+        yield repr((self.files.fingerprint(), self.side)).encode()
+
+    def minibatches(self, seeds: Sequence[int], batch_size: int) -> DiskMinibatches:
+        """What networks with these seeds see."""
+        return DiskMinibatches(self, seeds, batch_size)
+
+
+class DiskMinibatches:
+    """A `MinibatchStream` of images on disk.
+
+    Args:
+        images: to be decoded.
+        seeds: one per student.
+        batch_size: instances B per student and minibatch; an epoch's incomplete last one is left out.
+    """
+
+    def __init__(self, images: ImagesOnDisk, seeds: Sequence[int], batch_size: int) -> None:
+        self._images = images
+        self._generators = [make_generator(seed, "augmentation") for seed in seeds]
+        self._loaders = [
+            FolderLoader(
+                images.files,
+                images.side,
+                batch_size,
+                make_generator(seed, "order"),
+                augment=True,
+                drop_last=True,
+                workers=images.workers,
+            )
+            for seed in seeds
+        ]
+        self._streams = [_endless(loader) for loader in self._loaders]
+
+    @property
+    def per_epoch(self) -> int:
+        """Minibatches per epoch."""
+        return len(self._loaders[0])
+
+    def draw(self) -> Minibatch:
+        """The next minibatch of every student."""
+        batches = [next(stream) for stream in self._streams]
+        images, targets = (torch.stack([batch[i] for batch in batches]) for i in (0, 1))
+        images, targets = (part.to(self._images.device, non_blocking=True) for part in (images, targets))
+        augmentation = self._images.augmentation
+        draws = concatenate([augmentation.draw(images.shape[1], generator) for generator in self._generators])
+        augmented = augmentation.apply(images.flatten(0, 1), draws)
+        return Minibatch(augmented.view(*targets.shape, *augmented.shape[1:]), targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the minibatches to come."""
+        return {
+            "loaders": [loader.state_dict() for loader in self._loaders],
+            "generators": [generator.get_state() for generator in self._generators],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        for loader, saved in zip(self._loaders, state["loaders"], strict=True):
+            loader.load_state_dict(saved)
+        for generator, saved in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(saved)
+        # What has been decoded ahead belongs to the old order.
+        self._streams = [_endless(loader) for loader in self._loaders]
+
+
+def _endless(loader: FolderLoader) -> Iterator[FolderBatch]:
+    while True:
+        yield from loader
