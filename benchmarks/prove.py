@@ -47,7 +47,10 @@ UNSEEN_TOO: dict[str, Any] = {
     "teacher.members": 1,
     "student.options": {"hidden": [12]},
 }
-REFERENCES = "static,anneal,random,influence"
+REFERENCES = (
+    "static,anneal,random,influence,static(temperature=2, scale=16),static(temperature=8, scale=16),"
+    "anneal(start=16, end=1, scale=16),anneal(start=8, end=2, scale=16)"
+)
 STUDENTS = range(64)
 
 
@@ -81,6 +84,8 @@ AT_EVERY_STEP: dict[str, Any] = {
 VARIANTS = (
     Variant("aligned", {}, 5),
     Variant("varied", {}, 5, recipe="digits-varied"),
+    Variant("softness", {"policy.scale": 16.0}, 5),
+    Variant("softness, varied", {"policy.scale": 16.0}, 5, recipe="digits-varied"),
     Variant("logits", {"policy.alignment": "none"}, 5),
     Variant("logits, varied", {"policy.alignment": "none", "agent.rollouts": 48}, 3, recipe="digits-varied"),
     Variant("progress only", {"policy.alignment": "none", "policy.features": ["progress"]}, 3),
@@ -89,8 +94,8 @@ VARIANTS = (
     Variant("redistribution", {"agent.calibration": "redistribution", **AT_EVERY_STEP}, 3),
     Variant("uniform reward", {"agent.calibration": "uniform", **AT_EVERY_STEP}, 3),
 )
-REUSED = ("aligned", "varied", "logits, varied", "influence reward")
-PROBED = ("varied", "influence reward")
+REUSED = ("aligned", "varied", "softness", "softness, varied", "logits, varied", "influence reward")
+PROBED = ("varied", "softness, varied", "influence reward")
 
 
 class ShuffledEnv(DistillationVectorEnv):
@@ -245,6 +250,8 @@ Student 64-24-10.
 - **Progress only**: an agent that sees nothing but how far the run is: what a schedule can give.
 - **Influence reward**: credit for the effect on the next loss instead of the last; **redistribution**: learned from the
   rewards; **uniform reward**: none. Each with the settings that suit pay at every step.
+- **Softness**: agents whose temperatures say how soft an instance is and not how much it counts (`policy.scale: 16`:
+  every instance has the factor of T = 4 in the place of T²); *scale 16* marks other temperatures in the same loss.
 - **influence**: greedy by the same alignment, without an agent.
 
 ## Another task: weak teacher, small student, wrong labels
@@ -289,12 +296,13 @@ def cifar_section(cifar: Comparison) -> str:
     return f"""
 ## CIFAR-100
 
-`uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --policies
-static,anneal,ctkd,dtkd,normkd,rltemp/digits`, and `--policy` for each of the *varied* policies: 20,000 images of 16
-x 16 px, 4 epochs, small networks, 8 paired students. *Learned* are the five varied policies, trained on digits
-alone; *rltemp/digits* is the one of them that is shipped, chosen on digits. Their probe is 128 training images
-every 4 updates, through the last layer. Rules stand with the loss weights of the recipe; whole methods come with
-`preset(...)`.
+`uv run rltemp train cifar100-cpu-short --data.path DATA --agent.seed SEED --name schedule-SEED` for three seeds, then
+`uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --policies "static,anneal,ctkd,dtkd,normkd,
+static(temperature=4, scale=32),anneal(start=8, end=1, scale=32),rltemp/digits"` and `--policy` for each of the three:
+20,000 images of 16 x 16 px, 4 epochs, small networks, 8 paired students. *Learned* are agents that were trained on
+other students and one epoch, paid by validation images, and saw nothing but the progress of the run; their scale is 32.
+*rltemp/digits* was trained on digits alone; its probe is 128 training images every 4 updates,
+through the last layer. Rules stand with the loss weights of the recipe; whole methods come with `preset(...)`.
 
 {cifar.headline}
 

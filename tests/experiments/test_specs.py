@@ -33,8 +33,9 @@ def test_options_reach_the_rule() -> None:
     ("text", "label"),
     [("static(temperature=2, scale=16)", "T = 2, scale 16"), ("anneal(start=8, end=1, scale=32)", "T 8 → 1, scale 32")],
 )
-def test_a_scale_is_part_of_the_label(text: str, label: str) -> None:
-    assert parse_policies(text)[0].label == label
+def test_with_a_scale_of_its_own_a_rule_is_a_control_and_says_so(text: str, label: str) -> None:
+    (spec,) = parse_policies(text)
+    assert (spec.label, spec.family) == (label, "control")
 
 
 def test_all_names_every_rule_once() -> None:

@@ -46,7 +46,16 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_is_a_recipe_for_every_pair() -> None:
     names = {f"cifar100-{teacher}-{student}" for teacher, student, _ in PAIRS}
-    assert {name for name in list_recipes() if name.startswith("cifar100-")} == names | {"cifar100-cpu"}
+    small = {"cifar100-cpu", "cifar100-cpu-short"}
+    assert {name for name in list_recipes() if name.startswith("cifar100-")} == names | small
+
+
+def test_the_small_setting_has_an_agent_that_learns_a_schedule() -> None:
+    short, whole = load_recipe("cifar100-cpu-short"), load_recipe("cifar100-cpu")
+    assert (short.policy.features, short.policy.scale, short.agent.calibration) == (("progress",), 32.0, "uniform")
+    assert (short.student, short.teacher, short.data.train) == (whole.student, whole.teacher, whole.data.train)
+    updates = short.data.train // short.optimization.batch_size
+    assert updates % short.agent.reward_every == 0
 
 
 @pytest.mark.parametrize(("teacher", "student", "lr"), PAIRS)
