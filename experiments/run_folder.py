@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from rltemp.errors import InputError
@@ -21,12 +22,13 @@ from rltemp.files import atomic_write
 
 __all__ = ["RunFolder"]
 
-CONFIG, VERSIONS, METRICS, CHECKPOINTS, FINISHED = (
+CONFIG, VERSIONS, METRICS, CHECKPOINTS, FINISHED, LOCK = (
     "config.yaml",
     "versions.json",
     "metrics.csv",
     "checkpoints",
     "finished",
+    ".lock",
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}")
 
@@ -35,11 +37,14 @@ class RunFolder:
     """`<root>/<recipe>/<name>/` with config.yaml, versions.json, metrics.csv and checkpoints/.
 
     A folder appears whole, config and versions included, or not at all. Metrics are replaced in one step at every row,
-    so that a run that is killed leaves a file that can be read.
+    so that a run that is killed leaves a file that can be read. A run belongs to the process that started or resumed it
+    until that ends, however it ends.
 
     Attributes:
         path: the folder.
     """
+
+    _lock: filelock.BaseFileLock | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the folder of an existing run.
@@ -63,8 +68,8 @@ class RunFolder:
             config: the complete configuration as YAML.
 
         Raises:
-            InputError: if a name is no plain file name, if this run has finished, or if it was started with another
-                configuration. Nothing that exists is touched then.
+            InputError: if a name is no plain file name, or if this run has finished, was started with another
+                configuration, or goes on in another process. Nothing that exists is touched then.
         """
         path = Path(root) / _plain("recipe", recipe) / _plain("name", name)
         if not path.exists():
@@ -76,6 +81,7 @@ class RunFolder:
             raise InputError(
                 f"config must be that of the run {path}, which was started with another; choose another name"
             )
+        run._lock = _acquire(path)
         return run
 
     @staticmethod
@@ -166,6 +172,16 @@ def _create(path: Path, config: str) -> None:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _acquire(path: Path) -> filelock.BaseFileLock:
+    """The run's lock, this process's until it ends; whoever asks within it again gets the same."""
+    lock = filelock.FileLock(path / LOCK, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(f"name must be new: the run {path} goes on in another process; choose another name") from error
+    return lock
 
 
 def _rename(draft: Path, path: Path) -> None:

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_new_run_has_its_parts(tmp_path: Path) -> None:
     run = RunFolder.start(tmp_path / "runs", "digits", "first", CONFIG)
     assert run.path == tmp_path / "runs" / "digits" / "first"
-    assert sorted(os.listdir(run.path)) == ["checkpoints", "config.yaml", "versions.json"]
+    assert sorted(os.listdir(run.path)) == [".lock", "checkpoints", "config.yaml", "versions.json"]
     assert run.config == CONFIG
     assert run.checkpoints.is_dir()
     assert "torch" in json.loads((run.path / "versions.json").read_text())
@@ -36,6 +38,21 @@ def test_a_run_cut_short_is_resumed_as_it_was(tmp_path: Path) -> None:
     resumed = RunFolder.start(tmp_path, "digits", "first", CONFIG)
     assert contents(resumed.path) == before
     assert resumed.read_metrics()["return"].tolist() == [0.1]
+
+
+def test_a_run_that_goes_on_elsewhere_is_refused_until_that_process_ends(tmp_path: Path) -> None:
+    """The other process is killed, so that nothing of it can tidy up."""
+    start = f"RunFolder.start({str(tmp_path)!r}, 'digits', 'first', {CONFIG!r})"
+    code = f"from rltemp.experiments.run_folder import RunFolder\nrun = {start}\nprint('started', flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"started\n"
+        before = contents(tmp_path)
+        with pytest.raises(InputError, match="goes on in another process"):
+            RunFolder.start(tmp_path, "digits", "first", CONFIG)
+        assert contents(tmp_path) == before
+        other.kill()
+    assert RunFolder.start(tmp_path, "digits", "first", CONFIG).config == CONFIG
 
 
 def test_a_finished_run_is_never_touched(tmp_path: Path) -> None:
