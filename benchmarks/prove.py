@@ -298,11 +298,14 @@ def cifar_section(cifar: Comparison) -> str:
 
 `uv run rltemp train cifar100-cpu-short --data.path DATA --agent.seed SEED --name schedule-SEED` for three seeds, then
 `uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --policies "static,anneal,ctkd,dtkd,normkd,
-static(temperature=4, scale=32),anneal(start=8, end=1, scale=32),rltemp/digits"` and `--policy` for each of the three:
-20,000 images of 16 x 16 px, 4 epochs, small networks, 8 paired students. *Learned* are agents that were trained on
-other students and one epoch, paid by validation images, and saw nothing but the progress of the run; their scale is 32.
-*rltemp/digits* was trained on digits alone; its probe is 128 training images every 4 updates,
-through the last layer. Rules stand with the loss weights of the recipe; whole methods come with `preset(...)`.
+static(temperature=4, scale=32),anneal(start=8, end=1, scale=32),rltemp/cifar100-schedule,rltemp/digits"` and `--policy`
+for each of the three: 20,000 images of 16 x 16 px, 4 epochs, small networks, 8 paired students.
+
+*Learned* are agents that were trained on other students and one epoch, paid by validation images; they saw nothing but
+the progress of the run, and their scale is 32. *rltemp/cifar100-schedule* is the one of them with the best validation
+loss. *rltemp/digits* was trained on digits alone; its probe is 128 training images every 4 updates, through the last
+layer. What has a scale of its own stands as a control: the same loss without an agent. Rules stand with the loss
+weights of the recipe; whole methods come with `preset(...)`.
 
 {cifar.headline}
 

@@ -46,6 +46,7 @@ class Shipped:
 UNSEEN = "splits, teachers and students that were not seen in training; 64 paired students"
 FROM_PROOF = (
     Shipped("digits", "digits-varied/varied-*", UNSEEN, DIGITS),
+    Shipped("digits-softness", "digits-varied/softness-varied-*", UNSEEN, DIGITS),
     Shipped("digits-logits", "digits-varied/logits-varied-*", UNSEEN, DIGITS),
 )
 FROM_CIFAR = (

@@ -25,6 +25,7 @@ from rltemp.policies import list_policies, make_policy
 from rltemp.policies.artifact import load_policy
 from rltemp.policies.base import TemperaturePolicy
 from rltemp.policies.controls import AnnealPolicy
+from rltemp.policies.learned import LearnedPolicy
 from rltemp.policies.static import StaticPolicy
 from rltemp.presets import list_presets, make_preset
 from rltemp.recipes.schema import PolicySpace
@@ -96,9 +97,17 @@ def trained_policies(paths: Sequence[str]) -> list[PolicySpec]:
 def trained_policy(path: str, group: str | None = None) -> PolicySpec:
     """The policy in a folder, or one that comes with the package."""
     policy = load_policy(path)
-    kind = "aligned" if "alignment" in policy.needs else "logits"
     # The digest tells a policy from another that was saved at the same place before.
-    return PolicySpec(f"{path}@{_digest(policy)}", f"{_called(path)} ({kind})", "trained", _Same(policy), group)
+    return PolicySpec(
+        f"{path}@{_digest(policy)}", f"{_called(path)} ({_kind(policy)})", "trained", _Same(policy), group
+    )
+
+
+def _kind(policy: LearnedPolicy) -> str:
+    """What it looks at."""
+    if policy.features.names == ("progress",):
+        return "schedule"
+    return "aligned" if "alignment" in policy.needs else "logits"
 
 
 def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:

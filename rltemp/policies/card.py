@@ -18,7 +18,7 @@ def render_card(policy: LearnedPolicy) -> str:
     sections = [
         "---\nlibrary_name: rltemp\ntags:\n- knowledge-distillation\n- reinforcement-learning\n---",
         "# Temperature policy for knowledge distillation",
-        "Chooses the temperature of every instance of a minibatch from student and teacher logits. "
+        f"Chooses the temperature of every instance of a minibatch from {_source(policy)}. "
         f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}; the loss is scaled by {scale}.",
         "## Use",
         _usage(policy),
@@ -28,6 +28,12 @@ def render_card(policy: LearnedPolicy) -> str:
     for title, content in policy.card.items():
         sections += [f"## {title.replace('_', ' ').capitalize()}", _render(content)]
     return "\n\n".join(sections) + "\n"
+
+
+def _source(policy: LearnedPolicy) -> str:
+    if policy.features.names == ("progress",):
+        return "how far the run is, the same for all: a schedule"
+    return "student and teacher logits"
 
 
 def _usage(policy: LearnedPolicy) -> str:

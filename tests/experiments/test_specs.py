@@ -68,6 +68,15 @@ def test_a_trained_policy_is_told_from_another_at_the_same_place(folder: str) ->
     assert before.name != after.name
 
 
+@pytest.mark.parametrize(
+    ("features", "kind"),
+    [(["progress"], "schedule"), (["progress", "teacher_margin"], "logits"), (["alignment_4"], "aligned")],
+)
+def test_a_trained_policy_is_called_by_what_it_looks_at(features: list[str], kind: str, tmp_path: Path) -> None:
+    path = save_policy(LearnedPolicy(LogitFeatures(features)), tmp_path / "mine" / "policy")
+    assert parse_policy(str(path)).label.endswith(f"mine ({kind})")
+
+
 def test_several_trained_policies_are_trainings_of_one_method(folder: str) -> None:
     assert [spec.group for spec in trained_policies([folder])] == [None]
     assert [spec.group for spec in trained_policies([folder, folder])] == ["learned", "learned"]

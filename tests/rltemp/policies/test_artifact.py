@@ -88,6 +88,11 @@ def test_the_card_says_how_it_is_used(folder: Path) -> None:
     assert all(f"`{name}`" in text for name in ALIGNED_FEATURES)
 
 
+def test_the_card_of_a_schedule_says_that_it_is_one(tmp_path: Path) -> None:
+    folder = save_policy(LearnedPolicy(LogitFeatures(["progress"])), tmp_path / "policy")
+    assert "from how far the run is, the same for all: a schedule." in (folder / CARD).read_text(encoding="utf-8")
+
+
 def test_a_policy_is_replaced_only_when_asked(folder: Path) -> None:
     with pytest.raises(InputError, match="path must be a folder that does not exist yet"):
         save_policy(_policy(1), folder)
