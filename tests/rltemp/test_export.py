@@ -12,8 +12,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-def trained(names: tuple[str, ...] = rltemp.LogitFeatures().names) -> rltemp.LearnedPolicy:
-    policy = rltemp.LearnedPolicy(rltemp.LogitFeatures(names), (8,))
+def trained(names: tuple[str, ...] = rltemp.LogitFeatures().names, scale: float | None = None) -> rltemp.LearnedPolicy:
+    policy = rltemp.LearnedPolicy(rltemp.LogitFeatures(names), (8,), scale=scale)
     generator = torch.Generator().manual_seed(3)
     for parameter in policy.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator))
@@ -38,9 +38,10 @@ def test_a_program_gives_the_temperatures_at_any_batch_size_without_the_policy(t
         (trained(), 100),
         (trained(ALIGNED_FEATURES), 10),
         (trained(("teacher_confidence", "progress")), 2),
+        (trained(("progress",), scale=32.0), 100),
         (rltemp.make_policy("dtkd"), 10),
     ],
-    ids=["logits", "aligned", "blind", "dtkd"],
+    ids=["logits", "aligned", "blind", "schedule", "dtkd"],
 )
 def test_onnxruntime_gives_the_temperatures(policy: rltemp.TemperaturePolicy, classes: int, tmp_path: Path) -> None:
     with warnings.catch_warnings():
