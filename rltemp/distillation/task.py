@@ -21,6 +21,7 @@ from rltemp.distillation.training_images import ImagesInMemory, ImagesOnDisk
 from rltemp.distillation.views import BANK_CHUNK, Views, teacher_bank
 from rltemp.errors import InputError
 from rltemp.networks import Execution, Network, make_network
+from rltemp.policies.learned import HIGHEST, LOWEST
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 
@@ -161,18 +162,25 @@ def check_recipe(recipe: schema.Recipe) -> None:
     """Refuse what can be seen to be wrong before any work starts.
 
     Raises:
-        InputError: for sizes < 1, a learning rate <= 0, or a batch larger than the training data.
+        InputError: for sizes < 1, a learning rate <= 0, a batch larger than the training data, a scale no policy has,
+            or rewards that are paid at a cadence their calibration cannot do with.
     """
-    data, optimization = recipe.data, recipe.optimization
-    for name, value in (
-        ("data.train", data.train),
-        ("data.validation", data.validation),
-        ("optimization.epochs", optimization.epochs),
-        ("optimization.batch_size", optimization.batch_size),
-        ("teacher.members", recipe.teacher.members),
+    data, optimization, agent, scale = recipe.data, recipe.optimization, recipe.agent, recipe.policy.scale
+    for name, value, least in (
+        ("data.train", data.train, 1),
+        ("data.validation", data.validation, 1),
+        ("data.workers", data.workers, 0),
+        ("optimization.epochs", optimization.epochs, 1),
+        ("optimization.batch_size", optimization.batch_size, 1),
+        ("teacher.members", recipe.teacher.members, 1),
+        ("agent.reward_every", agent.reward_every, 1),
     ):
-        if value < 1:
-            raise InputError(f"{name} must be >= 1, got {value}")
+        if value < least:
+            raise InputError(f"{name} must be >= {least}, got {value}")
+    if agent.calibration == "influence" and agent.reward_every > 1:
+        raise InputError(f"agent.reward_every must be 1 for agent.calibration 'influence', got {agent.reward_every}")
+    if scale is not None and not LOWEST <= scale <= HIGHEST:
+        raise InputError(f"policy.scale must be null or lie in [{LOWEST:g}, {HIGHEST:g}], got {scale:g}")
     if optimization.batch_size > data.train:
         raise InputError(
             f"optimization.batch_size must be at most data.train = {data.train}, got {optimization.batch_size}"
