@@ -30,7 +30,7 @@ from rltemp.data import (
 from rltemp.errors import InputError
 from rltemp.recipes import schema
 
-__all__ = ["Source", "load_source", "make_augmentation"]
+__all__ = ["Source", "check_source", "load_source", "make_augmentation"]
 
 _CHUNK = 4096
 
@@ -62,14 +62,12 @@ def load_source(settings: schema.Data, cache: Path | None = None) -> Source:
     Raises:
         InputError: for a missing path or folder, an image size that does not fit, or images that cannot stay on disk.
     """
-    if not settings.in_memory and settings.name != "folder":
-        raise InputError(f"data.in_memory must be true for {settings.name!r}, got false")
+    check_source(settings)
     if settings.name == "digits":
         digits = load_digits()
         # About the pixels' root mean square, so that inputs are of size 1.
         return Source(_resize(dataclasses.replace(digits, images=digits.images / 0.5), settings), None, ())
-    if settings.path is None:
-        raise InputError(f"data.path must name the folder of {settings.name!r}, got null")
+    assert settings.path is not None
     root = Path(settings.path)
     if settings.name == "cifar100":
         train = load_cifar100(root, "train", download=settings.download, cache=cache)
@@ -90,16 +88,36 @@ def _in_memory(root: Path, settings: schema.Data, cache: Path | None) -> Source:
 
 
 def _on_disk(root: Path, settings: schema.Data, cache: Path | None) -> Source:
-    if settings.image_size is None or settings.views is not None:
-        raise InputError(
-            "data.image_size must be a number and data.views null where data.in_memory is false, "
-            f"got {settings.image_size} and {settings.views}"
-        )
+    assert settings.image_size is not None
     files = list_images(root / "train")
     spread = torch.arange(0, len(files), max(1, len(files) // _SAMPLE))
     sample = decode_centers(files.subset(spread), settings.image_size, cache=cache)
     test = decode_centers(list_images(root / "test"), settings.image_size, cache=cache)
     return Source(files, test, (_standardization(sample.images),))
+
+
+def check_source(settings: schema.Data) -> None:
+    """Refuse what can be seen to be wrong before an image is looked at.
+
+    Raises:
+        InputError: for a missing folder, or images that cannot stay on disk.
+    """
+    if settings.name != "digits":
+        if settings.path is None:
+            raise InputError(f"data.path must name the folder of {settings.name!r}, got null")
+        downloads = settings.name == "cifar100" and settings.download
+        if not downloads and not Path(settings.path).is_dir():
+            hint = " (data.download=true fetches it)" if settings.name == "cifar100" else ""
+            raise InputError(f"data.path must be the folder of {settings.name!r}, got {settings.path}, no folder{hint}")
+    if settings.in_memory:
+        return
+    if settings.name != "folder":
+        raise InputError(f"data.in_memory must be true for {settings.name!r}, got false")
+    if settings.image_size is None or settings.views is not None:
+        raise InputError(
+            "data.image_size must be a number and data.views null where data.in_memory is false, "
+            f"got {settings.image_size} and {settings.views}"
+        )
 
 
 def make_augmentation(

@@ -14,7 +14,7 @@ from rltemp.data import Augmentation, Dataset, ImageFiles
 from rltemp.distillation.method import Method
 from rltemp.distillation.minibatches import Minibatch, Minibatches, MinibatchStream
 from rltemp.distillation.parts import make_parts
-from rltemp.distillation.sources import load_source, make_augmentation
+from rltemp.distillation.sources import check_source, load_source, make_augmentation
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teaching import make_teacher
 from rltemp.distillation.training_images import ImagesInMemory, ImagesOnDisk
@@ -163,8 +163,9 @@ def check_recipe(recipe: schema.Recipe) -> None:
 
     Raises:
         InputError: for sizes < 1, a learning rate <= 0, a batch larger than the training data, a scale no policy has,
-            or rewards that are paid at a cadence their calibration cannot do with.
+            rewards that are paid at a cadence their calibration cannot do with, or as `check_source`.
     """
+    check_source(recipe.data)
     data, optimization, agent, scale = recipe.data, recipe.optimization, recipe.agent, recipe.policy.scale
     for name, value, least in (
         ("data.train", data.train, 1),

@@ -123,6 +123,10 @@ def test_distill_reuses_the_policy(trained: Path) -> None:
         (["evaluate", "digits", "--policy=nothing"], "which does not exist"),
         (["evaluate", "digits", "--students=1"], "students must be >= 2"),
         (["distill", "digits", "--policy=static,dtkd"], "names"),
+        (["train", "cifar100-cpu"], "got data/cifar100, no folder (data.download=true fetches it)"),
+        (["train", "cifar100-cpu", "--data.name=folder", "--data.path=nowhere"], "data.path must be the folder of"),
+        (["train", "digits", "--data.in_memory=false"], "data.in_memory must be true for 'digits'"),
+        (["train", "digits", "--policy.scale=-1"], "policy.scale must be null or lie in"),
         (["policies", "--agent.seed=1"], "takes no values of a recipe"),
     ],
 )

@@ -307,8 +307,10 @@ def test_tangents_through_a_network_are_directional_derivatives(task: Task) -> N
     ("part", "values", "message"),
     [
         ("data", {"path": None}, "data.path must name the folder of 'cifar100', got null"),
-        ("data", {"path": "nowhere"}, "root must hold train/<class>/\\*"),
-        ("data", {"name": "folder", "path": "nowhere"}, "folder must be a folder with one sub-folder"),
+        ("data", {"path": "nowhere"}, "data.path must be the folder of 'cifar100', got nowhere, no folder .*download"),
+        ("data", {"path": "."}, "root must hold train/<class>/\\*"),
+        ("data", {"name": "folder", "path": "nowhere"}, "data.path must be the folder of 'folder', got nowhere"),
+        ("data", {"name": "folder", "path": "."}, "folder must be a folder with one sub-folder"),
         ("data", {"image_size": 5}, "side must divide"),
         ("data", {"views": 0}, "data.views must be >= 1, got 0"),
         ("data", {"validation": 13}, "sizes must be >= 1 each and fit into 36 instances"),
