@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from credit import USUAL, action
 from scipy import stats
 
 from rltemp.distillation import Task, build_task
 from rltemp.envs.distillation import DistillationProcess
 from rltemp.recipes import Recipe, load_recipe
-from rltemp.temperatures import temperature_to_action
 
 Floats = npt.NDArray[np.floating]
 
 SEEDS = range(3)
-USUAL, OCTAVES = 4.0, 0.25
+OCTAVES = 0.25
 QUARTERS = 4
 
 
@@ -92,11 +92,6 @@ def foreseen(features: Floats, effects: Floats) -> float:
     ]
     weights, *_ = np.linalg.lstsq(inputs[0], effects[::2].ravel(), rcond=None)
     return float(np.corrcoef(inputs[1] @ weights, effects[1::2].ravel())[0, 1])
-
-
-def action(temperature: float, recipe: Recipe) -> float:
-    """The action that means a temperature."""
-    return float(temperature_to_action(torch.tensor(temperature), recipe.policy.low, recipe.policy.high))
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def trained_policy(path: str, group: str | None = None) -> PolicySpec:
 
 def _kind(policy: LearnedPolicy) -> str:
     """What it looks at."""
-    if policy.features.names == ("progress",):
+    if policy.is_schedule:
         return "schedule"
     return "aligned" if "alignment" in policy.needs else "logits"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rltemp.data import Augmentation, BatchIndices, Dataset, concatenate
+from rltemp.data import Augmentation, BatchIndices, Dataset, FolderLoader, concatenate
 from rltemp.distillation.views import Views
 from rltemp.seeding import make_generator
 
@@ -29,24 +30,53 @@ class Minibatch(NamedTuple):
     rows: Tensor | None = None
 
 
-class MinibatchStream(Protocol):
-    """An endless stream of minibatches of K students; what each sees depends on its own seed alone."""
+class MinibatchStream(ABC):
+    """An endless stream of minibatches of K students; what each sees depends on its own seed alone.
+
+    Args:
+        seeds: one per student.
+        orders: in which each student sees its images.
+        augmentation: drawn anew for every image of every minibatch.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], orders: Sequence[BatchIndices | FolderLoader], augmentation: Augmentation
+    ) -> None:
+        self._generators = [make_generator(seed, "augmentation") for seed in seeds]
+        self._orders = orders
+        self._augmentation = augmentation
 
     @property
     def per_epoch(self) -> int:
         """Minibatches per epoch."""
+        return len(self._orders[0])
 
+    @abstractmethod
     def draw(self) -> Minibatch:
         """The next minibatch of every student."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the minibatches to come."""
+        return {
+            "orders": [order.state_dict() for order in self._orders],
+            "generators": [generator.get_state() for generator in self._generators],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
+        for order, saved in zip(self._orders, state["orders"], strict=True):
+            order.load_state_dict(saved)
+        for generator, saved in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(saved)
+
+    def _augment(self, images: Tensor) -> Tensor:
+        """Images [K, B, ...], each student's by its own draws."""
+        draws = concatenate([self._augmentation.draw(images.shape[1], generator) for generator in self._generators])
+        augmented = self._augmentation.apply(images.flatten(0, 1), draws)
+        return augmented.view(*images.shape[:2], *augmented.shape[1:])
 
 
-class Minibatches:
+class Minibatches(MinibatchStream):
     """A `MinibatchStream` of images in memory.
 
     Args:
@@ -65,43 +95,20 @@ class Minibatches:
         batch_size: int,
         views: Views | None = None,
     ) -> None:
-        self._dataset = dataset
-        self._augmentation = augmentation
-        self._batch_size = batch_size
-        self._views = views
-        self._generators = [make_generator(seed, "augmentation") for seed in seeds]
-        self._orders = [
+        self._indices = [
             BatchIndices(len(dataset), batch_size, make_generator(seed, "order"), drop_last=True) for seed in seeds
         ]
-
-    @property
-    def per_epoch(self) -> int:
-        """Minibatches per epoch."""
-        return len(self._orders[0])
+        super().__init__(seeds, self._indices, augmentation)
+        self._dataset = dataset
+        self._views = views
 
     def draw(self) -> Minibatch:
         """The next minibatch of every student."""
-        indices = torch.stack([order.take() for order in self._orders])
+        indices = torch.stack([order.take() for order in self._indices])
         if self._views is not None:
             rows = torch.stack([self._views.choose(*drawn) for drawn in zip(indices, self._generators, strict=True)])
             rows = rows.to(self._dataset.device)
             images, targets = self._views.look(rows.flatten())
             return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(rows.shape), rows)
         indices = indices.to(self._dataset.device)
-        draws = concatenate([self._augmentation.draw(self._batch_size, generator) for generator in self._generators])
-        images = self._augmentation.apply(self._dataset.images[indices.flatten()], draws)
-        return Minibatch(images.view(*indices.shape, *images.shape[1:]), self._dataset.targets[indices])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the minibatches to come."""
-        return {
-            "orders": [order.state_dict() for order in self._orders],
-            "generators": [generator.get_state() for generator in self._generators],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
-        for order, saved in zip(self._orders, state["orders"], strict=True):
-            order.load_state_dict(saved)
-        for generator, saved in zip(self._generators, state["generators"], strict=True):
-            generator.set_state(saved)
+        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices])

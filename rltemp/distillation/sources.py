@@ -56,13 +56,12 @@ def load_source(settings: schema.Data, cache: Path | None = None) -> Source:
     """Read the images that `settings` name, at the size they ask for.
 
     Args:
-        settings: the data of a recipe.
+        settings: the data of a recipe, which `check_source` has let pass.
         cache: folder where decoded trees of images are kept; None decodes them every time.
 
     Raises:
-        InputError: for a missing path or folder, an image size that does not fit, or images that cannot stay on disk.
+        InputError: for a folder without images, or an image size that does not fit.
     """
-    check_source(settings)
     if settings.name == "digits":
         digits = load_digits()
         # About the pixels' root mean square, so that inputs are of size 1.

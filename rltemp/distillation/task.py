@@ -139,7 +139,8 @@ def build_task(
         cache=kept,
         advance=advance,
     )
-    training = images(parts.train, recipe.data)
+    # In memory, `train` holds them all already.
+    training = images(train if isinstance(parts.train, Dataset) else parts.train, recipe.data)
     on_disk = training if isinstance(training, ImagesOnDisk) else None
     views = _views(recipe.data, train, training.augmentation) if on_disk is None else None
     return Task(

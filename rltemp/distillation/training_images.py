@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from rltemp.data import Augmentation, Dataset, FolderBatch, FolderLoader, ImageFiles, concatenate
+from rltemp.data import Augmentation, Dataset, FolderBatch, FolderLoader, ImageFiles
 from rltemp.distillation.minibatches import Minibatch, Minibatches, MinibatchStream
 from rltemp.seeding import make_generator
 
@@ -112,7 +112,7 @@ class ImagesOnDisk:
         return DiskMinibatches(self, seeds, batch_size)
 
 
-class DiskMinibatches:
+class DiskMinibatches(MinibatchStream):
     """A `MinibatchStream` of images on disk.
 
     Args:
@@ -122,8 +122,6 @@ class DiskMinibatches:
     """
 
     def __init__(self, images: ImagesOnDisk, seeds: Sequence[int], batch_size: int) -> None:
-        self._images = images
-        self._generators = [make_generator(seed, "augmentation") for seed in seeds]
         self._loaders = [
             FolderLoader(
                 images.files,
@@ -136,38 +134,22 @@ class DiskMinibatches:
             )
             for seed in seeds
         ]
-        self._streams = [_endless(loader) for loader in self._loaders]
-
-    @property
-    def per_epoch(self) -> int:
-        """Minibatches per epoch."""
-        return len(self._loaders[0])
+        super().__init__(seeds, self._loaders, images.augmentation)
+        self._device = images.device
+        self._batches = [_endless(loader) for loader in self._loaders]
 
     def draw(self) -> Minibatch:
         """The next minibatch of every student."""
-        batches = [next(stream) for stream in self._streams]
+        batches = [next(batch) for batch in self._batches]
         images, targets = (torch.stack([batch[i] for batch in batches]) for i in (0, 1))
-        images, targets = (part.to(self._images.device, non_blocking=True) for part in (images, targets))
-        augmentation = self._images.augmentation
-        draws = concatenate([augmentation.draw(images.shape[1], generator) for generator in self._generators])
-        augmented = augmentation.apply(images.flatten(0, 1), draws)
-        return Minibatch(augmented.view(*targets.shape, *augmented.shape[1:]), targets)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the minibatches to come."""
-        return {
-            "loaders": [loader.state_dict() for loader in self._loaders],
-            "generators": [generator.get_state() for generator in self._generators],
-        }
+        images, targets = (part.to(self._device, non_blocking=True) for part in (images, targets))
+        return Minibatch(self._augment(images), targets)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        for loader, saved in zip(self._loaders, state["loaders"], strict=True):
-            loader.load_state_dict(saved)
-        for generator, saved in zip(self._generators, state["generators"], strict=True):
-            generator.set_state(saved)
+        super().load_state_dict(state)
         # What has been decoded ahead belongs to the old order.
-        self._streams = [_endless(loader) for loader in self._loaders]
+        self._batches = [_endless(loader) for loader in self._loaders]
 
 
 def _endless(loader: FolderLoader) -> Iterator[FolderBatch]:

@@ -31,7 +31,7 @@ def render_card(policy: LearnedPolicy) -> str:
 
 
 def _source(policy: LearnedPolicy) -> str:
-    if policy.features.names == ("progress",):
+    if policy.is_schedule:
         return "how far the run is, the same for all: a schedule"
     return "student and teacher logits"
 

@@ -69,6 +69,11 @@ class LearnedPolicy(TemperaturePolicy):
         self.net = nn.Sequential(*layers[:-1])
         self.requires_grad_(False)
 
+    @property
+    def is_schedule(self) -> bool:
+        """Whether it looks at nothing but how far the run is."""
+        return self.features.names == ("progress",)
+
     def choose(
         self,
         student_logits: Tensor,
