@@ -6,18 +6,18 @@ train_policy    from a recipe to a policy that needs neither SB3 nor Gymnasium
 
 from typing import Any
 
-from rltemp.agents.advantages import StudentRolloutBuffer
-from rltemp.agents.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.buffer import StudentRolloutBuffer
+from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.credit.hindsight import HindsightPPO
+from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.exploration import CoherentPolicy
-from rltemp.agents.export import export_policy, import_policy
-from rltemp.agents.hindsight import HindsightPPO
+from rltemp.agents.policy_io import export_policy, import_policy
 from rltemp.agents.ppo import make_ppo
-from rltemp.agents.redistribution import Redistribution
+from rltemp.agents.train import train_policy
 from rltemp.agents.trainer import CREDIT, Trainer
-from rltemp.agents.training import train_policy
 from rltemp.agents.vec_env import VectorEnvAdapter
 from rltemp.distillation.task import Task
-from rltemp.envs.setting import resolve
+from rltemp.envs.from_recipe import resolve
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.recipes.schema import Recipe
 
@@ -56,5 +56,5 @@ def make_sb3_env(
     """
     setting, tasks = resolve(recipe, task, overrides)
     slots = (setting.agent.students if students is None else students) * setting.optimization.batch_size
-    credit = CREDIT[setting.agent.calibration]
+    credit = CREDIT[setting.agent.credit]
     return VectorEnvAdapter(DistillationVectorEnv(slots, setting, task=tasks, credit=credit))

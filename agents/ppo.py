@@ -11,9 +11,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from rltemp.agents.advantages import StudentRolloutBuffer
+from rltemp.agents.buffer import StudentRolloutBuffer
+from rltemp.agents.credit.hindsight import HindsightPPO
 from rltemp.agents.exploration import CoherentPolicy
-from rltemp.agents.hindsight import HindsightPPO
 from rltemp.features import center
 from rltemp.recipes.schema import Agent
 
@@ -50,7 +50,7 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
         warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
         kind: type[PPO] = PPO
         options: dict[str, Any] = {}
-        if agent.calibration == "hindsight":
+        if agent.credit == "hindsight":
             kind, options = HindsightPPO, {"return_weight": agent.return_weight}
         model = kind(
             CoherentPolicy,

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from rltemp.agents.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.metrics import RolloutRecorder, update_metrics
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
-from rltemp.agents.redistribution import Redistribution
 from rltemp.agents.vec_env import VectorEnvAdapter
-from rltemp.envs.distillation import Credit
+from rltemp.envs.episode import Credit
 from rltemp.errors import InputError
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent
@@ -33,14 +33,14 @@ CREDIT: Mapping[str, Credit] = {
 
 def make_calibration(agent: Agent, features: int) -> Calibration:
     """The calibration that the settings name, for instances of `features` numbers."""
-    if agent.calibration in ("uniform", "hindsight"):
+    if agent.credit in ("uniform", "hindsight"):
         # In hindsight the credit is known at the end of the episode; until then every instance is paid R.
         return Uniform()
-    if agent.calibration == "influence":
+    if agent.credit == "influence":
         return Influence(agent.influence_weight)
-    if agent.calibration == "redistribution":
+    if agent.credit == "redistribution":
         return Redistribution(features, make_generator(agent.seed, "redistribution"))
-    raise InputError(f"calibration must be uniform, redistribution, influence or hindsight, got {agent.calibration!r}")
+    raise InputError(f"calibration must be uniform, redistribution, influence or hindsight, got {agent.credit!r}")
 
 
 class Trainer:
@@ -74,7 +74,7 @@ class Trainer:
         if students != agent.students:
             raise InputError(f"env must hold agent.students = {agent.students} students, got {students}")
         if adapter.has_attr("credit"):
-            _check_credit(agent.calibration, adapter.get_attr("credit", indices=0)[0])
+            _check_credit(agent.credit, adapter.get_attr("credit", indices=0)[0])
         shape = env.single_observation_space.shape or ()
         self._tasks = adapter.get_attr("tasks", indices=0)[0] if adapter.has_attr("tasks") else 1
         self.agent = agent

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rltemp.distillation.task import Task
-from rltemp.envs.distillation import DistillationProcess
-from rltemp.envs.setting import draw_seeds, resolve
+from rltemp.envs.episode import DistillationProcess
+from rltemp.envs.from_recipe import draw_seeds, resolve
 from rltemp.envs.transition import LastTransition
 from rltemp.recipes import Recipe
 

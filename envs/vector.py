@@ -12,9 +12,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from rltemp.distillation.task import Task
-from rltemp.envs.distillation import Credit, DistillationProcess
+from rltemp.envs.episode import Credit, DistillationProcess
+from rltemp.envs.from_recipe import draw_seeds, resolve
 from rltemp.envs.infos import final_infos
-from rltemp.envs.setting import draw_seeds, resolve
 from rltemp.envs.transition import LastTransition
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rltemp.errors import InputError
-from rltemp.experiments import commands
+from rltemp.experiments.commands import table as commands
 
 __all__ = ["main"]
 

@@ -16,8 +16,8 @@ import filelock
 import numpy as np
 
 from rltemp.errors import InputError
+from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.machine import describe_machine
-from rltemp.experiments.results import FloatArray
 from rltemp.files import atomic_write
 
 __all__ = ["RunFolder"]

@@ -14,8 +14,8 @@ from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
 from rltemp.objectives import DKD, KD, DistillationLoss, LossParts, dkd_loss, kd_loss
 from rltemp.policies.artifact import load_policy, save_policy
-from rltemp.policies.base import TemperaturePolicy
 from rltemp.policies.learned import LearnedPolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.policies.registry import list_policies, make_policy
 from rltemp.presets import Preset, list_presets, make_preset
 from rltemp.probe import ProbeAlignment

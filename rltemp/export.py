@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.errors import InputError
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.policy import TemperaturePolicy
 
 __all__ = ["export_onnx", "export_program"]
 

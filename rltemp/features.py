@@ -17,7 +17,7 @@ from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.errors import InputError
 from rltemp.precision import without_autocast
 from rltemp.softmax import log_softmax, softmax
-from rltemp.transforms import is_transformed
+from rltemp.tracing import is_transformed
 
 __all__ = ["ALIGNED_FEATURES", "FEATURES_VERSION", "LOGIT_FEATURES", "LogitFeatures", "center"]
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from rltemp.distillation import Task, build_task
+from rltemp.distillation import Task
 from rltemp.recipes import Recipe, load_recipe
+from rltemp.tasks import build_task
 
 torch.set_num_threads(1)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from rltemp.agents.trainer import CREDIT, Trainer
-from rltemp.distillation.alignment import PopulationProbe
 from rltemp.distillation.minibatches import Minibatches
+from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.students import StackedStudents
-from rltemp.distillation.task import Task, build_task
-from rltemp.envs.hindsight import Hindsight
+from rltemp.distillation.task import Task
 from rltemp.envs.reward import ProbeReward
+from rltemp.envs.unrolling import Hindsight
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
 from rltemp.experiments.bench.phases import OTHER, PhaseTimer
@@ -21,6 +21,7 @@ from rltemp.experiments.bench.section import Phase, Row, Section
 from rltemp.experiments.bench.timing import interleave
 from rltemp.features import LogitFeatures
 from rltemp.recipes import Recipe
+from rltemp.tasks import build_task
 
 __all__ = ["measure"]
 
@@ -44,7 +45,7 @@ def measure(seconds: float, recipe: Recipe | None = None) -> Section:
     recipe = recipe or default_recipe()
     task = build_task(recipe)
     students, batch = recipe.agent.students, recipe.optimization.batch_size
-    env = DistillationVectorEnv(students * batch, recipe, task=task, credit=CREDIT[recipe.agent.calibration])
+    env = DistillationVectorEnv(students * batch, recipe, task=task, credit=CREDIT[recipe.agent.credit])
     times = interleave({"bare": kd_steps(task, students), "env": _env_steps(env)}, seconds)
     rows = (
         Row.of("bare KD step", times["bare"], times["bare"] / times["bare"]),

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rltemp.distillation.task import build_task
 from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
 from rltemp.experiments.bench.section import Row, Section
 from rltemp.experiments.bench.timing import interleave
 from rltemp.recipes import Recipe
+from rltemp.tasks.build import build_task
 
 __all__ = ["measure"]
 

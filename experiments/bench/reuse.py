@@ -18,7 +18,7 @@ from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES
 from rltemp.networks import make_network
 from rltemp.objectives import kd_loss
 from rltemp.policies import make_policy
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.probe import ProbeAlignment
 from rltemp.seeding import make_generator
 from rltemp.temperatures import Temperatures

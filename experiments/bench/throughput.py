@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rltemp.data import CIFAR100_MEAN, CIFAR100_STD
-from rltemp.distillation import LoopStudents, Task, build_task
-from rltemp.distillation.loop import PolicyRun
+from rltemp.distillation import LoopStudents, Task
 from rltemp.distillation.minibatches import Minibatches
-from rltemp.distillation.policies import PolicyPopulation
+from rltemp.distillation.policy_population import PolicyPopulation
+from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.run import DistillationRun
 from rltemp.experiments.bench.phases import OTHER, PhaseTimer
 from rltemp.experiments.bench.section import AtLeast, Phase, Row, Section
@@ -29,6 +29,7 @@ from rltemp.networks import make_network
 from rltemp.policies import make_policy
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.seeding import make_generator
+from rltemp.tasks import build_task
 
 __all__ = ["measure"]
 

@@ -1,20 +1,19 @@
 """The KD run itself: students side by side, their teacher, their minibatches, their scores."""
 
 from rltemp.distillation.record import TeacherRecord
-from rltemp.distillation.run import DistillationRun, Observation
+from rltemp.distillation.run import DistillationRun, ForwardPass
 from rltemp.distillation.scores import Scores, score
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
-from rltemp.distillation.task import Task, build_task
+from rltemp.distillation.task import Task
 
 __all__ = [
     "DistillationRun",
+    "ForwardPass",
     "LoopStudents",
-    "Observation",
     "Scores",
     "StackedStudents",
     "Students",
     "Task",
     "TeacherRecord",
-    "build_task",
     "score",
 ]

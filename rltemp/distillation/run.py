@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from rltemp.distillation.method import Method
 from rltemp.distillation.minibatches import Minibatch
 from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Output
 from rltemp.distillation.task import Task
 from rltemp.errors import InputError
+from rltemp.objectives.method import Method
 from rltemp.temperatures import Temperatures
 
-__all__ = ["DistillationRun", "Observation"]
+__all__ = ["DistillationRun", "ForwardPass"]
 
 
-class Observation(NamedTuple):
+class ForwardPass(NamedTuple):
     """What is known before an update: everything a temperature may depend on.
 
     Attributes:
@@ -72,7 +72,7 @@ class DistillationRun:
         self._optimizer = make_optimizer(
             [*self.students.parameters(), *self._companion.parameters()], task.optimization
         )
-        self._observation: Observation | None = None
+        self._observation: ForwardPass | None = None
 
     @property
     def progress(self) -> float:
@@ -89,12 +89,12 @@ class DistillationRun:
         """Whether the schedule is at its end."""
         return self.step >= self.task.steps
 
-    def observe(self) -> Observation:
+    def observe(self) -> ForwardPass:
         """The next minibatch through student and teacher; the same answer until `update`."""
         if self._observation is None:
             minibatch = self._minibatches.draw()
             self.students.train()
-            self._observation = Observation(
+            self._observation = ForwardPass(
                 minibatch=minibatch,
                 student=self.students(minibatch.images),
                 teacher_logits=self._ask(minibatch),
@@ -151,7 +151,7 @@ class DistillationRun:
             return self.task.teacher_logits(self.step, minibatch)
         return self._teacher_logits(self.step, minibatch.images)
 
-    def _loss(self, observation: Observation, temperatures: Temperatures) -> Tensor:
+    def _loss(self, observation: ForwardPass, temperatures: Temperatures) -> Tensor:
         """Sum over students of their mean loss: each student's gradient is that of its own mean."""
         student = observation.student.logits.flatten(0, 1)
         teacher = observation.teacher_logits.flatten(0, 1)

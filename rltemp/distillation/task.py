@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from rltemp.data import Augmentation, Dataset, ImageFiles
-from rltemp.distillation.method import Method
+from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.minibatches import Minibatch, Minibatches, MinibatchStream
-from rltemp.distillation.parts import make_parts
-from rltemp.distillation.sources import check_source, load_source, make_augmentation
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
-from rltemp.distillation.teaching import make_teacher
-from rltemp.distillation.training_images import ImagesInMemory, ImagesOnDisk
-from rltemp.distillation.views import BANK_CHUNK, Views, teacher_bank
-from rltemp.errors import InputError
-from rltemp.networks import Execution, Network, make_network
-from rltemp.policies.learned import HIGHEST, LOWEST
+from rltemp.distillation.training_images import ImagesOnDisk
+from rltemp.distillation.views import Views
+from rltemp.networks import Execution, Network
+from rltemp.objectives.method import Method
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 
-__all__ = ["Task", "build_steps", "build_task", "check_recipe"]
+__all__ = ["Task"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,148 +87,3 @@ class Task:
         if self.bank is None or minibatch.rows is None:
             return self.ask_teacher(step, minibatch.images)
         return self.bank[minibatch.rows]
-
-
-def build_task(
-    recipe: schema.Recipe,
-    *,
-    device: torch.device | str | None = None,
-    advance: Callable[[], None] = lambda: None,
-    cache: str | Path | None = None,
-) -> Task:
-    """Load the data and train the teacher of a recipe.
-
-    Args:
-        recipe: the setting.
-        device: where data and networks live; by default where the recipe says.
-        advance: called `build_steps(recipe)` times while the teacher learns and answers.
-        cache: a folder, made if missing, where trained teachers and decoded images are kept and looked for, so that a
-            recipe's teacher is trained once.
-
-    Raises:
-        InputError: for a batch larger than the data, or options that do not fit the networks.
-    """
-    check_recipe(recipe)
-    cache = None if cache is None else Path(cache)
-    device = torch.device(device if device is not None else _device(recipe.execution.device))
-    execution = _execution(recipe.execution)
-    source = load_source(recipe.data, cache)
-    parts = make_parts(recipe, source, cache)
-    train = parts.sample.to(device)
-    make_student = _builder(recipe.student, train)
-    kept = cache and cache / "teachers"
-
-    def images(part: Dataset | ImageFiles, settings: schema.Data) -> ImagesInMemory | ImagesOnDisk:
-        augmentation = make_augmentation(settings, train.shape, source.preparation)
-        if isinstance(part, Dataset):
-            return ImagesInMemory(part.to(device), augmentation)
-        return ImagesOnDisk(part, train.shape[-1], augmentation, device, settings.workers)
-
-    teacher = make_teacher(
-        recipe.teacher,
-        _builder(recipe.teacher.network, train),
-        images(parts.teacher, _of_teacher(recipe)),
-        execution,
-        cache=kept,
-        advance=advance,
-    )
-    # In memory, `train` holds them all already.
-    training = images(train if isinstance(parts.train, Dataset) else parts.train, recipe.data)
-    on_disk = training if isinstance(training, ImagesOnDisk) else None
-    views = _views(recipe.data, train, training.augmentation) if on_disk is None else None
-    return Task(
-        train=train,
-        validation=parts.validation.to(device),
-        test=parts.test.to(device),
-        augmentation=training.augmentation,
-        teacher=teacher,
-        make_student=make_student,
-        optimization=recipe.optimization,
-        stacked=make_student(make_generator(0)).stacks,
-        views=views,
-        bank=teacher_bank(views, teacher, cache=kept, advance=advance) if views is not None else None,
-        execution=execution,
-        on_disk=on_disk,
-    )
-
-
-def check_recipe(recipe: schema.Recipe) -> None:
-    """Refuse what can be seen to be wrong before any work starts.
-
-    Raises:
-        InputError: for sizes < 1, a learning rate <= 0, a batch larger than the training data, a scale no policy has,
-            rewards that are paid at a cadence their calibration cannot do with, or as `check_source`.
-    """
-    check_source(recipe.data)
-    data, optimization, agent, scale = recipe.data, recipe.optimization, recipe.agent, recipe.policy.scale
-    for name, value, least in (
-        ("data.train", data.train, 1),
-        ("data.validation", data.validation, 1),
-        ("data.workers", data.workers, 0),
-        ("optimization.epochs", optimization.epochs, 1),
-        ("optimization.batch_size", optimization.batch_size, 1),
-        ("teacher.members", recipe.teacher.members, 1),
-        ("agent.reward_every", agent.reward_every, 1),
-    ):
-        if value < least:
-            raise InputError(f"{name} must be >= {least}, got {value}")
-    if agent.calibration == "influence" and agent.reward_every > 1:
-        raise InputError(f"agent.reward_every must be 1 for agent.calibration 'influence', got {agent.reward_every}")
-    if scale is not None and not LOWEST <= scale <= HIGHEST:
-        raise InputError(f"policy.scale must be null or lie in [{LOWEST:g}, {HIGHEST:g}], got {scale:g}")
-    if optimization.batch_size > data.train:
-        raise InputError(
-            f"optimization.batch_size must be at most data.train = {data.train}, got {optimization.batch_size}"
-        )
-    if recipe.teacher.train is not None and recipe.teacher.train < data.train:
-        raise InputError(f"teacher.train must be at least data.train = {data.train}, got {recipe.teacher.train}")
-    if optimization.lr <= 0:
-        raise InputError(f"optimization.lr must be > 0, got {optimization.lr:g}")
-
-
-def build_steps(recipe: schema.Recipe) -> int:
-    """How often `build_task` calls `advance`, unless it finds the teacher and what it said."""
-    images = recipe.teacher.train or recipe.data.train
-    updates = recipe.teacher.epochs * (images // min(recipe.teacher.batch_size, images))
-    random = bool(recipe.data.shift or recipe.data.flip or recipe.data.noise)
-    views = (recipe.data.views or 0) if random or not recipe.data.in_memory else 1
-    return (0 if recipe.teacher.checkpoint else updates) + math.ceil(views * recipe.data.train / BANK_CHUNK)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("execution.device must be 'cpu' or 'auto' where there is no GPU, got 'cuda'")
-    return name
-
-
-def _execution(settings: schema.Execution) -> Execution:
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
-    return Execution(dtype, settings.channels_last, settings.compile)
-
-
-def _of_teacher(recipe: schema.Recipe) -> schema.Data:
-    """The data's settings while the teacher is trained."""
-    data, teacher = recipe.data, recipe.teacher
-    return dataclasses.replace(
-        data,
-        shift=data.shift if teacher.shift is None else teacher.shift,
-        flip=data.flip if teacher.flip is None else teacher.flip,
-    )
-
-
-def _views(settings: schema.Data, train: Dataset, augmentation: Augmentation) -> Views | None:
-    random = any(transform.random for transform in augmentation.transforms)
-    if random and settings.views is None:
-        return None
-    count = settings.views if random and settings.views is not None else 1
-    return Views(train, augmentation, count, make_generator(settings.split_seed, "views"))
-
-
-def _builder(network: schema.Network, data: Dataset) -> Callable[[torch.Generator], Network]:
-    def build(generator: torch.Generator) -> Network:
-        return make_network(network.name, data.classes, data.shape, generator, **network.options)
-
-    build(make_generator(0))  # refuses what does not fit before any work starts
-    return build

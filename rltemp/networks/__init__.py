@@ -1,11 +1,11 @@
 """Networks: classifiers with named features, by name and from a generator."""
 
-from rltemp.networks.base import Network
 from rltemp.networks.checkpoints import load_checkpoint, load_crd_checkpoint
 from rltemp.networks.cnn import CNN
 from rltemp.networks.execution import Execution
 from rltemp.networks.external import ExternalNetwork, classifier_of
 from rltemp.networks.mlp import MLP
+from rltemp.networks.network import Network
 from rltemp.networks.registry import list_networks, make_network
 
 __all__ = [

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from rltemp.errors import InputError
-from rltemp.networks.base import Network
 from rltemp.networks.initialization import he_initialize
+from rltemp.networks.network import Network
 
 __all__ = ["CNN"]
 

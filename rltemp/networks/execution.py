@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rltemp.networks.base import Network
+from rltemp.networks.network import Network
 
 __all__ = ["Execution"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rltemp.errors import InputError
-from rltemp.networks.base import Network
+from rltemp.networks.network import Network
 
 __all__ = ["ExternalNetwork", "classifier_of", "timm_network", "torchvision_network"]
 

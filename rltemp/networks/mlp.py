@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rltemp.errors import InputError
-from rltemp.networks.base import Network
+from rltemp.networks.network import Network
 
 __all__ = ["MLP"]
 

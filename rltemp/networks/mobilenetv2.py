@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rltemp.networks.base import Network
 from rltemp.networks.initialization import he_initialize
+from rltemp.networks.network import Network
 
 __all__ = ["MobileNetV2"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from rltemp.errors import InputError
-from rltemp.networks.base import Network
 from rltemp.networks.cnn import CNN
 from rltemp.networks.external import timm_network, torchvision_network
 from rltemp.networks.initialization import seeded_by
 from rltemp.networks.mlp import MLP
 from rltemp.networks.mobilenetv2 import MobileNetV2
+from rltemp.networks.network import Network
 from rltemp.networks.resnet import cifar_resnet, resnet50
 from rltemp.networks.shufflenetv1 import ShuffleNetV1
 from rltemp.networks.shufflenetv2 import ShuffleNetV2

@@ -12,8 +12,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from rltemp.networks.base import Network
 from rltemp.networks.initialization import he_initialize
+from rltemp.networks.network import Network
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet", "cifar_resnet", "resnet50"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, channel_shuffle, relu
 
-from rltemp.networks.base import Network
+from rltemp.networks.network import Network
 
 __all__ = ["ShuffleNetV1"]
 

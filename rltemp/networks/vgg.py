@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from rltemp.networks.base import Network
 from rltemp.networks.initialization import he_initialize
+from rltemp.networks.network import Network
 
 __all__ = ["VGG", "VGG_BLOCKS"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from rltemp.networks.base import Network
 from rltemp.networks.initialization import he_initialize
+from rltemp.networks.network import Network
 
 __all__ = ["WideResNet"]
 

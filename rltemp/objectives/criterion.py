@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from rltemp.checks import check_number, check_targets, values_are_readable
 from rltemp.errors import InputError
-from rltemp.objectives.base import Objective
 from rltemp.objectives.kd import KD, kd_loss
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.objectives.objective import Objective
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.policies.progress import as_tensor
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures

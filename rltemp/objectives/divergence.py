@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rltemp.transforms import is_transformed
+from rltemp.tracing import is_transformed
 
 __all__ = ["softened_kl"]
 

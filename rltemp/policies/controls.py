@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rltemp.checks import check_number
 from rltemp.errors import InputError
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.policies.progress import as_tensor
 from rltemp.temperatures import Temperatures, action_to_temperature
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.checks import check_number
 from rltemp.errors import InputError
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.temperatures import Temperatures
 
 __all__ = ["InfluencePolicy"]

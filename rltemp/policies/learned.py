@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures, center
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.precision import without_autocast
 from rltemp.temperatures import Temperatures, action_to_temperature
 

@@ -6,11 +6,11 @@ import inspect
 from typing import Any, NamedTuple
 
 from rltemp.errors import InputError
-from rltemp.policies.base import TemperaturePolicy
 from rltemp.policies.controls import AnnealPolicy, RandomPolicy
 from rltemp.policies.ctkd import CTKDInstancePolicy, CTKDPolicy
 from rltemp.policies.dtkd import DTKDPolicy
 from rltemp.policies.influence import InfluencePolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.policies.standardized import LSKDPolicy, NormKDPolicy
 from rltemp.policies.static import StaticPolicy
 from rltemp.policies.ttm import TTMPolicy, WTTMPolicy

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rltemp.checks import check_number
-from rltemp.policies.base import TemperaturePolicy
-from rltemp.policies.statistics import logit_std
+from rltemp.policies.logit_statistics import logit_std
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.temperatures import Temperatures
 
 __all__ = ["LSKDPolicy", "NormKDPolicy"]

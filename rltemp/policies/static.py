@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from rltemp.checks import check_number
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.temperatures import Temperatures
 
 __all__ = ["StaticPolicy"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rltemp.checks import check_number
-from rltemp.policies.base import TemperaturePolicy
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.temperatures import Temperatures
 
 __all__ = ["TTMPolicy", "WTTMPolicy"]

@@ -16,6 +16,8 @@ __all__ = ["dump_recipe", "list_recipes", "load_recipe", "vary"]
 
 _SUFFIXES = (".yaml", ".yml")
 _VARIABLE = ("data", "teacher", "student", "optimization")
+_RENAMED = {("agent", "calibration"): "credit"}
+"""Keys by section that recipes may still use, and what they are called now."""
 
 
 def list_recipes() -> list[str]:
@@ -39,7 +41,7 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
     values = _content(recipe, ())
     if isinstance(values, dict):
         for name, value in (overrides or {}).items():
-            _merge(values, _nested(name, value))
+            _merge(values, _renamed(_nested(name, value)))
     try:
         whole = typed(Recipe, values, "")
         vary(whole)
@@ -92,6 +94,7 @@ def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
         values = yaml.safe_load(_read(recipe))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"recipe {recipe} must be YAML: {' '.join(str(error).split())}") from error
+    values = _renamed(values) if isinstance(values, dict) else values
     if not isinstance(values, dict) or "extends" not in values:
         return {} if values is None else values
     base = values.pop("extends")
@@ -130,6 +133,22 @@ def _merge(values: dict[str, Any], override: Mapping[str, Any]) -> None:
             _merge(values[name], value)
         else:
             values[name] = value
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Values with old keys under their new names.
+
+    Raises:
+        InputError: for a section that has both.
+    """
+    values = dict(values)
+    for (section, old), new in _RENAMED.items():
+        inner = values.get(section)
+        if isinstance(inner, Mapping) and old in inner:
+            if new in inner:
+                raise InputError(f"{section}.{old} is the old name of {section}.{new}: give one of them, got both")
+            values[section] = {new if key == old else key: value for key, value in inner.items()}
+    return values
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:

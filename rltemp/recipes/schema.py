@@ -171,7 +171,7 @@ class Agent:
     Attributes:
         students: students that train side by side in one rollout.
         rollouts: rollouts (whole KD runs of all students), each followed by one PPO update.
-        calibration: how the batch reward becomes credit of instances: "uniform", "redistribution" and "influence" pay
+        credit: how the batch reward becomes credit of instances: "uniform", "redistribution" and "influence" pay
             them at every step, "hindsight" credits them with what they did to the end of the run.
         influence_weight: weight of the influence term.
         return_weight: size, beside the credit of "hindsight", of the advantage that the rewards give. All instances of
@@ -194,7 +194,7 @@ class Agent:
 
     students: int = 16
     rollouts: int = 12
-    calibration: Literal["uniform", "redistribution", "influence", "hindsight"] = "hindsight"
+    credit: Literal["uniform", "redistribution", "influence", "hindsight"] = "hindsight"
     influence_weight: float = 2.0
     return_weight: float = 0.3
     reward_scale: float = 5.0

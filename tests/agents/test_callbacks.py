@@ -9,8 +9,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from rltemp.agents.checkpoint import load_checkpoint, save_checkpoint
+from rltemp.agents.train import run_training
 from rltemp.agents.trainer import Trainer
-from rltemp.agents.training import run_training
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
 from rltemp.recipes.schema import Agent
@@ -117,7 +117,7 @@ def test_callbacks_see_the_complete_rollout() -> None:
 
 def test_a_checkpoint_restores_everything(tmp_path: Path) -> None:
     for calibration in ("uniform", "influence", "redistribution"):
-        trainer, other = make(calibration=calibration), make(calibration=calibration)
+        trainer, other = make(credit=calibration), make(credit=calibration)
         trainer.rollout()
         trainer.keep_best(0.5)
         save_checkpoint(trainer, tmp_path / "checkpoint.pt")

@@ -8,7 +8,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rltemp.agents.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter

@@ -9,8 +9,8 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from rltemp.agents.calibration import Influence, Uniform
-from rltemp.agents.redistribution import Redistribution
+from rltemp.agents.credit.calibration import Influence, Uniform
+from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.trainer import Trainer, make_calibration
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
@@ -46,7 +46,7 @@ def regret(trainer: Trainer, seed: int) -> float:
 )
 def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
     # An untrained policy answers about 0 and is off by the variance of the targets, 1.6 ** 2 / 12 = 0.21.
-    agent = dataclasses.replace(AGENT, students=8, calibration=calibration)
+    agent = dataclasses.replace(AGENT, students=8, credit=calibration)
     trainer = make(agent, horizon=10)
     assert regret(trainer, seed=1) > 0.15
     for _ in range(rollouts):
@@ -56,7 +56,7 @@ def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
 
 @pytest.mark.parametrize("calibration", ["uniform", "influence", "redistribution", "hindsight"])
 def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(calibration: Any) -> None:
-    agent = dataclasses.replace(AGENT, calibration=calibration)
+    agent = dataclasses.replace(AGENT, credit=calibration)
     unbroken, broken, resumed = make(agent), make(agent), make(agent)
     for _ in range(4):
         unbroken.rollout()
@@ -197,10 +197,10 @@ def test_environments_that_hold_no_such_students_are_refused() -> None:
 
 
 def test_settings_name_the_calibration() -> None:
-    kinds = [type(make_calibration(dataclasses.replace(AGENT, calibration=name), 3)) for name in CALIBRATIONS]
+    kinds = [type(make_calibration(dataclasses.replace(AGENT, credit=name), 3)) for name in CALIBRATIONS]
     assert kinds == [Uniform, Influence, Redistribution]
     with pytest.raises(InputError, match="calibration"):
-        make_calibration(dataclasses.replace(AGENT, calibration="magic"), 3)  # type: ignore[arg-type]
+        make_calibration(dataclasses.replace(AGENT, credit="magic"), 3)  # type: ignore[arg-type]
 
 
 CALIBRATIONS: tuple[Any, ...] = ("uniform", "influence", "redistribution")

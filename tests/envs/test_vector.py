@@ -10,8 +10,8 @@ import pytest
 import rltemp.envs  # noqa: F401 (registers)
 from rltemp.distillation import Task
 from rltemp.envs import DistillationEnv, DistillationVectorEnv
-from rltemp.envs.setting import draw_seeds
-from rltemp.envs.testing import CLAUSES
+from rltemp.envs.conformance import CLAUSES
+from rltemp.envs.from_recipe import draw_seeds
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES
 from rltemp.recipes import Recipe

@@ -138,8 +138,8 @@ def test_single_file_has_the_librarys_reward_calibration_and_advantages() -> Non
     pytest.importorskip("stable_baselines3")
     from gymnasium import spaces
 
-    from rltemp.agents.advantages import StudentRolloutBuffer
-    from rltemp.agents.calibration import Influence
+    from rltemp.agents.buffer import StudentRolloutBuffer
+    from rltemp.agents.credit.calibration import Influence
     from rltemp.distillation.scores import cross_entropy
     from rltemp.envs.transition import Transition
 

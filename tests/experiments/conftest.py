@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rltemp.experiments.results import Evaluation, Family, PolicyResult, TemperatureTrace
+from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult, TemperatureTrace
 
 
 def _trace(rng: np.random.Generator, start: float, end: float, spread: float) -> TemperatureTrace:

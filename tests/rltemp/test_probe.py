@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rltemp import InputError, ProbeAlignment
 from rltemp.alignment import ALIGNMENT_TEMPERATURES, normalized_alignment
 from rltemp.distillation import DistillationRun, Task
-from rltemp.distillation.alignment import PopulationProbe
+from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.seeding import make_generator
 from rltemp.temperatures import Temperatures
 

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from rltemp.checks import check_number, check_targets
 from rltemp.errors import InputError
-from rltemp.objectives.features.base import Activations, FeatureObjective
-from rltemp.objectives.features.initialization import linear
+from rltemp.objectives.features.feature_objective import Activations, FeatureObjective
 from rltemp.objectives.features.memory import MemoryBank
+from rltemp.objectives.features.side_modules import linear
 
 __all__ = ["CRD"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from rltemp.objectives.features.base import Activations, FeatureObjective
+from rltemp.objectives.features.feature_objective import Activations, FeatureObjective
 
 __all__ = ["PKT"]
 

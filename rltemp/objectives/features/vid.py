@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rltemp.errors import InputError
-from rltemp.objectives.features.base import Activations, FeatureObjective, check_maps
-from rltemp.objectives.features.initialization import convolution
+from rltemp.objectives.features.feature_objective import Activations, FeatureObjective, check_maps
+from rltemp.objectives.features.side_modules import convolution
 
 __all__ = ["VID"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rltemp.errors import InputError
-from rltemp.objectives.features.base import Activations
+from rltemp.objectives.features.feature_objective import Activations
 
 __all__ = ["Watch"]
 

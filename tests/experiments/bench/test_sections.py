@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from rltemp.errors import InputError
-from rltemp.experiments.bench import agent_and_loss, environment, population, reuse, rules, run
+from rltemp.experiments.bench import agent_and_loss, bench, environment, population, reuse, rules
 from rltemp.experiments.bench.section import AtLeast, AtMost, Row, Section, tables
 from rltemp.experiments.bench.timing import Quartiles
 from rltemp.recipes import Recipe
@@ -94,19 +94,19 @@ def test_every_section_is_measured_and_printed_on_one_thread(monkeypatch: pytest
         asked.append((name, seconds, torch.get_num_threads()))
         return Section(f"title of {name}", "ratio", (Row("row", 1.0, Quartiles(1.0, 1.0, 1.0)),))
 
-    monkeypatch.setattr(run, "SECTIONS", {name: partial(fake, name) for name in run.SECTIONS})
+    monkeypatch.setattr(bench, "SECTIONS", {name: partial(fake, name) for name in bench.SECTIONS})
     text = io.StringIO()
-    assert len(run.bench(Console(file=text, width=100))) == len(run.SECTIONS)
-    run.bench(Console(file=text, width=100), only="rules", quick=True)
-    assert [name for name, _, _ in asked] == [*run.SECTIONS, "rules"]
+    assert len(bench.bench(Console(file=text, width=100))) == len(bench.SECTIONS)
+    bench.bench(Console(file=text, width=100), only="rules", quick=True)
+    assert [name for name, _, _ in asked] == [*bench.SECTIONS, "rules"]
     assert asked[-1][1] < asked[0][1]
     assert {threads for *_, threads in asked} == {1}
-    assert all(f"title of {name}" in text.getvalue() for name in run.SECTIONS)
+    assert all(f"title of {name}" in text.getvalue() for name in bench.SECTIONS)
     assert f"torch {torch.__version__.split('+')[0]}" in text.getvalue()
 
 
 def test_an_unknown_section_is_refused_before_any_work() -> None:
     text = io.StringIO()
     with pytest.raises(InputError, match=r"rules.*got 'speed'"):
-        run.bench(Console(file=text), only="speed")
+        bench.bench(Console(file=text), only="speed")
     assert not text.getvalue()

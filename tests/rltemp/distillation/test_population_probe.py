@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rltemp.alignment import alignment_effects
 from rltemp.distillation import DistillationRun, Task
-from rltemp.distillation.alignment import PopulationProbe
+from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.errors import InputError
 from rltemp.recipes.schema import PolicySpace
 from rltemp.temperatures import Temperatures

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rltemp import InputError, LearnedPolicy, LogitFeatures, TemperaturePolicy, Temperatures, make_policy
 from rltemp.distillation import DistillationRun, Task, TeacherRecord, score
 from rltemp.distillation.minibatches import Minibatch
-from rltemp.distillation.policies import PolicyPopulation
+from rltemp.distillation.policy_population import PolicyPopulation
 from rltemp.networks import MLP
 
 SEEDS = (3, 11, 4)

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 from rltemp import InputError
-from rltemp.distillation import DistillationRun, Task, build_task
-from rltemp.distillation import teaching as module
-from rltemp.distillation.task import build_steps
+from rltemp.distillation import DistillationRun, Task
 from rltemp.envs import DistillationVectorEnv
 from rltemp.recipes import Recipe, load_recipe
+from rltemp.tasks import build_task
+from rltemp.tasks import teachers as module
+from rltemp.tasks.build import build_steps
 from rltemp.temperatures import Temperatures
 
 USUAL = Temperatures.shared(torch.full((16,), 4.0))

@@ -114,7 +114,7 @@ def test_lists_become_tuples_and_null_is_none() -> None:
         ({"optimization.lr": [0.1]}, r"optimization.lr must be a finite number, got \[0.1\]"),
         ({"optimization.schedule": "step"}, "optimization.schedule must be one of cosine, multistep, got 'step'"),
         ({"optimization.objective": None}, "optimization.objective must be one of kd, dkd, got None"),
-        ({"agent.calibration": ["uniform"]}, "agent.calibration must be one of uniform"),
+        ({"agent.credit": ["uniform"]}, "agent.credit must be one of uniform"),
         ({"optimization.milestones": 0.5}, "optimization.milestones must be a list, got 0.5"),
         ({"optimization.milestones": "0.5"}, "optimization.milestones must be a list, got '0.5'"),
         ({"agent.hidden": [3, "a"]}, r"agent.hidden\[1\] must be an integer, got 'a'"),

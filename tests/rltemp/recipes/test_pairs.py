@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from rltemp.distillation import build_task
-from rltemp.distillation.loop import PolicyRun
+from rltemp.distillation.policy_run import PolicyRun
 from rltemp.errors import InputError
 from rltemp.policies import make_policy
 from rltemp.recipes import list_recipes, load_recipe
+from rltemp.tasks import build_task
 
 # Teacher, student, learning rate: 0.01 for the students whose depthwise convolutions need it.
 PAIRS = [
@@ -52,7 +52,7 @@ def test_there_is_a_recipe_for_every_pair() -> None:
 
 def test_the_small_setting_has_an_agent_that_learns_a_schedule() -> None:
     short, whole = load_recipe("cifar100-cpu-short"), load_recipe("cifar100-cpu")
-    assert (short.policy.features, short.policy.scale, short.agent.calibration) == (("progress",), 32.0, "uniform")
+    assert (short.policy.features, short.policy.scale, short.agent.credit) == (("progress",), 32.0, "uniform")
     assert (short.student, short.teacher, short.data.train) == (whole.student, whole.teacher, whole.data.train)
     updates = short.data.train // short.optimization.batch_size
     assert updates % short.agent.reward_every == 0

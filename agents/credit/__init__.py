@@ -1,0 +1,1 @@
+"""From the reward of a batch to credit for its instances."""

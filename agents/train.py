@@ -1,0 +1,151 @@
+"""From a recipe to a trained temperature policy."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
+from rltemp.agents.checkpoint import load_checkpoint
+from rltemp.agents.policy_io import export_policy, import_policy
+from rltemp.agents.trainer import CREDIT, Trainer
+from rltemp.distillation.task import Task
+from rltemp.envs.episode import make_features
+from rltemp.envs.vector import DistillationVectorEnv
+from rltemp.errors import InputError
+from rltemp.features import LogitFeatures
+from rltemp.policies.artifact import load_policy
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.progress import NoProgress, Progress
+from rltemp.recipes.loading import vary
+from rltemp.recipes.schema import Recipe
+from rltemp.tasks import build_task
+
+__all__ = ["load_start", "run_training", "train_policy"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def train_policy(
+    recipe: Recipe,
+    *,
+    task: Task | Sequence[Task] | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    callbacks: Sequence[RolloutCallback] = (),
+    score: Callable[[LearnedPolicy], float] | None = None,
+) -> LearnedPolicy:
+    """Train a temperature policy with PPO. The same recipe gives the same policy, bit for bit.
+
+    Args:
+        recipe: the setting; `recipe.agent` says how the agent learns.
+        task: what the recipe builds, and each variation of it (see `vary`), if they are at hand already: spares
+            training the teachers again.
+        run_dir: folder for metrics (CSV and TensorBoard) and the checkpoint; made if there is none.
+        resume: continue from the checkpoint in `run_dir`, if there is one; the result is that of an unbroken run.
+        progress: told of every step: rollouts * horizon in all.
+        callbacks: called after every rollout.
+        score: judges the policy after every rollout, higher is better; the best is returned instead of the last. It
+            must not read test data.
+
+    Raises:
+        InputError: for a recipe that cannot be built, or a checkpoint of another run.
+    """
+    start = load_start(recipe)
+    if task is None:
+        task = [build_task(variation) for variation in vary(recipe)]
+    slots = recipe.agent.students * recipe.optimization.batch_size
+    credit = CREDIT[recipe.agent.credit]
+    with closing(DistillationVectorEnv(slots, recipe, task=task, credit=credit)) as env:
+        trainer = Trainer(env, recipe.agent)
+        features = LogitFeatures(env.feature_names)
+        if start is not None:
+            import_policy(trainer.model, start)
+
+        def export() -> LearnedPolicy:
+            return export_policy(trainer.model, features, recipe.policy, card=_card(recipe, trainer))
+
+        def judge(trainer: Trainer) -> None:
+            if score is not None:
+                trainer.keep_best(score(export()))
+
+        run_training(trainer, run_dir=run_dir, resume=resume, progress=progress, callbacks=(judge, *callbacks))
+        trainer.restore_best()
+        return export()
+
+
+def load_start(recipe: Recipe) -> LearnedPolicy | None:
+    """The policy that training goes on from; None begins anew.
+
+    Raises:
+        InputError: for no trained policy, or one with other features, hidden layers or temperatures than the recipe's.
+    """
+    agent, space = recipe.agent, recipe.policy
+    if agent.start is None:
+        return None
+    policy = load_policy(agent.start)
+    for name, got, want in (
+        ("features", policy.features.names, make_features(space).names),
+        ("hidden layers", policy.hidden, agent.hidden),
+        ("range of temperatures", (policy.low, policy.high), (space.low, space.high)),
+        ("scale", policy.scale, space.scale),
+    ):
+        if got != want:
+            raise InputError(f"agent.start must have the recipe's {name} {want}, got {got}")
+    return policy
+
+
+def run_training(
+    trainer: Trainer,
+    *,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    callbacks: Sequence[RolloutCallback] = (),
+) -> None:
+    """Let `trainer` make the rollouts its settings ask for; arguments as in `train_policy`.
+
+    Ctrl-C leaves a checkpoint in `run_dir` after the last whole rollout.
+    """
+    progress = progress or NoProgress()
+    with ExitStack() as stack:
+        hooks = list(callbacks)
+        if run_dir is not None:
+            folder = Path(run_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            if resume and (folder / CHECKPOINT).exists():
+                load_checkpoint(trainer, folder / CHECKPOINT)
+            board = stack.enter_context(TensorBoard(folder / "tensorboard"))
+            # The checkpoint comes last: what it says has happened, has.
+            hooks += [MetricsCsv(folder / "metrics.csv"), board, Checkpoint(folder / CHECKPOINT)]
+        progress.advance(len(trainer.history) * trainer.model.n_steps)
+        while len(trainer.history) < trainer.agent.rollouts:
+            progress.describe(_describe(trainer))
+            trainer.rollout(progress)
+            for hook in hooks:
+                hook(trainer)
+
+
+def _describe(trainer: Trainer) -> str:
+    done = len(trainer.history)
+    gained = f", return {trainer.history[-1]['return']:.3f}" if done else ""
+    return f"rollout {done + 1} of {trainer.agent.rollouts}{gained}"
+
+
+def _card(recipe: Recipe, trainer: Trainer) -> dict[str, Any]:
+    """How the policy was trained, for its model card."""
+    history = trainer.history
+    training = {"algorithm": "PPO", "rollouts": len(history), **{f"agent.{k}": v for k, v in _plain(recipe).items()}}
+    if history:
+        training |= {"first return": history[0]["return"], "last return": history[-1]["return"]}
+    if trainer.best is not None:
+        training |= {"chosen after rollout": trainer.best["rollout"], "score": trainer.best["score"]}
+    return {"training": training}
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    settings = dataclasses.asdict(recipe.agent)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}

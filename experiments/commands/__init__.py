@@ -1,0 +1,1 @@
+"""What `rltemp COMMAND` does, a module per command."""

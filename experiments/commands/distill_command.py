@@ -1,0 +1,113 @@
+"""`rltemp distill`: one new KD run that reuses a policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from rltemp.distillation import Scores, Task, score
+from rltemp.distillation.policy_run import PolicyRun
+from rltemp.experiments.console import progress
+from rltemp.experiments.evaluation.results import QUANTILES
+from rltemp.experiments.evaluation.specs import PolicySpec, check_probe
+from rltemp.experiments.evaluation.trace import TraceRecorder
+from rltemp.experiments.named_recipe import NamedRecipe, build
+from rltemp.experiments.run_folder import RunFolder
+from rltemp.files import atomic_write
+from rltemp.progress import Progress
+from rltemp.recipes import dump_recipe
+
+__all__ = ["Distilled", "distill"]
+
+_CHECKPOINT = "run.pt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Distilled:
+    """What one run came to.
+
+    Attributes:
+        folder: config, metrics by epoch, scores, and the student's weights in student.safetensors.
+        test: scores of the one student on the test images after the last epoch, each [1].
+    """
+
+    folder: Path
+    test: Scores
+
+
+def distill(
+    setting: NamedRecipe, spec: PolicySpec, seed: int, root: str, name: str, task: Task | None = None
+) -> Distilled:
+    """Train one student under a policy, in `<root>/<recipe>/<name>/`, or go on where this run was interrupted.
+
+    Args:
+        setting: the recipe.
+        spec: the policy.
+        seed: of the student.
+        root: folder of all runs.
+        name: of this run.
+        task: what the recipe builds, if it is at hand already.
+
+    Raises:
+        InputError: if this run has finished, or was started with another recipe, policy or seed.
+    """
+    check_probe([spec], setting.recipe.policy)
+    config = f"{dump_recipe(setting.recipe, agent=False)}# policy: {spec.name}\n# seed: {seed}\n"
+    folder = RunFolder.start(root, setting.name, name, config)
+    task = task or build(setting, root)
+    whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.method)
+    _resume(whole, folder)
+    with progress(f"student under {spec.label}", task.steps) as display:
+        display.advance(whole.run.step)
+        while not whole.run.finished:
+            _epoch(whole, folder, display)
+    test = score(whole.run.students, task.test, task.augmentation)
+    scores = {field.name: float(getattr(test, field.name)) for field in dataclasses.fields(test)}
+    # What papers report that choose the epoch on the test images; here for comparison with them alone.
+    scores["best_epoch_accuracy"] = float(folder.read_metrics()["test_accuracy"].max())
+    weights = whole.run.students.extract(0).state_dict()
+    atomic_write(
+        folder.path / "student.safetensors", save({name: value.cpu().contiguous() for name, value in weights.items()})
+    )
+    atomic_write(folder.path / "scores.json", json.dumps(scores, indent=1) + "\n")
+    folder.finish()
+    return Distilled(folder.path, test)
+
+
+def _epoch(whole: PolicyRun, folder: RunFolder, display: Progress) -> None:
+    """One pass over the training images, then its metrics, then the checkpoint: what it says has happened, has."""
+    task = whole.run.task
+    updates = task.steps // task.optimization.epochs
+    recorder = TraceRecorder(updates)
+    for _ in range(updates):
+        whole.advance(recorder)
+        display.advance()
+    validation = score(whole.run.students, task.validation, task.augmentation)
+    quantiles = np.median(recorder.trace().quantiles, axis=0)
+    folder.append_metrics(
+        {
+            "epoch": whole.run.step // updates,
+            "validation_accuracy": float(validation.accuracy),
+            "validation_nll": float(validation.nll),
+            "test_accuracy": float(score(whole.run.students, task.test, task.augmentation).accuracy),
+        }
+        | {f"temperature_{100 * q:.0f}": float(t) for q, t in zip(QUANTILES, quantiles, strict=True)}
+    )
+    state = io.BytesIO()
+    torch.save(whole.state_dict(), state)
+    atomic_write(folder.checkpoints / _CHECKPOINT, state.getvalue())
+
+
+def _resume(whole: PolicyRun, folder: RunFolder) -> None:
+    path = folder.checkpoints / _CHECKPOINT
+    task = whole.run.task
+    if path.exists():
+        whole.load_state_dict(torch.load(path, weights_only=True))
+    if (folder.path / "metrics.csv").exists():
+        folder.keep_metrics(whole.run.step // (task.steps // task.optimization.epochs))

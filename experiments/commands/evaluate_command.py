@@ -1,0 +1,122 @@
+"""`rltemp evaluate`: a table and a report of policies, paired over students."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+
+from rltemp.distillation import Task
+from rltemp.experiments.console import output, progress
+from rltemp.experiments.evaluation.comparison import compare
+from rltemp.experiments.evaluation.results import Evaluation, PolicyResult
+from rltemp.experiments.evaluation.results_files import load_evaluation, save_evaluation
+from rltemp.experiments.evaluation.specs import PolicySpec, check_probe
+from rltemp.experiments.evaluation.units import Unit, UnitStore, cut, merge
+from rltemp.experiments.evaluation.workers import run_units
+from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.named_recipe import NamedRecipe
+from rltemp.experiments.report.page import write_report
+from rltemp.experiments.report.tables import to_markdown, to_rich
+from rltemp.experiments.run_folder import RunFolder
+from rltemp.files import atomic_write
+from rltemp.recipes import dump_recipe
+
+__all__ = ["run_comparison"]
+
+
+def run_comparison(
+    setting: NamedRecipe,
+    task: Task,
+    specs: Sequence[PolicySpec],
+    seeds: Sequence[int],
+    root: str,
+    name: str,
+    *,
+    training_metrics: Mapping[str, ArrayLike] | None = None,
+    command: str | None = None,
+    processes: int = 1,
+) -> Path:
+    """Evaluate policies in `<root>/<recipe>/<name>/`, print the table, write it (table.md) and the report.
+
+    What was evaluated in this folder before is not run again: an interrupted comparison goes on where it stopped, and a
+    finished one can be extended by more policies.
+
+    Args:
+        setting: the recipe.
+        task: what it builds.
+        specs: the policies.
+        seeds: of the students, the same for all policies.
+        root: folder of all runs.
+        name: of this comparison.
+        training_metrics: of a learned policy, for the report.
+        command: the command line that makes this again, for the report.
+        processes: how many work side by side; the results are the same.
+
+    Returns:
+        The HTML report.
+
+    Raises:
+        InputError: if the folder holds a comparison of another recipe or other seeds.
+    """
+    check_probe(specs, setting.recipe.policy)
+    config = f"{dump_recipe(setting.recipe, agent=False)}# seeds: {' '.join(map(str, seeds))}\n"
+    folder = RunFolder.start(root, setting.name, name, config)
+    results = {result.name: result for result in _finished(folder)}
+    missing = [spec for spec in specs if spec.name not in results]
+    for result in _missing(setting, task, missing, seeds, folder, root, processes):
+        results[result.name] = result
+        save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
+    evaluation = _evaluation(setting, [results[spec.name] for spec in specs], seeds)
+    comparison = compare(evaluation)
+    console = output()
+    console.print(to_rich(comparison))
+    console.print(comparison.headline, comparison.note, sep="\n")
+    atomic_write(folder.path / "table.md", f"{comparison.headline}\n\n{to_markdown(comparison)}\n\n{comparison.note}\n")
+    report = folder.path / "report.html"
+    write_report(report, evaluation, training_metrics, command)
+    return report
+
+
+def _missing(
+    setting: NamedRecipe,
+    task: Task,
+    specs: Sequence[PolicySpec],
+    seeds: Sequence[int],
+    folder: RunFolder,
+    root: str,
+    processes: int,
+) -> Iterator[PolicyResult]:
+    """Results of policies, each as soon as it is complete."""
+    parts = UnitStore(folder.path / "parts")
+    units = cut(specs, seeds, task.stacked)
+    found = {unit: result for unit in units if (result := parts.find(unit)) is not None}
+    waiting = [unit for unit in units if unit not in found]
+    done: dict[Unit, PolicyResult] = {}
+    with progress("policies", max(1, task.steps * len(units))) as display:
+        display.advance(task.steps * len(found))
+        fresh = run_units(setting.recipe, task, waiting, processes, root, display)
+        for unit, result in itertools.chain(found.items(), fresh):
+            parts.keep(unit, result)
+            done[unit] = result
+            siblings = [other for other in units if other.spec is unit.spec]
+            if all(sibling in done for sibling in siblings):
+                yield merge([done[sibling] for sibling in siblings])
+                parts.drop(siblings)
+
+
+def _finished(folder: RunFolder) -> tuple[PolicyResult, ...]:
+    return load_evaluation(folder.path).results if (folder.path / "results.csv").exists() else ()
+
+
+def _evaluation(setting: NamedRecipe, results: Sequence[PolicyResult], seeds: Sequence[int]) -> Evaluation:
+    return Evaluation(
+        recipe=setting.name,
+        setting=dataclasses.asdict(setting.recipe),
+        seeds=tuple(seeds),
+        results=tuple(results),
+        machine=describe_machine(),
+    )

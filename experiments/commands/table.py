@@ -1,0 +1,210 @@
+"""The commands of the command line: their options, and what they call.
+
+What a command needs is imported when it runs, so that `--help` and a mistake are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rltemp.errors import InputError
+
+__all__ = ["COMMANDS", "RECIPE_HELP", "Command"]
+
+RECIPE_HELP = (
+    "Any value of the recipe can be given by its dotted name, such as --optimization.epochs 3 or --agent.seed=1; "
+    "--print-config shows them all."
+)
+
+Overrides = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: what is typed.
+        summary: one line.
+        add_options: adds its options to the parser.
+        run: does it.
+        takes_recipe: whether it takes a recipe, and values of it as options.
+    """
+
+    name: str
+    summary: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Overrides], None]
+    takes_recipe: bool = False
+
+
+def _where(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+    parser.add_argument("--name", default=name, help="name of this run (default: %(default)s)")
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+
+
+def _demo(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.commands.demo_command import demo
+
+    demo(options.runs)
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    _where(parser, "train")
+
+
+def _train(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.commands.train_command import train
+    from rltemp.experiments.named_recipe import read
+
+    setting = read(options.recipe, overrides)
+    if not _printed(options, setting.recipe):
+        print(f"policy: {train(setting, options.runs, options.name)}")
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy", action="append", default=[], metavar="PATH", help="a trained policy; may be given several times"
+    )
+    parser.add_argument(
+        "--policies",
+        default="static,anneal",
+        metavar="LIST",
+        help="comma-separated rules, such as 'static,anneal,dtkd,ctkd(ramp=0.1)', paths of trained policies, or 'all' "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="processes side by side (default: %(default)s)")
+    _where(parser, "evaluation")
+
+
+def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.commands.evaluate_command import run_comparison
+    from rltemp.experiments.evaluation.specs import parse_policies, trained_policies
+    from rltemp.experiments.named_recipe import build, read
+
+    setting = read(options.recipe, overrides)
+    specs = [*parse_policies(options.policies), *trained_policies(options.policy)]
+    if options.students < 2:
+        raise InputError(f"--students must be >= 2, for an interval, got {options.students}")
+    if options.processes < 1:
+        raise InputError(f"--processes must be >= 1, got {options.processes}")
+    if not _printed(options, setting.recipe):
+        seeds = range(options.seed, options.seed + options.students)
+        words = ["rltemp", "evaluate", options.recipe, "--policies", options.policies]
+        words += [word for path in options.policy for word in ("--policy", path)]
+        words += ["--students", str(options.students), "--seed", str(options.seed)]
+        words += [f"--{name}={value}" for name, value in overrides.items()]
+        report = run_comparison(
+            setting,
+            build(setting, options.runs),
+            specs,
+            seeds,
+            options.runs,
+            options.name,
+            command=shlex.join(words),
+            processes=options.processes,
+        )
+        print(f"report: {report}")
+
+
+def _distill_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--policy", required=True, metavar="POLICY", help="a trained policy's folder, or a rule")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the student (default: %(default)s)")
+    _where(parser, "distill")
+
+
+def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.commands.distill_command import distill
+    from rltemp.experiments.evaluation.specs import parse_policy
+    from rltemp.experiments.named_recipe import read
+
+    setting, spec = read(options.recipe, overrides), parse_policy(options.policy)
+    if not _printed(options, setting.recipe):
+        result = distill(setting, spec, options.seed, options.runs, options.name)
+        accuracy, nll = 100 * float(result.test.accuracy), float(result.test.nll)
+        print(f"student: {result.folder}\ntest accuracy {accuracy:.2f} %, NLL {nll:.3f}")
+
+
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse or throughput"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few seconds per section, with wider quartiles")
+
+
+def _bench(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.bench.bench import bench
+    from rltemp.experiments.console import output
+
+    bench(output(), only=options.only, quick=options.quick)
+
+
+def _nothing(parser: argparse.ArgumentParser) -> None:
+    """No options."""
+
+
+def _policies(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.policies import list_policies
+    from rltemp.pretrained import list_pretrained
+
+    _print_table({**list_policies(), **dict.fromkeys(list_pretrained(), "trained, comes with the package")})
+
+
+def _policy_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["show"], help="show: print its card, and draw how it chooses")
+    parser.add_argument("path", help="its folder, or the name of one that comes with rltemp")
+    parser.add_argument("--out", metavar="FILE", help="the picture, .svg or .png (default: the policy's name, .svg)")
+
+
+def _policy(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.report.policy_map import show_policy
+
+    print(f"picture: {show_policy(options.path, options.out)}")
+
+
+def _presets(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.presets import list_presets
+
+    _print_table(list_presets())
+
+
+def _recipes(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.recipes import list_recipes
+
+    print("\n".join(list_recipes()))
+
+
+def _print_table(lines: dict[str, str]) -> None:
+    width = max(map(len, lines))
+    print("\n".join(f"{name:<{width}}  {line}" for name, line in lines.items()))
+
+
+def _printed(options: argparse.Namespace, recipe: Any) -> bool:
+    from rltemp.recipes import dump_recipe
+
+    if options.print_config:
+        print(dump_recipe(recipe), end="")
+    return bool(options.print_config)
+
+
+COMMANDS = (
+    Command("demo", "the main job on embedded data: train, evaluate, reuse", _demo_options, _demo),
+    Command("train", "train a temperature policy", _train_options, _train, takes_recipe=True),
+    Command("evaluate", "compare policies, paired over students", _evaluate_options, _evaluate, takes_recipe=True),
+    Command("distill", "one new KD run that reuses a policy", _distill_options, _distill, takes_recipe=True),
+    Command("bench", "speed, as ratios inside one run, and what a step is made of", _bench_options, _bench),
+    Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),
+    Command("policy", "show a trained policy: its card, and how it chooses", _policy_options, _policy),
+    Command("presets", "list the whole methods of the papers", _nothing, _presets),
+    Command("recipes", "list the recipes that come with rltemp", _nothing, _recipes),
+)

@@ -1,0 +1,1 @@
+"""Policies on paired students: measured, kept, compared."""

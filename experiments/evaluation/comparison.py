@@ -1,0 +1,220 @@
+"""An evaluation judged: every policy against the best static temperature and the best schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rltemp.experiments.evaluation.results import Evaluation, Family, FloatArray, PolicyResult
+from rltemp.experiments.evaluation.statistics import (
+    Difference,
+    choose_best,
+    crossed_difference,
+    holm,
+    mean_interval,
+    paired_difference,
+)
+
+__all__ = ["Comparison", "Row", "Verdict", "compare", "points"]
+
+Verdict = Literal["better", "worse", "unclear", "reference", ""]
+"""How a policy stands to the best static temperature; "" where there is none to compare with."""
+
+ORDER: tuple[Family, ...] = ("trained", "schedule", "static", "rule", "control")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: a policy, or several trainings of one.
+
+    Attributes:
+        label: what people call it.
+        family: what kind of policy it is.
+        members: its trainings; one for everything but a group.
+        accuracy: test accuracy with its interval, in [0, 1].
+        nll: mean test cross-entropy in nats.
+        calibration_error: mean expected calibration error on the test images, in [0, 1].
+        versus_static: accuracy above the best static temperature; None for that one itself, or if there is none.
+        versus_schedule: accuracy above the best schedule; None for that one itself, or if there is none.
+        verdict: whether `versus_static` shows a difference.
+        schedule_verdict: the same for `versus_schedule`.
+    """
+
+    label: str
+    family: Family
+    members: tuple[PolicyResult, ...]
+    accuracy: Difference
+    nll: float
+    calibration_error: float
+    versus_static: Difference | None
+    versus_schedule: Difference | None
+    verdict: Verdict
+    schedule_verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What an evaluation shows.
+
+    Attributes:
+        rows: one per method: trained policies first, then schedules, static temperatures, rules, controls.
+        best_static: the static temperature chosen on validation data.
+        best_schedule: the schedule chosen on validation data.
+        headline: what it comes to, in a sentence or two per learned policy.
+        note: how to read the numbers.
+    """
+
+    rows: tuple[Row, ...]
+    best_static: PolicyResult | None
+    best_schedule: PolicyResult | None
+    headline: str
+    note: str
+
+
+def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
+    """Judge every policy of an evaluation.
+
+    The references are chosen on validation data. Learned policies are what is tested, so Holm's correction runs over
+    them, and over all other policies apart.
+
+    Args:
+        evaluation: what was measured.
+        confidence: coverage of every interval; a difference is shown at level 1 - confidence.
+    """
+    best_static, best_schedule = _best(evaluation, "static"), _best(evaluation, "schedule")
+    groups = sorted(evaluation.groups().items(), key=lambda item: ORDER.index(item[1][0].family))
+    families = [members[0].family for _, members in groups]
+    static = [_versus(members, best_static, confidence) for _, members in groups]
+    schedule = [_versus(members, best_schedule, confidence) for _, members in groups]
+    verdicts = _verdicts(static, families, best_static is not None, confidence)
+    schedule_verdicts = _verdicts(schedule, families, best_schedule is not None, confidence)
+    rows = tuple(
+        Row(
+            label=_label(name, members),
+            family=families[i],
+            members=members,
+            accuracy=_mean(members, confidence),
+            nll=float(np.mean([member.nll for member in members])),
+            calibration_error=float(np.mean([member.calibration_error for member in members])),
+            versus_static=static[i],
+            versus_schedule=schedule[i],
+            verdict=verdicts[i],
+            schedule_verdict=schedule_verdicts[i],
+        )
+        for i, (name, members) in enumerate(groups)
+    )
+    return Comparison(
+        rows=rows,
+        best_static=best_static,
+        best_schedule=best_schedule,
+        headline=_headline(evaluation, rows, best_static, best_schedule),
+        note=_note(evaluation, confidence),
+    )
+
+
+def points(difference: Difference) -> str:
+    """An accuracy difference in percentage points with its interval, as text: "+2.10 points [+1.50, +2.70]"."""
+    return f"{signed(difference.mean)} points [{signed(difference.low)}, {signed(difference.high)}]"
+
+
+def signed(share: float) -> str:
+    """A share in percent with its sign, two decimals: "+2.10", "−0.30", "0.00"."""
+    rounded = round(100 * share, 2)
+    return "0.00" if rounded == 0 else f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _best(evaluation: Evaluation, family: Family) -> PolicyResult | None:
+    candidates = evaluation.family(family)
+    return choose_best(candidates) if candidates else None
+
+
+def _label(name: str, members: tuple[PolicyResult, ...]) -> str:
+    return members[0].label if members[0].group is None else name
+
+
+def _accuracy(members: tuple[PolicyResult, ...]) -> FloatArray:
+    return np.stack([member.accuracy for member in members])
+
+
+def _mean(members: tuple[PolicyResult, ...], confidence: float) -> Difference:
+    accuracy = _accuracy(members)
+    if len(members) == 1:
+        return mean_interval(accuracy[0], confidence)
+    return crossed_difference(accuracy, np.zeros(accuracy.shape[1]), confidence)
+
+
+def _versus(members: tuple[PolicyResult, ...], reference: PolicyResult | None, confidence: float) -> Difference | None:
+    if reference is None or reference in members:
+        return None
+    if len(members) == 1:
+        return paired_difference(members[0].accuracy, reference.accuracy, confidence)
+    return crossed_difference(_accuracy(members), reference.accuracy, confidence)
+
+
+def _verdicts(
+    differences: list[Difference | None], families: list[Family], has_reference: bool, confidence: float
+) -> list[Verdict]:
+    verdicts: list[Verdict] = ["reference" if has_reference else ""] * len(differences)
+    for learned in (True, False):
+        tested = [
+            (i, difference)
+            for i, (difference, family) in enumerate(zip(differences, families, strict=True))
+            if difference is not None and (family == "trained") == learned
+        ]
+        adjusted = holm([difference.p for _, difference in tested])
+        for (i, difference), p in zip(tested, adjusted, strict=True):
+            verdicts[i] = "unclear" if p >= 1 - confidence else "better" if difference.mean > 0 else "worse"
+    return verdicts
+
+
+def _headline(
+    evaluation: Evaluation, rows: tuple[Row, ...], static: PolicyResult | None, schedule: PolicyResult | None
+) -> str:
+    trained = [row for row in rows if row.family == "trained"]
+    if not trained:
+        return "No learned policy was evaluated."
+    if static is None:
+        return "No static temperature was evaluated, so that nothing can be said of the learned policy."
+    sentences = []
+    for row in trained:
+        subject = "The learned policy" if len(trained) == 1 else f"The learned policy “{row.label}”"
+        if len(row.members) > 1:
+            subject += f" (mean of {len(row.members)} trainings)"
+        for kind, reference, difference, verdict in (
+            ("static temperature", static, row.versus_static, row.verdict),
+            ("schedule", schedule, row.versus_schedule, row.schedule_verdict),
+        ):
+            if reference is not None and difference is not None:
+                chosen = _among(len(evaluation.family(reference.family)))
+                best = f"the best {kind} ({reference.label}, {chosen})"
+                sentences.append(_sentence(subject, best, difference, verdict))
+                subject = "It"
+    return " ".join(sentences)
+
+
+def _among(count: int) -> str:
+    return f"chosen among {count} on validation data" if count > 1 else "the only one evaluated"
+
+
+def _sentence(subject: str, reference: str, difference: Difference, verdict: Verdict) -> str:
+    gap = points(difference)
+    if verdict == "better":
+        return f"{subject} beats {reference} by {gap}."
+    if verdict == "worse":
+        return f"{subject} does worse than {reference}: {gap}."
+    inside = difference.low <= 0 <= difference.high
+    reason = "the interval contains 0" if inside else "not clear once corrected for the number of learned policies"
+    return f"{subject} does not clearly beat {reference}: {gap}, {reason}."
+
+
+def _note(evaluation: Evaluation, confidence: float) -> str:
+    several = any(len(members) > 1 for members in evaluation.groups().values())
+    crossed = " Where a method was trained several times, the interval covers its trainings as well." if several else ""
+    return (
+        f"Test accuracy after the last epoch. Intervals are {100 * confidence:g} % t intervals over "
+        f"{len(evaluation.seeds)} students, paired: under every policy a student has the same initial weights, batches "
+        f"and augmentation.{crossed} Verdicts are against the best static temperature, with Holm's correction. The "
+        "intervals speak of new students on this data with this teacher, not of other data."
+    )

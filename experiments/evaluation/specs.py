@@ -1,0 +1,221 @@
+"""Policies as a person names them: a rule, a rule with options, or the folder of a trained policy.
+
+static                      every static temperature of the usual grid; the best is chosen on validation data
+anneal                      every schedule of the usual grid, likewise
+dtkd                        a rule with its defaults
+anneal(start=8, end=2)      a rule with options
+preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
+runs/digits/policy          a trained policy
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rltemp.errors import InputError
+from rltemp.experiments.evaluation.results import Family
+from rltemp.objectives.method import Method
+from rltemp.policies import list_policies, make_policy
+from rltemp.policies.artifact import load_policy
+from rltemp.policies.controls import AnnealPolicy
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.policies.policy import TemperaturePolicy
+from rltemp.policies.static import StaticPolicy
+from rltemp.presets import list_presets, make_preset
+from rltemp.recipes.schema import PolicySpace
+from rltemp.seeding import make_generator
+
+__all__ = ["PolicySpec", "check_probe", "parse_policies", "parse_policy", "trained_policies", "trained_policy"]
+
+STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
+SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
+
+_STOCHASTIC = ("random",)
+_FAMILIES: Mapping[str, Family] = {"static": "static", "anneal": "schedule", "random": "control"}
+_CALL = re.compile(r"(?P<name>[\w-]+)\((?P<options>.*)\)")
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """A policy to evaluate.
+
+    Attributes:
+        name: unique within an evaluation.
+        label: what people call it.
+        family: what kind of policy it is.
+        make: builds one for the student with a given seed.
+        group: shared by trainings of one method that differ in the agent's seed.
+        method: the loss it comes with; None for the recipe's.
+    """
+
+    name: str
+    label: str
+    family: Family
+    make: Callable[[int], TemperaturePolicy]
+    group: str | None = None
+    method: Method | None = None
+
+
+def parse_policies(text: str) -> list[PolicySpec]:
+    """Policies from a comma-separated list; "all" stands for every rule and every preset.
+
+    Raises:
+        InputError: for an unknown rule or option, or a folder that holds no policy.
+    """
+    if not text.strip():
+        raise InputError("policies must name at least one policy, got nothing")
+    specs: dict[str, PolicySpec] = {}
+    for item in _split(text):
+        for spec in _expand(item):
+            specs.setdefault(spec.name, spec)
+    return list(specs.values())
+
+
+def parse_policy(text: str) -> PolicySpec:
+    """Exactly one policy.
+
+    Raises:
+        InputError: as `parse_policies`, or for none or several.
+    """
+    specs = [_rule(text, {})] if text in list_policies() else parse_policies(text)
+    if len(specs) != 1:
+        raise InputError(f"policy must name one policy, got {text!r}, which names {len(specs)}")
+    return specs[0]
+
+
+def trained_policies(paths: Sequence[str]) -> list[PolicySpec]:
+    """Trained policies: alone each for itself, several as trainings of one method."""
+    return [trained_policy(path, "learned" if len(paths) > 1 else None) for path in paths]
+
+
+def trained_policy(path: str, group: str | None = None) -> PolicySpec:
+    """The policy in a folder, or one that comes with the package."""
+    policy = load_policy(path)
+    # The digest tells a policy from another that was saved at the same place before.
+    return PolicySpec(
+        f"{path}@{_digest(policy)}", f"{_called(path)} ({_kind(policy)})", "trained", _Same(policy), group
+    )
+
+
+def _kind(policy: LearnedPolicy) -> str:
+    """What it looks at."""
+    if policy.is_schedule:
+        return "schedule"
+    return "aligned" if "alignment" in policy.needs else "logits"
+
+
+def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:
+    """Refuse policies that need a probe the recipe does not give.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for spec in specs:
+        if space.alignment == "none" and "alignment" in spec.make(0).needs:
+            raise InputError(f"policy.alignment must be 'classifier' or 'network' for {spec.label}, got 'none'")
+
+
+def _called(path: str) -> str:
+    """What a table calls a trained policy: "rltemp/digits", or "digits/train" for runs/digits/train/policy."""
+    parts = Path(path).parts
+    return "/".join((parts[:-1] if parts[-1] == "policy" else parts)[-2:])
+
+
+def _digest(policy: TemperaturePolicy) -> str:
+    weights = b"".join(value.numpy().tobytes() for value in policy.state_dict().values())
+    return hashlib.sha256(weights).hexdigest()[:8]
+
+
+def _expand(item: str) -> list[PolicySpec]:
+    if item == "all":
+        rules = [spec for name in list_policies() for spec in _expand(name)]
+        return [*rules, *(_preset(name) for name in list_presets() if not name.endswith("imagenet"))]
+    if item == "static":
+        return [_rule("static", {"temperature": t}) for t in STATIC_GRID]
+    if item == "anneal":
+        return [_rule("anneal", {"start": a, "end": b}) for a, b in SCHEDULE_GRID]
+    if item in list_policies():
+        return [_rule(item, {})]
+    if call := _CALL.fullmatch(item):
+        if call["name"] == "preset":
+            return [_preset(call["options"])]
+        return [_rule(call["name"], _options(call["options"], item))]
+    return [trained_policy(item)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Makes one and the same policy for all students. Unlike a closure it can be sent to another process."""
+
+    policy: TemperaturePolicy
+
+    def __call__(self, seed: int) -> TemperaturePolicy:
+        return self.policy
+
+
+@dataclass(frozen=True, eq=False)
+class _Rule:
+    """Makes a rule for each student; also fit to be sent."""
+
+    name: str
+    options: dict[str, Any]
+
+    def __call__(self, seed: int) -> TemperaturePolicy:
+        if self.name in _STOCHASTIC:
+            return make_policy(self.name, **self.options, generator=make_generator(seed, "policy"))
+        return make_policy(self.name, **self.options)
+
+
+def _preset(name: str) -> PolicySpec:
+    preset = make_preset(name)
+    rule = _rule(preset.policy, dict(preset.options))
+    item = f"preset({name})"
+    return replace(rule, name=item, label=item, family="rule", method=Method.of_preset(preset))
+
+
+def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
+    make = _Rule(name, options)
+    policy = make(0)  # refuses a wrong option before any work starts
+    listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    full = f"{name}({listed})" if listed else name
+    # With a scale of its own it minimizes another loss: no reference to be chosen among the usual ones.
+    family: Family = "control" if options.get("scale") is not None else _FAMILIES.get(name, "rule")
+    return PolicySpec(full, _label(policy, full), family, make)
+
+
+def _label(policy: TemperaturePolicy, name: str) -> str:
+    """What a table calls a rule."""
+    if isinstance(policy, StaticPolicy):
+        return f"T = {policy.temperature:g}{_scaled(policy.scale)}"
+    if isinstance(policy, AnnealPolicy) and policy.shape == "log-linear":
+        return f"T {policy.start:g} → {policy.end:g}{_scaled(policy.scale)}"
+    return name
+
+
+def _scaled(scale: float | None) -> str:
+    return "" if scale is None else f", scale {scale:g}"
+
+
+def _options(text: str, item: str) -> dict[str, Any]:
+    """Keyword options, each a plain literal: nothing is evaluated."""
+    options: dict[str, Any] = {}
+    for part in filter(None, _split(text)):
+        key, equals, value = part.partition("=")
+        try:
+            options[key.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError) as error:
+            if not equals:
+                raise InputError(f"options of a policy must read name=value, got {part!r} in {item!r}") from error
+            options[key.strip()] = value.strip()
+    return options
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that stand outside parentheses."""
+    return [part.strip() for part in re.split(r",(?![^()]*\))", text)]

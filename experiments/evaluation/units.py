@@ -1,0 +1,101 @@
+"""What an evaluation consists of: a policy on a few of the students, finished and kept one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rltemp.errors import InputError
+from rltemp.experiments.evaluation.results import METRICS, FloatArray, PolicyResult, TemperatureTrace
+from rltemp.experiments.evaluation.results_files import describe_result, restore_result
+from rltemp.experiments.evaluation.specs import PolicySpec
+from rltemp.files import atomic_write
+
+__all__ = ["Unit", "UnitStore", "cut", "merge"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One policy on students that run side by side."""
+
+    spec: PolicySpec
+    seeds: tuple[int, ...]
+
+
+def cut(specs: Sequence[PolicySpec], seeds: Sequence[int], stacked: bool) -> list[Unit]:
+    """Units of an evaluation: all students at once where they stack, each alone where not.
+
+    The policies of the same students follow one another, so that what is known of these students can be used again.
+    """
+    groups = [tuple(seeds)] if stacked else [(seed,) for seed in seeds]
+    return [Unit(spec, group) for group in groups for spec in specs]
+
+
+def merge(results: Sequence[PolicyResult]) -> PolicyResult:
+    """One result out of those of a policy's students, in their order.
+
+    Quantiles of the temperature become their mean over the units; of the sampled instances every n-th is kept, as many
+    as one unit has.
+    """
+    first = results[0]
+    if len(results) == 1:
+        return first
+    metrics: dict[str, Any] = {
+        metric: np.concatenate([getattr(result, metric) for result in results]) for metric in METRICS
+    }
+    traces = [result.trace for result in results if result.trace is not None]
+    return dataclasses.replace(first, **metrics, trace=_merge_traces(traces) if traces else None)
+
+
+class UnitStore:
+    """Results of units on disk, from which an interrupted evaluation goes on.
+
+    Args:
+        folder: made when the first result is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, unit: Unit, result: PolicyResult) -> None:
+        """Write the result of `unit`."""
+        self._folder.mkdir(exist_ok=True)
+        metrics = {metric: getattr(result, metric).tolist() for metric in METRICS}
+        atomic_write(self._path(unit), json.dumps({"metrics": metrics, "policy": describe_result(result)}))
+
+    def find(self, unit: Unit) -> PolicyResult | None:
+        """The result of `unit`; None if there is none, or none that can be read."""
+        try:
+            content = json.loads(self._path(unit).read_bytes())
+            rows = list(zip(*(content["metrics"][metric] for metric in METRICS), strict=True))
+            return restore_result(content["policy"], rows)
+        except (OSError, ValueError, KeyError, TypeError, InputError):
+            return None
+
+    def drop(self, units: Sequence[Unit]) -> None:
+        """Forget results that are kept elsewhere."""
+        for unit in units:
+            self._path(unit).unlink(missing_ok=True)
+
+    def _path(self, unit: Unit) -> Path:
+        words = json.dumps([unit.spec.name, unit.seeds])
+        return self._folder / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
+
+
+def _merge_traces(traces: Sequence[TemperatureTrace]) -> TemperatureTrace:
+    def sample(field: str) -> FloatArray:
+        return np.concatenate([getattr(trace, field) for trace in traces])[:: len(traces)]
+
+    return TemperatureTrace(
+        progress=traces[0].progress,
+        quantiles=np.mean([trace.quantiles for trace in traces], axis=0),
+        difficulty=sample("difficulty"),
+        temperature=sample("temperature"),
+        sample_progress=sample("sample_progress"),
+    )

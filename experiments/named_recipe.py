@@ -1,0 +1,54 @@
+"""What every command does first: read the recipe, build its task with a display."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rltemp.distillation import Task
+from rltemp.experiments.console import progress
+from rltemp.recipes import Recipe, load_recipe, vary
+from rltemp.tasks import build_task
+from rltemp.tasks.build import build_steps, check_recipe
+
+__all__ = ["NamedRecipe", "build", "build_all", "read"]
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe and what it is called; runs go into a folder of that name."""
+
+    name: str
+    recipe: Recipe
+
+
+def read(recipe: str, overrides: Mapping[str, Any]) -> NamedRecipe:
+    """The recipe of this name or file, with overrides, checked before any work starts."""
+    setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides))
+    for variation in vary(setting.recipe):
+        check_recipe(variation)
+    return setting
+
+
+def build_all(setting: NamedRecipe, root: str | None = None) -> list[Task]:
+    """What the agent of a recipe trains on: its task, and those of the agent's variations; see `build`."""
+    return [build(NamedRecipe(setting.name, recipe), root) for recipe in vary(setting.recipe)]
+
+
+def build(setting: NamedRecipe, root: str | None = None) -> Task:
+    """Load the data and train the teacher, on display.
+
+    Args:
+        setting: the recipe.
+        root: folder of all runs, which also keeps the teachers; None keeps none.
+    """
+    recipe = setting.recipe
+    if recipe.student.name == recipe.teacher.network.name == "mlp":
+        # So small that they are done before a second thread has woken up; on shared cores waiting for it costs tenfold.
+        torch.set_num_threads(1)
+    with progress("teacher", max(1, build_steps(recipe))) as display:
+        return build_task(recipe, advance=display.advance, cache=root)

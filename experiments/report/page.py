@@ -1,0 +1,178 @@
+"""One HTML file that shows an evaluation to whoever opens it: no scripts, no requests, no other files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from html import escape
+
+import yaml
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from rltemp.experiments.evaluation.comparison import Comparison, compare
+from rltemp.experiments.evaluation.results import Evaluation
+from rltemp.experiments.report.figure import GRID, INK, MUTED, PAPER, to_svg
+from rltemp.experiments.report.plots import (
+    plot_accuracy,
+    plot_differences,
+    plot_difficulty,
+    plot_temperature,
+    plot_training,
+    rows_with_temperature,
+)
+from rltemp.experiments.report.style import STYLE
+from rltemp.experiments.report.tables import to_html
+from rltemp.files import atomic_write
+
+__all__ = ["write_report"]
+
+# The page's own answer to a request it must never make.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+MEANINGS = {
+    "Accuracy": "Share of test images whose label is the student's first choice, after the last epoch. Test images "
+    "are used for nothing else.",
+    "NLL": "Mean cross-entropy with the label on the test images, in nats. Lower is better.",
+    "ECE": "Expected calibration error: the mean gap between how sure the student is and how often it is right, in 15 "
+    "bins of confidence (Guo et al. 2017). 0 is best.",
+    "vs": "Mean difference in accuracy on the same students, in percentage points, ± half the width of its interval.",
+    "Best static, best schedule": "Those with the highest mean accuracy on the validation images. Choosing on the "
+    "test images would flatter the choice.",
+    "Verdict": "“better” or “worse” if the difference to the best static temperature stands after Holm's "
+    "correction for the number of policies tested; else “unclear”, which is not the same as equal.",
+}
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    evaluation: Evaluation,
+    training_metrics: Mapping[str, ArrayLike] | None = None,
+    command: str | None = None,
+) -> None:
+    """Write the report of an evaluation to `path`, in one step.
+
+    The same evaluation gives the same file, byte for byte.
+
+    Args:
+        path: the HTML file, in an existing folder.
+        evaluation: what was measured.
+        training_metrics: columns of the agent's training log (`plots.TRAINING_COLUMNS`), one value per rollout.
+        command: the command line that makes this report again.
+    """
+    comparison = compare(evaluation)
+    trained = [row for row in comparison.rows if row.family == "trained"]
+    title = f"Temperature policies on {evaluation.recipe}"
+    figures = "\n".join(
+        _figure(f"figure-{number}", *parts)
+        for number, parts in enumerate(_figures(comparison, training_metrics), start=1)
+    )
+    reproduce = "" if command is None else f'<h2>Reproduce</h2>\n<pre class="command">{escape(command)}</pre>'
+    meanings = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in MEANINGS.items())
+    machine = "".join(
+        f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in evaluation.machine.items()
+    )
+    setting = yaml.safe_dump(dict(evaluation.setting), sort_keys=False, allow_unicode=True)
+    atomic_write(
+        path,
+        f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{escape(title)} · rltemp</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<header>
+<p>rltemp · knowledge distillation, {len(evaluation.seeds)} paired students per policy</p>
+<h1>{escape(title)}</h1>
+</header>
+<p class="headline verdict-{trained[0].verdict if trained else ""}">{escape(comparison.headline)}</p>
+<h2>Comparison</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="Comparison of the policies">
+{to_html(comparison)}
+</div>
+<p class="note">{escape(comparison.note)}</p>
+<h2>Figures</h2>
+<div class="figures">
+{figures}
+</div>
+<h2>What the numbers mean</h2>
+<dl>{meanings}</dl>
+{reproduce}
+<h2>Setting</h2>
+<details open><summary>Machine and versions</summary><dl>{machine}</dl></details>
+<details><summary>Recipe</summary><pre>{escape(setting)}</pre></details>
+<details><summary>Students' seeds</summary><pre>{" ".join(map(str, evaluation.seeds))}</pre></details>
+</main>
+</body>
+</html>
+""",
+    )
+
+
+def _figures(
+    comparison: Comparison, training_metrics: Mapping[str, ArrayLike] | None
+) -> Iterator[tuple[Figure, str, str]]:
+    """The figures that the data allows, each with a title and a caption that says what to see."""
+    static = comparison.best_static
+    line = "" if static is None else f" The dashed line is the mean of {static.label}, the best static temperature."
+    yield (
+        plot_accuracy(comparison),
+        "Test accuracy, every student",
+        "A dot is a student; the diamond is their mean, the bar its 95 % interval." + line + " Part of the "
+        "spread is luck that a seed brings under every policy; comparing the same students removes it. Arrows name "
+        "policies too far off to draw.",
+    )
+    if static is not None and any(row.versus_static is not None for row in comparison.rows):
+        yield (
+            plot_differences(comparison),
+            f"Difference to {static.label}, student by student",
+            f"Mean difference to {static.label} with its 95 % interval. A bar that crosses the dashed line leaves open "
+            "which one is better; the table's verdicts are stricter, since many policies are compared.",
+        )
+    if rows_with_temperature(comparison):
+        level = " The dashed line is the best static temperature." if static is not None and static.trace else ""
+        yield (
+            plot_temperature(comparison),
+            "Temperature over the run",
+            "The line is the median over instances and students, the dark band the middle half, the light band the "
+            "middle 90 %. A wide band means that instances are told apart; a slope, that the policy changes with time."
+            + level,
+        )
+    for row in comparison.rows:
+        trace = row.members[0].trace
+        if row.family == "trained" and trace is not None and len(trace.difficulty):
+            yield (
+                plot_difficulty(row.members[0]),
+                f"Temperature against difficulty: {row.label}",
+                "A dot is one instance in one update, colored by when it happened. The lines are the medians of the "
+                "first, second and last third of the run: a line that rises gives hard instances a higher temperature.",
+            )
+    if training_metrics is not None:
+        yield (
+            plot_training(training_metrics),
+            "How the agent learned",
+            "One value per rollout, a rollout being whole distillation runs of all its students. The return is what "
+            "the agent maximizes; it is measured on held-out training data, never on test data.",
+        )
+
+
+def _figure(key: str, figure: Figure, title: str, caption: str) -> str:
+    svg = _inline(to_svg(figure), key, title)
+    return f"<figure>\n<h3>{escape(title)}</h3>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+
+
+def _inline(svg: str, key: str, title: str) -> str:
+    """An SVG file as an element of a page: ids of its own, the page's colors, as wide as there is room."""
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{key}-", svg)
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{escape(title)}"', svg, count=1)
+    for color, variable in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid"), (PAPER, "paper")):
+        svg = svg.replace(color, f"var(--{variable})")
+    return svg

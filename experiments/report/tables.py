@@ -1,0 +1,108 @@
+"""The comparison as a table: for the console, for Markdown, for HTML, from one set of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict, signed
+from rltemp.experiments.evaluation.results import PolicyResult
+from rltemp.experiments.evaluation.statistics import Difference
+
+__all__ = ["Cells", "to_cells", "to_html", "to_markdown", "to_rich"]
+
+STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "unclear": "yellow", "reference": "cyan", "": ""}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as text.
+
+    Attributes:
+        header: one text per column.
+        lines: one tuple of texts per row, the first the policy's label.
+        rows: the row each line shows.
+    """
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...]
+
+
+def to_cells(comparison: Comparison) -> Cells:
+    """The texts of the table, without the columns of a reference that was not evaluated."""
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("Policy", _name),
+        ("Accuracy, %", lambda row: f"{100 * row.accuracy.mean:.2f} ± {100 * _half(row.accuracy):.2f}"),
+        ("NLL", lambda row: f"{row.nll:.3f}"),
+        ("ECE, %", lambda row: f"{100 * row.calibration_error:.1f}"),
+    ]
+    if comparison.best_static is not None:
+        columns.append((_versus(comparison.best_static), lambda row: _gap(row.versus_static)))
+    if comparison.best_schedule is not None:
+        columns.append((_versus(comparison.best_schedule), lambda row: _gap(row.versus_schedule)))
+    columns.append(("Verdict", lambda row: row.verdict))
+    return Cells(
+        header=tuple(title for title, _ in columns),
+        lines=tuple(tuple(text(row) for _, text in columns) for row in comparison.rows),
+        rows=comparison.rows,
+    )
+
+
+def to_rich(comparison: Comparison) -> RichTable:
+    """The table for a console."""
+    cells = to_cells(comparison)
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for index, title in enumerate(cells.header):
+        numeric = 0 < index < len(cells.header) - 1
+        table.add_column(title, justify="right" if numeric else "left", no_wrap=index > 0)
+    for line, row in zip(cells.lines, cells.rows, strict=True):
+        name = Text(line[0], style="bold" if row.family == "trained" else "")
+        last = Text(line[-1], style=STYLES[row.verdict])
+        table.add_row(name, *(Text(text) for text in line[1:-1]), last)
+    return table
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The table in GitHub's Markdown, with a line end at its end."""
+    cells = to_cells(comparison)
+    ruler = [":--" if index in (0, len(cells.header) - 1) else "--:" for index in range(len(cells.header))]
+    lines = [cells.header, ruler]
+    for line, row in zip(cells.lines, cells.rows, strict=True):
+        name = line[0].replace("|", "\\|")
+        lines.append((f"**{name}**" if row.family == "trained" else name, *line[1:]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def to_html(comparison: Comparison) -> str:
+    """The table as an HTML element; classes `family-*` and `verdict-*` are for the style sheet."""
+    cells = to_cells(comparison)
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in cells.header)
+    body = []
+    for line, row in zip(cells.lines, cells.rows, strict=True):
+        name = f'<th scope="row">{escape(line[0])}</th>'
+        numbers = "".join(f"<td>{escape(text)}</td>" for text in line[1:-1])
+        last = f'<td class="verdict-{row.verdict}">{escape(line[-1])}</td>'
+        body.append(f'<tr class="family-{row.family}">{name}{numbers}{last}</tr>')
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>"
+
+
+def _name(row: Row) -> str:
+    return row.label if len(row.members) == 1 else f"{row.label} ({len(row.members)} trainings)"
+
+
+def _versus(reference: PolicyResult) -> str:
+    return f"vs {reference.label}"
+
+
+def _half(interval: Difference) -> float:
+    return (interval.high - interval.low) / 2
+
+
+def _gap(difference: Difference | None) -> str:
+    return "\N{EN DASH}" if difference is None else f"{signed(difference.mean)} ± {100 * _half(difference):.2f}"

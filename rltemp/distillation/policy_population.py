@@ -1,0 +1,119 @@
+"""One temperature policy for each of K students."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from rltemp.policies.policy import TemperaturePolicy
+from rltemp.temperatures import Temperatures
+
+__all__ = ["PolicyPopulation"]
+
+
+class PolicyPopulation(nn.Module):
+    """K policies of one kind, each choosing for its own student.
+
+    A rule with parameters is trained by its student's optimizer, so each student has its own: they are stacked like the
+    students. A random policy draws from its own generator. What has neither is called once, on all K * B instances.
+
+    Args:
+        policies: one per student, differing in parameters and generators alone; copied.
+    """
+
+    def __init__(self, policies: Sequence[TemperaturePolicy]) -> None:
+        super().__init__()
+        self.needs = policies[0].needs
+        # In a tuple, out of the module tree: the template lends its code, the stacked tensors are the state.
+        self._members = tuple(copy.deepcopy(policy) for policy in policies)
+        trainable = any(parameter.requires_grad for parameter in policies[0].parameters())
+        parameters, buffers = stack_module_state(list(self._members)) if trainable else ({}, {})
+        self._buffers_by_name = buffers
+        self._names = tuple(parameters)
+        self.stacked = nn.ParameterList(parameters[name].detach().clone() for name in self._names)
+
+    def forward(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor,
+        progress: float,
+        alignment: Tensor | None,
+    ) -> Temperatures:
+        """Temperatures of K * B instances, student after student.
+
+        Args:
+            student_logits: [K, B, C].
+            teacher_logits: [K, B, C].
+            targets: [K, B].
+            progress: of the run, in [0, 1].
+            alignment: [K, B, A], or None where the policy does without.
+        """
+        tensors = (student_logits, teacher_logits, targets, alignment)
+        if self._names:
+            chosen = self._choose_stacked(*tensors, progress)
+        elif self._members[0].generator is not None:
+            chosen = self._choose_in_turn(*tensors, progress)
+        else:
+            merged = None if alignment is None else alignment.flatten(0, 1)
+            first = self._members[0]
+            return _call(
+                first, student_logits.flatten(0, 1), teacher_logits.flatten(0, 1), targets.flatten(), merged, progress
+            )
+        return Temperatures(*(values.flatten() for values in chosen))
+
+    def get_extra_state(self) -> list[Tensor]:
+        """State of the generators: it belongs to the state of a run."""
+        return [member.generator.get_state() for member in self._members if member.generator is not None]
+
+    def set_extra_state(self, state: list[Tensor]) -> None:
+        """Let the generators go on where `state` was taken."""
+        owners = [member.generator for member in self._members if member.generator is not None]
+        for generator, saved in zip(owners, state, strict=True):
+            generator.set_state(saved)
+
+    def _choose_stacked(
+        self, student: Tensor, teacher: Tensor, targets: Tensor, alignment: Tensor | None, progress: float
+    ) -> tuple[Tensor, ...]:
+        state = dict(zip(self._names, self.stacked, strict=True)) | self._buffers_by_name
+
+        def choose(state: dict[str, Tensor], *tensors: Tensor | None) -> tuple[Tensor, ...]:
+            student, teacher, targets, alignment = tensors
+            arguments = (student, teacher, targets, progress, alignment)
+            return _as_tuple(functional_call(self._members[0], state, arguments))
+
+        chosen: tuple[Tensor, ...] = vmap(choose, in_dims=(0, 0, 0, 0, None if alignment is None else 0))(
+            state, student, teacher, targets, alignment
+        )
+        return chosen
+
+    def _choose_in_turn(
+        self, student: Tensor, teacher: Tensor, targets: Tensor, alignment: Tensor | None, progress: float
+    ) -> tuple[Tensor, ...]:
+        chosen = [
+            _as_tuple(
+                _call(member, student[k], teacher[k], targets[k], None if alignment is None else alignment[k], progress)
+            )
+            for k, member in enumerate(self._members)
+        ]
+        return tuple(torch.stack(values) for values in zip(*chosen, strict=True))
+
+
+def _call(
+    policy: TemperaturePolicy,
+    student: Tensor,
+    teacher: Tensor,
+    targets: Tensor,
+    alignment: Tensor | None,
+    progress: float,
+) -> Temperatures:
+    temperatures: Temperatures = policy(student, teacher, targets, progress, alignment)
+    return temperatures
+
+
+def _as_tuple(temperatures: Temperatures) -> tuple[Tensor, ...]:
+    return temperatures.teacher, temperatures.student, temperatures.scale

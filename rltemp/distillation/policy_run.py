@@ -1,0 +1,99 @@
+"""A whole KD run under one policy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from rltemp.distillation.policy_population import PolicyPopulation
+from rltemp.distillation.population_probe import PopulationProbe
+from rltemp.distillation.run import DistillationRun, ForwardPass
+from rltemp.distillation.task import Task
+from rltemp.errors import InputError
+from rltemp.objectives.method import Method
+from rltemp.policies.policy import TemperaturePolicy
+from rltemp.recipes.schema import PolicySpace
+from rltemp.temperatures import Temperatures
+
+__all__ = ["Observer", "PolicyRun"]
+
+Observer = Callable[[ForwardPass, Temperatures], None]
+"""Told of every update just before it is made."""
+
+
+class PolicyRun:
+    """K students whose temperatures K policies choose; one call of `advance` is one update.
+
+    Args:
+        task: what is distilled into what.
+        policies: one per student.
+        seeds: one per student.
+        space: the probe of policies that need the alignment; ignored by the others.
+        teacher_logits: see `DistillationRun`.
+        method: see `DistillationRun`.
+
+    Raises:
+        InputError: for a policy that needs the alignment in a setting that has none.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        policies: Sequence[TemperaturePolicy],
+        seeds: Sequence[int],
+        space: PolicySpace,
+        *,
+        teacher_logits: Callable[[int, Tensor], Tensor] | None = None,
+        method: Method | None = None,
+    ) -> None:
+        policies = [_materialize(policy, task.train.classes) for policy in policies]
+        self._policies = PolicyPopulation(policies).to(task.train.device)
+        self.run = DistillationRun(
+            task, seeds, teacher_logits=teacher_logits, trained_with=self._policies, method=method
+        )
+        needed = "alignment" in self._policies.needs
+        if needed and space.alignment == "none":
+            raise InputError(
+                "policy.alignment must be 'classifier' or 'network' for a policy that needs it, got 'none'"
+            )
+        self._probe = PopulationProbe.of(task, space, seeds) if needed else None
+
+    def advance(self, observer: Observer | None = None) -> None:
+        """Observe, choose, update."""
+        observation = self.run.observe()
+        temperatures = self._policies(
+            observation.student.logits,
+            observation.teacher_logits,
+            observation.minibatch.targets,
+            observation.progress,
+            self._probe.alignment(self.run.students, observation) if self._probe is not None else None,
+        )
+        if observer is not None:
+            observer(observation, temperatures)
+        self.run.update(temperatures)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the rest of the run depends on; see `DistillationRun.state_dict`."""
+        probe = self._probe.state_dict() if self._probe is not None else None
+        return {"run": self.run.state_dict(), "probe": probe}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, with the same task, seeds and policies."""
+        self.run.load_state_dict(state["run"])
+        if self._probe is not None:
+            self._probe.load_state_dict(state["probe"])
+
+
+def _materialize(policy: TemperaturePolicy, classes: int) -> TemperaturePolicy:
+    """A policy whose parameters have their shapes, which some take from the first batch."""
+    if not any(is_lazy(parameter) for parameter in policy.parameters()):
+        return policy
+    policy = copy.deepcopy(policy)
+    nothing = torch.zeros(1, classes)
+    policy(nothing, nothing, torch.zeros(1, dtype=torch.int64))
+    return policy

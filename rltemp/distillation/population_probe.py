@@ -1,0 +1,113 @@
+"""The probe alignment of K students side by side; `rltemp.ProbeAlignment` is the same for one student in any loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rltemp.alignment import logit_gradient, normalized_alignment, probe_gradient
+from rltemp.data import Augmentation, Dataset
+from rltemp.distillation.run import ForwardPass
+from rltemp.distillation.students import Students
+from rltemp.distillation.task import Task
+from rltemp.errors import InputError
+from rltemp.recipes.schema import PolicySpace
+from rltemp.seeding import make_generator
+
+__all__ = ["PopulationProbe"]
+
+
+class PopulationProbe:
+    """How each instance's logits change as its student descends the loss of clean training images.
+
+    Args:
+        data: training images; only clean ones are looked at.
+        augmentation: of the training images, for what it does to clean ones.
+        seed: draws which images are looked at.
+        size: images per refresh, at most all.
+        every: updates between two refreshes.
+        scope: through which layers an instance acts on the probe: the "classifier" alone, or the whole "network".
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        augmentation: Augmentation,
+        *,
+        seed: int,
+        size: int,
+        every: int,
+        scope: Literal["classifier", "network"],
+    ) -> None:
+        for name, value in (("probe_size", size), ("every", every)):
+            if value < 1:
+                raise InputError(f"{name} must be >= 1, got {value}")
+        self._data = data
+        self._augmentation = augmentation
+        self._size = min(size, len(data))
+        self._every = every
+        self._scope = scope
+        self._generator = make_generator(seed, "probe")
+        self._age = 0
+        self._direction: Sequence[Tensor] = ()
+
+    @classmethod
+    def of(cls, task: Task, space: PolicySpace, seeds: Sequence[int]) -> PopulationProbe | None:
+        """The probe that a policy's settings ask for, on training images; None for a policy that sees logits alone."""
+        if space.alignment == "none":
+            return None
+        return cls(
+            task.train,
+            task.augmentation,
+            seed=seeds[0],
+            size=space.probe_size,
+            every=space.every,
+            scope=space.alignment,
+        )
+
+    def alignment(self, students: Students, observation: ForwardPass) -> Tensor:
+        """Normalized effects [K, B, A] of the observed instances; see `normalized_alignment`."""
+        tangents = self.tangents(students, observation)
+        return normalized_alignment(tangents, observation.student.logits.detach(), observation.teacher_logits)
+
+    def tangents(self, students: Students, observation: ForwardPass) -> Tensor:
+        """Tangents [K, B, C] of the observed logits along the gradient of the probe's cross-entropy."""
+        if self._age % self._every == 0:
+            self._direction = self._gradient(students)
+        self._age += 1
+        if self._scope == "classifier":
+            weight, bias = self._direction
+            return torch.baddbmm(bias[:, None], observation.student.features.detach(), weight)
+        return students.tangents(observation.minibatch.images, self._direction)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the alignments to come."""
+        return {
+            "age": self._age,
+            "direction": [part.clone() for part in self._direction],
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._age = state["age"]
+        self._direction = state["direction"]
+        self._generator.set_state(state["generator"])
+
+    def _gradient(self, students: Students) -> Sequence[Tensor]:
+        images, targets = self._draw()
+        if self._scope == "classifier":
+            output = students.predict(images)
+            return probe_gradient(output.features, output.logits, targets.expand(students.count, -1))
+        logits = students.evaluate(images).logits
+        # Each parameter meets its own student's loss alone.
+        return torch.autograd.grad(logits, list(students.parameters()), logit_gradient(logits, targets))
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        if self._size == len(self._data):
+            return self._augmentation.clean(self._data.images), self._data.targets
+        chosen = torch.randperm(len(self._data), generator=self._generator)[: self._size].to(self._data.device)
+        return self._augmentation.clean(self._data.images[chosen]), self._data.targets[chosen]

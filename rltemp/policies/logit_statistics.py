@@ -1,0 +1,91 @@
+"""Statistics of logits per instance, [B, C] -> [B], with short gradients.
+
+PyTorch's own cost as much as the distillation loss itself: `std` forward, `amax` backward. Compilers, `torch.func` and
+logits without gradient get PyTorch's own operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rltemp.tracing import is_transformed
+
+__all__ = ["logit_max", "logit_std"]
+
+
+def logit_std(logits: Tensor, factor: float = 1.0) -> Tensor:
+    """Standard deviation over the classes (ddof = 1), times a factor.
+
+    Logits that are constant up to rounding count as of deviation 1: a rule that divides by it is not defined there, and
+    with 1 it leaves them alone.
+    """
+    if is_transformed() or not logits.requires_grad:
+        return factor * _textbook_std(logits)
+    std: Tensor = _Std.apply(logits, factor)
+    return std
+
+
+def logit_max(logits: Tensor) -> Tensor:
+    """The largest logit; equal largest ones share its gradient."""
+    if is_transformed() or not logits.requires_grad:
+        return logits.amax(1)
+    largest: Tensor = _Max.apply(logits)
+    return largest
+
+
+def _textbook_std(logits: Tensor) -> Tensor:
+    mean = logits.mean(1, keepdim=True)
+    # `vector_norm` has gradient 0 where there is no spread; the square root of the variance has NaN.
+    norm = torch.linalg.vector_norm(logits - mean, dim=1)
+    constant = _is_constant(norm, mean[:, 0], logits.shape[1])
+    std: Tensor = norm / (logits.shape[1] - 1) ** 0.5
+    return std.masked_fill(constant, 1.0)
+
+
+def _is_constant(norm: Tensor, mean: Tensor, classes: int) -> Tensor:
+    """Where the norm of the centered logits may be all rounding."""
+    rounding = mean.detach().abs() * (8.0 * torch.finfo(norm.dtype).eps * classes**0.5)
+    constant: Tensor = norm.detach() <= rounding + 1e-8
+    return constant
+
+
+class _Max(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        largest = logits.amax(1)
+        ctx.save_for_backward(logits, largest)
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        logits, largest = ctx.saved_tensors
+        # Into a tensor of numbers: a tensor of bools takes five times as long.
+        is_largest = torch.eq(logits.detach(), largest.detach().unsqueeze(1), out=torch.empty_like(logits))
+        share = (grad / is_largest.sum(1)).unsqueeze(1)
+        # The share alone may have a derivative: where the largest logits are does not change a little.
+        return is_largest * share if torch.is_grad_enabled() else is_largest.mul_(share)
+
+
+class _Std(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, factor: float) -> Tensor:
+        mean = logits.mean(1, keepdim=True)
+        centered = logits - mean
+        norm = torch.linalg.vector_norm(centered, dim=1)
+        constant = _is_constant(norm, mean.squeeze(1), logits.shape[1])
+        # Of std = norm / sqrt(C - 1), the derivative is (z - mean) / (norm sqrt(C - 1)).
+        ctx.factor, ctx.unit = factor, factor / (logits.shape[1] - 1) ** 0.5
+        ctx.save_for_backward(logits, centered, norm.masked_fill(constant, torch.inf))
+        std: Tensor = norm.mul_(ctx.unit).masked_fill_(constant, factor)
+        return std
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, centered, norm = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            std = ctx.factor * _textbook_std(logits)
+            return torch.autograd.grad(std, logits, grad, create_graph=True)[0], None
+        return centered * (grad * ctx.unit).div_(norm).unsqueeze(1), None

@@ -1,0 +1,102 @@
+"""Which images fall into which part."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import torch
+
+from rltemp.data import Dataset, ImageFiles, decode_centers
+from rltemp.data.splits import split
+from rltemp.errors import InputError
+from rltemp.recipes import schema
+from rltemp.seeding import make_generator
+from rltemp.tasks.sources import Source
+
+__all__ = ["Parts", "make_parts"]
+
+_LEAST_SAMPLE = 1000
+
+Images = TypeVar("Images", Dataset, ImageFiles)
+
+
+class Parts(NamedTuple):
+    """Disjoint images; the teacher's hold the students'.
+
+    Attributes:
+        train: what students are trained on; in memory, or on disk.
+        teacher: what the teacher is trained on.
+        sample: clean training images in memory: all of them, or where they are on disk enough for the probe.
+        validation: held out of the training data.
+        test: for the final evaluation alone.
+    """
+
+    train: Dataset | ImageFiles
+    teacher: Dataset | ImageFiles
+    sample: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None) -> Parts:
+    """Split a source as a recipe says.
+
+    Args:
+        recipe: the setting.
+        source: the images.
+        cache: folder where decoded images are kept.
+
+    Raises:
+        InputError: for more images than there are, or a share of wrong labels outside [0, 1].
+    """
+    if isinstance(source.images, Dataset):
+        parts = _cut(recipe, source.images, with_test=source.test is None)
+        test = parts["test"] if source.test is None else source.test
+        return Parts(parts["train"], parts["teacher"], parts["train"], parts["validation"], test)
+    assert source.test is not None
+    assert recipe.data.image_size is not None
+    files, side = _cut(recipe, source.images, with_test=False), recipe.data.image_size
+    size = min(len(files["train"]), max(_LEAST_SAMPLE, recipe.policy.probe_size))
+    sample, validation = (
+        decode_centers(part, side, cache=cache)
+        for part in (files["train"].subset(torch.arange(size)), files["validation"])
+    )
+    return Parts(files["train"], files["teacher"], sample, validation, source.test)
+
+
+def _cut(recipe: schema.Recipe, images: Images, *, with_test: bool) -> dict[str, Images]:
+    """Disjoint "train" and "validation", and "test" if asked; "teacher" holds "train", and more where it has more."""
+    settings, wanted = recipe.data, recipe.teacher.train
+    sizes: dict[str, int | Literal["rest"]] = {"train": settings.train}
+    # Before the validation images, so that the number of these does not change the teacher.
+    if wanted is not None and wanted > settings.train:
+        sizes["more"] = wanted - settings.train
+    sizes["validation"] = settings.validation
+    if with_test:
+        sizes["test"] = "rest"
+    parts = split(images, sizes, make_generator(settings.split_seed, "split"))
+    for name, stream in (("train", "labels"), ("more", "labels of the teacher")):
+        if name in parts:
+            generator = make_generator(settings.split_seed, stream)
+            parts[name] = _with_label_noise(parts[name], settings.label_noise, generator)
+    parts["teacher"] = _joined(parts["train"], parts["more"]) if "more" in parts else parts["train"]
+    return parts
+
+
+def _joined(a: Images, b: Images) -> Images:
+    targets = torch.cat([a.targets, b.targets])
+    if isinstance(a, Dataset):
+        assert isinstance(b, Dataset)
+        return Dataset(torch.cat([a.images, b.images]), targets, a.classes)
+    return ImageFiles(a.paths + b.paths, targets, a.classes)
+
+
+def _with_label_noise(data: Images, share: float, generator: torch.Generator) -> Images:
+    """Replace a share of the labels by labels drawn at random."""
+    if not 0.0 <= share <= 1.0:
+        raise InputError(f"data.label_noise must lie in [0, 1], got {share:g}")
+    chosen = torch.rand(len(data), generator=generator) < share
+    random = torch.randint(data.classes, (len(data),), generator=generator)
+    return dataclasses.replace(data, targets=torch.where(chosen, random, data.targets))

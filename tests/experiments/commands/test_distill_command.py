@@ -1,0 +1,37 @@
+"""One run that reuses a policy: what it leaves behind, epoch by epoch and at the end."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from rltemp.distillation import Task
+from rltemp.experiments.commands.distill_command import distill
+from rltemp.experiments.evaluation.specs import parse_policy
+from rltemp.experiments.named_recipe import NamedRecipe
+from rltemp.experiments.run_folder import RunFolder
+from rltemp.networks import Execution
+from rltemp.recipes import Recipe
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_the_last_epoch_counts_and_the_best_stands_beside_it(
+    tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path, stacked: bool
+) -> None:
+    optimization = dataclasses.replace(tiny_task.optimization, epochs=4, lr=0.5)
+    task = dataclasses.replace(
+        tiny_task, optimization=optimization, stacked=stacked, execution=Execution(channels_last=not stacked)
+    )
+    recipe = dataclasses.replace(tiny_recipe, optimization=optimization)
+    result = distill(NamedRecipe("tiny", recipe), parse_policy("static"), 3, str(tmp_path), "run", task)
+    accuracies = RunFolder(result.folder).read_metrics()["test_accuracy"].tolist()
+    scores = json.loads((result.folder / "scores.json").read_text())
+    assert len(accuracies) == 4
+    assert scores["accuracy"] == accuracies[-1] == float(result.test.accuracy)
+    assert scores["best_epoch_accuracy"] == max(accuracies)
+    weights = load_file(result.folder / "student.safetensors")
+    assert {name: value.shape for name, value in weights.items()} == {
+        name: value.shape for name, value in task.students([0]).extract(0).state_dict().items()
+    }

@@ -1,0 +1,111 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rltemp.experiments.evaluation.comparison import compare, points, signed
+from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult
+from rltemp.experiments.evaluation.statistics import Difference, crossed_difference, paired_difference
+
+STUDENTS = 12
+MINUS = "\N{MINUS SIGN}"
+
+
+def policy(name: str, family: Family, accuracy: Any, validation: float = 0.5, group: str | None = None) -> PolicyResult:
+    ones = np.ones(STUDENTS)
+    return PolicyResult(name, ones * accuracy, ones, 0.1 * ones, ones * validation, ones, None, name, family, group)
+
+
+def evaluation(*results: PolicyResult) -> Evaluation:
+    return Evaluation("digits", {}, tuple(range(STUDENTS)), results, {})
+
+
+def around(mean: float, spread: float = 0.01, seed: int = 0) -> Any:
+    noise = np.random.default_rng(seed).standard_normal(STUDENTS)
+    return mean + spread * (noise - noise.mean()) / noise.std(ddof=1)
+
+
+STATIC = policy("T = 4", "static", 0.70)
+
+
+def test_the_reference_is_chosen_on_validation_data() -> None:
+    lucky_on_test = policy("T = 1", "static", 0.9, validation=0.4)
+    early, late = policy("16 → 1", "schedule", 0.5, validation=0.6), policy("1 → 16", "schedule", 0.8, validation=0.2)
+    comparison = compare(evaluation(lucky_on_test, STATIC, late, early))
+    assert comparison.best_static is STATIC
+    assert comparison.best_schedule is early
+    assert [row.label for row in comparison.rows] == ["1 → 16", "16 → 1", "T = 1", "T = 4"]
+    assert [row.verdict for row in comparison.rows] == ["better", "worse", "better", "reference"]
+    assert [row.schedule_verdict for row in comparison.rows] == ["better", "reference", "better", "better"]
+
+
+def test_differences_are_those_of_the_same_students() -> None:
+    learned = policy("agent", "trained", around(0.72))
+    row = compare(evaluation(STATIC, learned), confidence=0.9).rows[0]
+    assert row.versus_static == paired_difference(learned.accuracy, STATIC.accuracy, 0.9)
+    assert row.versus_schedule is None
+    assert row.accuracy.mean == pytest.approx(0.72)
+
+
+def test_several_trainings_are_one_row_with_the_wider_interval() -> None:
+    trainings = [policy(f"agent-{i}", "trained", around(0.71 + 0.01 * i, seed=i), group="agent") for i in range(3)]
+    comparison = compare(evaluation(STATIC, *trainings))
+    row = comparison.rows[0]
+    accuracy = np.stack([training.accuracy for training in trainings])
+    assert row.label == "agent"
+    assert row.versus_static == crossed_difference(accuracy, STATIC.accuracy)
+    assert "(mean of 3 trainings)" in comparison.headline
+    assert "covers its trainings" in comparison.note
+
+
+@pytest.mark.parametrize(
+    ("mean", "verb", "gap"),
+    [
+        (0.72, "beats", " by +2.00 points [+"),
+        (0.70, "does not clearly beat", ": 0.00 points ["),
+        (0.68, "does worse than", f": {MINUS}2.00 points [{MINUS}"),
+    ],
+)
+def test_the_headline_says_what_the_interval_says(mean: float, verb: str, gap: str) -> None:
+    headline = compare(evaluation(STATIC, policy("agent", "trained", around(mean)))).headline
+    reference = "the best static temperature (T = 4, the only one evaluated)"
+    assert headline.startswith(f"The learned policy {verb} {reference}{gap}")
+    assert ("the interval contains 0" in headline) == (mean == 0.70)
+
+
+def test_the_headline_speaks_of_the_schedule_too() -> None:
+    schedules = policy("16 → 1", "schedule", 0.71, 0.6), policy("8 → 2", "schedule", 0.70)
+    statics = STATIC, policy("T = 2", "static", 0.6, 0.1)
+    headline = compare(evaluation(*statics, *schedules, policy("agent", "trained", around(0.72)))).headline
+    assert "(T = 4, chosen among 2 on validation data)" in headline
+    assert "It beats the best schedule (16 → 1, chosen among 2 on validation data) by +1.00 points" in headline
+
+
+def test_several_learned_policies_are_corrected_for() -> None:
+    # t = 2.4 with 11 degrees of freedom: p between 0.025 and 0.05, enough for one policy, not for the better of two.
+    weak = policy("weak", "trained", around(0.70 + 2.4 * 0.01 / STUDENTS**0.5))
+    alone = compare(evaluation(STATIC, weak))
+    p = alone.rows[0].versus_static
+    assert p is not None
+    assert 0.025 < p.p < 0.05
+    assert alone.rows[0].verdict == "better"
+    both = compare(evaluation(STATIC, weak, policy("lost", "trained", around(0.70, seed=1))))
+    assert [row.verdict for row in both.rows] == ["unclear", "unclear", "reference"]
+    assert "“weak” does not clearly beat" in both.headline
+    assert "not clear once corrected" in both.headline
+    # Rules and controls are no part of what is claimed for learned policies.
+    rules = [policy(f"rule {i}", "rule", around(0.70, seed=i)) for i in range(5)]
+    assert compare(evaluation(STATIC, weak, *rules)).rows[0].verdict == "better"
+
+
+def test_nothing_to_compare_is_said() -> None:
+    assert compare(evaluation(STATIC)).headline == "No learned policy was evaluated."
+    alone = compare(evaluation(policy("agent", "trained", around(0.7))))
+    assert "nothing can be said" in alone.headline
+    assert alone.rows[0].verdict == ""
+
+
+def test_numbers_as_text() -> None:
+    shares = (0.021, -0.003, 0.0, -0.00001, 0.12345)
+    assert [signed(share) for share in shares] == ["+2.10", f"{MINUS}0.30", "0.00", "0.00", "+12.35"]
+    assert points(Difference(0.021, -0.015, 0.027, 5, 0.1)) == f"+2.10 points [{MINUS}1.50, +2.70]"

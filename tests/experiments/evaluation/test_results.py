@@ -1,0 +1,178 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rltemp.errors import InputError
+from rltemp.experiments.evaluation.results import METRICS, Evaluation, PolicyResult, TemperatureTrace
+from rltemp.experiments.evaluation.results_files import load_evaluation, save_evaluation
+
+
+def trace(rng: np.random.Generator, moments: int = 4, samples: int = 6) -> TemperatureTrace:
+    return TemperatureTrace(
+        progress=np.linspace(0, 1, moments),
+        quantiles=np.sort(rng.uniform(0.5, 32, (moments, 5)), axis=1),
+        difficulty=rng.exponential(1, samples),
+        temperature=rng.uniform(0.5, 32, samples),
+        sample_progress=rng.uniform(0, 1, samples),
+    )
+
+
+def policy(rng: np.random.Generator, name: str, **changes: Any) -> PolicyResult:
+    fields: dict[str, Any] = {metric: rng.uniform(0, 1, 3) for metric in METRICS}
+    return PolicyResult(**{**fields, "name": name, "trace": None, "label": name, "family": "static", **changes})
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    rng = np.random.default_rng(0)
+    return Evaluation(
+        recipe="digits",
+        setting={"data": {"name": "digits", "shift": 1, "noise": 0.3}, "milestones": [0.5, 0.75], "path": None},
+        seeds=(5, 3, 11),
+        results=(
+            policy(rng, 'static, "T" = 4'),
+            policy(rng, "agent-0", trace=trace(rng), family="trained", group="agent", label="ä"),
+            policy(rng, "agent-1", family="trained", group="agent"),
+        ),
+        machine={"cpu": "x", "cores": 2},
+    )
+
+
+def test_loading_gives_back_the_same_bits(evaluation: Evaluation, tmp_path: Path) -> None:
+    save_evaluation(evaluation, tmp_path)
+    loaded = load_evaluation(tmp_path)
+    assert (loaded.recipe, loaded.setting, loaded.seeds, loaded.machine) == (
+        evaluation.recipe,
+        evaluation.setting,
+        evaluation.seeds,
+        evaluation.machine,
+    )
+    for old, new in zip(evaluation.results, loaded.results, strict=True):
+        assert (old.name, old.label, old.family, old.group) == (new.name, new.label, new.family, new.group)
+        for metric in METRICS:
+            assert getattr(old, metric).tolist() == getattr(new, metric).tolist()
+        assert (old.trace is None) == (new.trace is None)
+        if old.trace is not None and new.trace is not None:
+            for field in ("progress", "quantiles", "difficulty", "temperature", "sample_progress"):
+                assert getattr(old.trace, field).tolist() == getattr(new.trace, field).tolist()
+
+
+def test_saving_twice_writes_the_same_bytes(evaluation: Evaluation, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    save_evaluation(evaluation, tmp_path / "a")
+    save_evaluation(load_evaluation(tmp_path / "a"), tmp_path / "b")
+    for name in ("results.csv", "evaluation.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_arrays_are_checked_copies(evaluation: Evaluation) -> None:
+    source: Any = np.array([0.1, 0.2, 0.3], dtype=np.float32)
+    result = replace(evaluation.results[0], accuracy=source)
+    source[0] = 0.9
+    assert result.accuracy.dtype == np.float64
+    assert result.accuracy[0] == np.float32(0.1)
+    with pytest.raises(ValueError, match="read-only"):
+        result.accuracy[0] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accuracy": [0.5, 77.0, 0.5]}, "accuracy must be finite, >= 0 and <= 1, got 77"),
+        ({"nll": [0.5, np.nan, 0.5]}, "nll must be finite"),
+        ({"nll": [0.5, 0.5]}, r"nll must have shape \[3\], got \[2\]"),
+        ({"calibration_error": "x"}, "array of numbers"),
+        ({"family": "other"}, "family must be one of"),
+        ({"name": ""}, "must not be empty"),
+    ],
+)
+def test_a_result_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(policy(np.random.default_rng(0), "a"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"progress": [0.0, 0.5, 0.4, 1.0]}, "progress must not decrease"),
+        ({"quantiles": np.ones((4, 4))}, r"shape \[4, 5\], got \[4, 4\]"),
+        ({"quantiles": np.tile([5.0, 4, 3, 2, 1], (4, 1))}, "quantiles must not decrease"),
+        ({"temperature": np.zeros(6)}, "> 0, got 0"),
+        ({"sample_progress": np.full(6, 2.0)}, "<= 1, got 2"),
+    ],
+)
+def test_a_trace_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(trace(np.random.default_rng(0)), **changes)
+
+
+def test_an_evaluation_refuses_what_is_not_paired(evaluation: Evaluation) -> None:
+    first, *_ = evaluation.results
+    with pytest.raises(InputError, match=r"one value per seed \(2\), got 3"):
+        replace(evaluation, seeds=(1, 2))
+    with pytest.raises(InputError, match="at least 2 different"):
+        replace(evaluation, seeds=(1, 1, 2))
+    with pytest.raises(InputError, match="own name"):
+        replace(evaluation, results=(first, first))
+    with pytest.raises(InputError, match="of one family"):
+        replace(evaluation, results=(*evaluation.results, replace(first, name="x", group="agent")))
+    with pytest.raises(InputError, match="must not bear the name"):
+        replace(evaluation, results=(*evaluation.results, replace(first, name="agent")))
+
+
+def test_groups_hold_repeated_trainings_together(evaluation: Evaluation) -> None:
+    names = {group: [result.name for result in members] for group, members in evaluation.groups().items()}
+    assert names == {'static, "T" = 4': ['static, "T" = 4'], "agent": ["agent-0", "agent-1"]}
+
+
+def test_a_setting_json_cannot_hold_leaves_no_file(evaluation: Evaluation, tmp_path: Path) -> None:
+    for value in (object(), float("nan")):
+        with pytest.raises(InputError, match="plain finite values"):
+            save_evaluation(replace(evaluation, setting={"x": value}), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def damage_json(path: Path, key: str, value: object) -> None:
+    rest = json.loads(path.read_text())
+    rest[key] = value
+    path.write_text(json.dumps(rest))
+
+
+def test_damaged_files_are_refused(evaluation: Evaluation, tmp_path: Path) -> None:
+    rest, table = tmp_path / "evaluation.json", tmp_path / "results.csv"
+
+    def refused(message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            load_evaluation(tmp_path)
+        save_evaluation(evaluation, tmp_path)
+
+    refused("readable UTF-8 file")
+    rest.write_text("{")
+    refused("must be JSON")
+    damage_json(rest, "format", 2)
+    refused("format 1, got 2")
+    rest.write_text("[]")
+    refused("format 1, got list")
+    damage_json(rest, "seeds", None)
+    refused("damaged")
+    damage_json(rest, "policies", [{"name": "agent-0"}])
+    refused("once with each seed")
+    table.write_text("a,b\n")
+    refused("must have the columns policy, seed, accuracy")
+    table.write_bytes(b"\xff\xfe")
+    refused("UTF-8")
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:-1]))
+    refused("once with each seed")
+    table.write_text("\n".join([*lines, lines[-1]]))
+    refused(f"line {len(lines) + 1}: must be one row per policy and seed")
+    table.write_text("\n".join([*lines[:-1], lines[-1].replace("0.", "zero ", 1)]))
+    refused(f"line {len(lines)}: must be a policy, a seed and 5 numbers")
+    table.write_text("\n".join([*lines[:-1], lines[-1].replace(",0.", ",7.", 1)]))
+    refused("accuracy must be finite")
+    assert load_evaluation(tmp_path).seeds == evaluation.seeds

@@ -1,0 +1,110 @@
+"""Policies as a person names them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rltemp import InputError, LearnedPolicy, LogitFeatures, list_policies, save_policy
+from rltemp.experiments.evaluation.specs import (
+    SCHEDULE_GRID,
+    STATIC_GRID,
+    parse_policies,
+    parse_policy,
+    trained_policies,
+)
+
+LOGITS = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(save_policy(LearnedPolicy(LogitFeatures()), tmp_path / "policy"))
+
+
+def test_static_and_anneal_stand_for_their_grids() -> None:
+    specs = parse_policies("static,anneal")
+    assert [spec.family for spec in specs] == ["static"] * len(STATIC_GRID) + ["schedule"] * len(SCHEDULE_GRID)
+    assert torch.equal(specs[3].make(0)(LOGITS, LOGITS).student, torch.full((4,), STATIC_GRID[3]))
+
+
+def test_options_reach_the_rule() -> None:
+    (spec,) = parse_policies("anneal(start=8, end=2.0, shape=cosine)")
+    policy = spec.make(0)
+    assert torch.allclose(policy(LOGITS, LOGITS, progress=0.5).student, torch.full((4,), 5.0))
+    assert spec.family == "schedule"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("static(temperature=2, scale=16)", "T = 2, scale 16"), ("anneal(start=8, end=1, scale=32)", "T 8 → 1, scale 32")],
+)
+def test_with_a_scale_of_its_own_a_rule_is_a_control_and_says_so(text: str, label: str) -> None:
+    (spec,) = parse_policies(text)
+    assert (spec.label, spec.family) == (label, "control")
+
+
+def test_all_names_every_rule_once() -> None:
+    names = [spec.name for spec in parse_policies("all,static")]
+    assert len(names) == len(set(names))
+    assert {name.split("(")[0] for name in names} == {*list_policies(), "preset"}
+
+
+def test_a_preset_brings_its_loss() -> None:
+    (spec,) = parse_policies("preset(lskd)")
+    assert spec.method is not None
+    assert spec.method.kd_weight == 9.0
+    assert spec.label == "preset(lskd)"
+
+
+def test_a_random_policy_draws_by_the_students_seed() -> None:
+    (spec,) = parse_policies("random")
+    first, again, other = (spec.make(seed)(LOGITS, LOGITS).student for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_trained_policy_is_told_from_another_at_the_same_place(folder: str) -> None:
+    before = parse_policy(folder)
+    policy = LearnedPolicy(LogitFeatures())
+    policy.load_state_dict({name: value + 0.1 for name, value in policy.state_dict().items()})
+    save_policy(policy, folder, overwrite=True)
+    after = parse_policy(folder)
+    assert before.family == after.family == "trained"
+    assert before.name != after.name
+
+
+@pytest.mark.parametrize(
+    ("features", "kind"),
+    [(["progress"], "schedule"), (["progress", "teacher_margin"], "logits"), (["alignment_4"], "aligned")],
+)
+def test_a_trained_policy_is_called_by_what_it_looks_at(features: list[str], kind: str, tmp_path: Path) -> None:
+    path = save_policy(LearnedPolicy(LogitFeatures(features)), tmp_path / "mine" / "policy")
+    assert parse_policy(str(path)).label.endswith(f"mine ({kind})")
+
+
+def test_several_trained_policies_are_trainings_of_one_method(folder: str) -> None:
+    assert [spec.group for spec in trained_policies([folder])] == [None]
+    assert [spec.group for spec in trained_policies([folder, folder])] == ["learned", "learned"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("statik", "which does not exist"),
+        ("static(temprature=4)", "takes the options temperature"),
+        ("static(4)", "must read name=value"),
+        ("static(temperature=-1)", "temperature must be"),
+        ("static(temperature=__import__('os'))", "temperature must be"),
+        ("", "at least one policy"),
+    ],
+)
+def test_a_wrong_name_is_one_clear_error(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_policies(text)
+
+
+def test_one_policy_is_one_policy() -> None:
+    assert parse_policy("static").name == "static"
+    with pytest.raises(InputError, match="names 2"):
+        parse_policy("dtkd,normkd")

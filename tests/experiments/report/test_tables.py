@@ -1,0 +1,113 @@
+import io
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rltemp.experiments.evaluation.comparison import Comparison, compare
+from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult
+from rltemp.experiments.report.tables import to_cells, to_html, to_markdown, to_rich
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+ACCURACY = np.array([0.70, 0.72, 0.74, 0.76])
+
+
+def policy(label: str, family: Family, gain: float) -> PolicyResult:
+    accuracy = ACCURACY + gain * np.array([0.9, 1.1, 1.0, 1.0])
+    ones = np.ones(4)
+    return PolicyResult(label, accuracy, 0.5 * ones, 0.1234 * ones, accuracy, ones, None, label, family)
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    results = (
+        policy("T = 4", "static", 0.0),
+        policy("16 → 1", "schedule", 0.01),
+        policy("a <b> | c", "trained", 0.02),
+        policy("random", "control", -0.02),
+    )
+    return compare(Evaluation("digits", {}, (1, 2, 3, 4), results, {}))
+
+
+def test_cells_by_hand(comparison: Comparison) -> None:
+    cells = to_cells(comparison)
+    assert cells.header == ("Policy", "Accuracy, %", "NLL", "ECE, %", "vs T = 4", "vs 16 → 1", "Verdict")
+    # t with 3 degrees of freedom at 97.5 % is 3.182446. Gains in points: 1.8, 2.2, 2, 2 (sd 0.163299), against the
+    # schedule 0.9, 1.1, 1, 1; half width t sd / 2. Accuracies 71.8, 74.2, 76, 78: mean 75, sd 2.638 -> 4.20.
+    assert cells.lines[0] == ("a <b> | c", "75.00 ± 4.20", "0.500", "12.3", "+2.00 ± 0.26", "+1.00 ± 0.13", "better")
+    assert cells.lines[1][4:] == ("+1.00 ± 0.13", DASH, "better")
+    assert cells.lines[2][4:] == (DASH, f"{MINUS}1.00 ± 0.13", "reference")
+    assert cells.lines[3][4:] == (f"{MINUS}2.00 ± 0.26", f"{MINUS}3.00 ± 0.39", "worse")
+
+
+def test_markdown_has_a_cell_per_column(comparison: Comparison) -> None:
+    lines = to_markdown(comparison).splitlines()
+    assert len(lines) == 2 + 4
+    assert lines[2].startswith("| **a <b> \\| c** | 75.00")
+    assert {line.replace("\\|", "").count("|") for line in lines} == {8}
+
+
+class Reader(HTMLParser):
+    """Collects the table's texts, and refuses tags that are not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.lines: list[list[str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        if tag == "tr":
+            self.lines.append([])
+        if tag in ("td", "th"):
+            self.lines[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.lines[-1][-1] += data
+
+
+def test_html_holds_the_same_cells_escaped(comparison: Comparison) -> None:
+    reader = Reader()
+    reader.feed(to_html(comparison))
+    cells = to_cells(comparison)
+    assert reader.open == []
+    assert [tuple(line) for line in reader.lines] == [cells.header, *cells.lines]
+    assert "<b>" not in to_html(comparison)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_console_shows_every_number(comparison: Comparison, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(to_rich(comparison))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for line in to_cells(comparison).lines:
+        for cell in line[1:]:
+            assert cell in text
+
+
+def test_console_labels_are_text_and_not_markup(comparison: Comparison) -> None:
+    row = replace(comparison.rows[0], label="[red]x[/red] [/nope]")
+    console = Console(file=io.StringIO(), width=120)
+    console.print(to_rich(replace(comparison, rows=(row,))))
+    assert "[red]x[/red] [/nope]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_without_a_reference_its_column_is_gone() -> None:
+    results = (policy("agent", "trained", 0.0),)
+    comparison = compare(Evaluation("digits", {}, (1, 2, 3, 4), results, {}))
+    assert to_cells(comparison).header == ("Policy", "Accuracy, %", "NLL", "ECE, %", "Verdict")
+    assert to_cells(comparison).lines[0][-1] == ""
+
+
+def test_the_same_numbers_give_the_same_text(comparison: Comparison) -> None:
+    results = tuple(row.members[0] for row in reversed(comparison.rows))
+    again = compare(Evaluation("digits", {}, (1, 2, 3, 4), results, {}))
+    assert to_html(again) == to_html(comparison)
+    assert to_markdown(again) == to_markdown(comparison)
+    assert again.headline == comparison.headline
