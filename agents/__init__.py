@@ -14,7 +14,7 @@ from rltemp.agents.exploration import CoherentPolicy
 from rltemp.agents.policy_io import export_policy, import_policy
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.train import train_policy
-from rltemp.agents.trainer import CREDIT, Trainer
+from rltemp.agents.trainer import Trainer
 from rltemp.agents.vec_env import VectorEnvAdapter
 from rltemp.distillation.task import Task
 from rltemp.envs.from_recipe import resolve
@@ -54,7 +54,6 @@ def make_sb3_env(
     Raises:
         InputError: for an unknown recipe or key, or a wrong type.
     """
-    setting, tasks = resolve(recipe, task, overrides)
-    slots = (setting.agent.students if students is None else students) * setting.optimization.batch_size
-    credit = CREDIT[setting.agent.credit]
-    return VectorEnvAdapter(DistillationVectorEnv(slots, setting, task=tasks, credit=credit))
+    whole, tasks = resolve(recipe, task, overrides)
+    slots = (whole.agent.students if students is None else students) * whole.optimization.batch_size
+    return VectorEnvAdapter(DistillationVectorEnv(slots, whole, task=tasks))

@@ -4,7 +4,7 @@ import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rltemp.envs.transition import Transition
+from rltemp.agents.vec_env import student_env
 from rltemp.progress import Progress
 
 __all__ = ["PHASES", "RolloutRecorder", "update_metrics"]
@@ -37,7 +37,7 @@ class RolloutRecorder(BaseCallback):
         self._log_temperatures: list[np.ndarray] = []
 
     def _on_step(self) -> bool:
-        transition: Transition = self.training_env.get_attr("transition", indices=0)[0]
+        transition = student_env(self.training_env).transition
         self._rewards.append(transition.reward.astype(np.float64))
         self._log_temperatures.append(np.log2(transition.temperatures.astype(np.float64)))
         self._progress.advance()

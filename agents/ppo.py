@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rltemp.agents.buffer import StudentRolloutBuffer
 from rltemp.agents.credit.hindsight import HindsightPPO
 from rltemp.agents.exploration import CoherentPolicy
+from rltemp.agents.vec_env import student_env
 from rltemp.features import center
 from rltemp.recipes.schema import Agent
 
@@ -40,10 +41,10 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
     it, and train, inside a `RandomStream`.
 
     Args:
-        venv: environment with the attributes `batch_size` and `horizon`.
+        venv: an environment of students, in a `VectorEnvAdapter`.
         agent: the settings.
     """
-    batch_size, horizon = (venv.get_attr(name, indices=0)[0] for name in ("batch_size", "horizon"))
+    env = student_env(venv)
     hidden = list(agent.hidden)
     with warnings.catch_warnings():
         # Rounding up makes the last minibatch a little smaller; SB3 warns for fear of a tiny one.
@@ -56,17 +57,17 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
             CoherentPolicy,
             venv,
             learning_rate=agent.learning_rate,
-            n_steps=horizon,
-            batch_size=math.ceil(horizon * venv.num_envs / agent.minibatches),
+            n_steps=env.horizon,
+            batch_size=math.ceil(env.horizon * venv.num_envs / agent.minibatches),
             n_epochs=agent.epochs,
             gamma=1.0,
             gae_lambda=agent.gae_lambda,
             target_kl=agent.target_kl,
             use_sde=True,
             rollout_buffer_class=StudentRolloutBuffer,
-            rollout_buffer_kwargs={"group_size": batch_size},
+            rollout_buffer_kwargs={"group_size": env.batch_size},
             policy_kwargs={
-                "group_size": batch_size,
+                "group_size": env.batch_size,
                 "features_extractor_class": CenteredFeatures,
                 "net_arch": {"pi": hidden, "vf": hidden},
                 "activation_fn": nn.Tanh,

@@ -7,10 +7,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from gymnasium.vector import AutoresetMode
+
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
 from rltemp.agents.policy_io import export_policy, import_policy
-from rltemp.agents.trainer import CREDIT, Trainer
+from rltemp.agents.trainer import Trainer
 from rltemp.distillation.task import Task
 from rltemp.envs.episode import make_features
 from rltemp.envs.vector import DistillationVectorEnv
@@ -58,8 +60,8 @@ def train_policy(
     if task is None:
         task = [build_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
-    credit = CREDIT[recipe.agent.credit]
-    with closing(DistillationVectorEnv(slots, recipe, task=task, credit=credit)) as env:
+    disabled = AutoresetMode.DISABLED
+    with closing(DistillationVectorEnv(slots, recipe, task=task, autoreset_mode=disabled)) as env:
         trainer = Trainer(env, recipe.agent)
         features = LogitFeatures(env.feature_names)
         if start is not None:

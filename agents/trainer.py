@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,22 +12,13 @@ from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.metrics import RolloutRecorder, update_metrics
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
-from rltemp.agents.vec_env import VectorEnvAdapter
-from rltemp.envs.episode import Credit
+from rltemp.agents.vec_env import VectorEnvAdapter, student_env
 from rltemp.errors import InputError
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent
 from rltemp.seeding import make_generator
 
-__all__ = ["CREDIT", "Trainer", "make_calibration"]
-
-CREDIT: Mapping[str, Credit] = {
-    "uniform": "none",
-    "redistribution": "none",
-    "influence": "influence",
-    "hindsight": "hindsight",
-}
-"""What each calibration asks of a distillation environment."""
+__all__ = ["Trainer", "make_calibration"]
 
 
 def make_calibration(agent: Agent, features: int) -> Calibration:
@@ -51,7 +41,8 @@ class Trainer:
     `state_dict()` therefore gives the same result, bit for bit, as one that never stopped.
 
     Args:
-        env: K students of B instances: attributes `students`, `batch_size`, `horizon` and `transition`.
+        env: K students of B instances, a `StudentVectorEnv`, bare or in Gymnasium's wrappers. With autoreset disabled
+            no episode is begun that this trainer does not play: it starts each by itself.
         agent: the settings.
         calibration: replaces the one that `agent` names.
 
@@ -61,24 +52,21 @@ class Trainer:
         best: the weights with the highest score so far, if `keep_best` is used.
 
     Raises:
-        InputError: for an environment without students, with another number of them than `agent` says, or without the
-            credit that the calibration needs.
+        InputError: for an environment that is none of students, with another number of them than `agent` says, or that
+            does not answer what its credit needs.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], agent: Agent, calibration: Calibration | None = None) -> None:
         adapter = VectorEnvAdapter(env)
-        missing = [name for name in ("students", "batch_size", "horizon") if not adapter.has_attr(name)]
-        if missing:
-            raise InputError(f"env must have the attributes students, batch_size and horizon, got none for {missing}")
-        students = adapter.get_attr("students", indices=0)[0]
-        if students != agent.students:
-            raise InputError(f"env must hold agent.students = {agent.students} students, got {students}")
-        if adapter.has_attr("credit"):
-            _check_credit(agent.credit, adapter.get_attr("credit", indices=0)[0])
-        shape = env.single_observation_space.shape or ()
-        self._tasks = adapter.get_attr("tasks", indices=0)[0] if adapter.has_attr("tasks") else 1
+        students = student_env(adapter)
+        if students.students != agent.students:
+            raise InputError(f"env must hold agent.students = {agent.students} students, got {students.students}")
+        if agent.credit not in students.credit_kinds:
+            got = ", ".join(sorted(students.credit_kinds))
+            raise InputError(f"env must answer what agent.credit = {agent.credit!r} needs, got one for {got}")
+        self._tasks = students.tasks
         self.agent = agent
-        self.calibration = calibration or make_calibration(agent, shape[0])
+        self.calibration = calibration or make_calibration(agent, students.features)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
         self._venv = CalibratedReward(adapter, self.calibration, agent.reward_scale)
@@ -96,7 +84,7 @@ class Trainer:
         if self._tasks > 1:
             self._venv.set_options({"task": len(self.history) % self._tasks})
         with self._stream.active():
-            # Forget the observation that the last episode's end has opened: this episode has its own seed.
+            # Whatever episode is open gives way to one with a seed of its own.
             self.model.set_env(self._venv, force_reset=True)
             steps = self.model.n_steps * self._venv.num_envs
             self.model.learn(steps, callback=recorder, reset_num_timesteps=False)
@@ -148,13 +136,6 @@ class Trainer:
         self._stream.load_state_dict(state["random"])
         self.history = [dict(metrics) for metrics in state["history"]]
         self.best = state["best"]
-
-
-def _check_credit(calibration: str, credit: Credit) -> None:
-    """Refuse at once what would otherwise fail at the end of the first episode."""
-    needed = CREDIT[calibration]
-    if needed not in ("none", credit):
-        raise InputError(f"env must be made with credit={needed!r} for calibration {calibration!r}, got {credit!r}")
 
 
 def _episode_seed(seed: int, rollout: int) -> int:

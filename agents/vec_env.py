@@ -10,31 +10,34 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from rltemp.envs.contract import StudentVectorEnv
 from rltemp.errors import InputError
 
-__all__ = ["VectorEnvAdapter"]
+__all__ = ["VectorEnvAdapter", "student_env"]
 
 
 class VectorEnvAdapter(VecEnv):
-    """A `gymnasium.vector.VectorEnv` with SAME_STEP autoreset as an SB3 `VecEnv`.
+    """A `gymnasium.vector.VectorEnv` as an SB3 `VecEnv`.
 
     The slots share one environment: an attribute or a method of it answers for every slot, attributes are set and
-    options given for all slots at once, and one seed fixes them all.
+    options given for all slots at once, and one seed fixes them all. SB3 takes the first observation of the next
+    episode from the very step that ends one, so that autoreset must be SAME_STEP; or DISABLED, for a learner whose
+    rollouts are whole episodes and who resets before each (the step that ends one then answers what was seen last).
 
     Args:
         env: the vector environment; it is closed with the adapter.
 
     Raises:
-        InputError: if `env` is no vector environment, or resets in another mode. SB3 takes the first observation of the
-            next episode from the very step that ends one.
+        InputError: if `env` is no vector environment, or resets in another mode.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         if not isinstance(env, VectorEnv):
             raise InputError(f"env must be a gymnasium.vector.VectorEnv, got {type(env).__name__}")
         mode = env.metadata.get("autoreset_mode")
-        if mode is not AutoresetMode.SAME_STEP:
-            raise InputError(f"env must declare metadata['autoreset_mode'] = {AutoresetMode.SAME_STEP}, got {mode!r}")
+        if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
+            want = f"{AutoresetMode.SAME_STEP} or {AutoresetMode.DISABLED}"
+            raise InputError(f"env must declare metadata['autoreset_mode'] = {want}, got {mode!r}")
         self.env = env
         self._actions: npt.NDArray[Any] | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -62,9 +65,9 @@ class VectorEnvAdapter(VecEnv):
         actions, self._actions = self._actions, None
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         ended = np.asarray(terminations) | np.asarray(truncations)
-        per_slot = self._split(infos)
+        per_slot, last = self._split(infos), infos.get("final_obs", observations)
         for slot in np.flatnonzero(ended):
-            per_slot[slot]["terminal_observation"] = copy.deepcopy(infos["final_obs"][slot])
+            per_slot[slot]["terminal_observation"] = copy.deepcopy(last[slot])
             per_slot[slot]["TimeLimit.truncated"] = bool(truncations[slot] and not terminations[slot])
         return copy.deepcopy(observations), np.array(rewards, dtype=np.float32), ended, per_slot
 
@@ -113,6 +116,19 @@ class VectorEnvAdapter(VecEnv):
         final = infos.get("final_info", {})
         rest = {key: value for key, value in infos.items() if key not in ("final_obs", "final_info")}
         return [{**_of_slot(rest, slot), **_of_slot(final, slot)} for slot in range(self.num_envs)]
+
+
+def student_env(venv: VecEnv) -> StudentVectorEnv:
+    """The environment of students beneath SB3's and Gymnasium's wrappers.
+
+    Raises:
+        InputError: if there is another environment, or none that a `VectorEnvAdapter` holds.
+    """
+    adapter = venv.unwrapped
+    env = adapter.env.unwrapped if isinstance(adapter, VectorEnvAdapter) else adapter
+    if not isinstance(env, StudentVectorEnv):
+        raise InputError(f"env must be a StudentVectorEnv, an environment of students, got {type(env).__name__}")
+    return env
 
 
 def _of_slot(infos: dict[str, Any], slot: int) -> dict[str, Any]:

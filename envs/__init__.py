@@ -6,11 +6,11 @@ gymnasium.make_vec("rltemp/Distillation-v0", num_envs=512)  16 students, one slo
 
 import gymnasium
 
+from rltemp.envs.contract import StudentVectorEnv, Transition
 from rltemp.envs.single import DistillationEnv
-from rltemp.envs.transition import Transition
 from rltemp.envs.vector import DistillationVectorEnv
 
-__all__ = ["DistillationEnv", "DistillationVectorEnv", "Transition"]
+__all__ = ["DistillationEnv", "DistillationVectorEnv", "StudentVectorEnv", "Transition"]
 
 # The version rises whenever a trained agent would score differently.
 gymnasium.register(

@@ -21,7 +21,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 
-from rltemp.envs.trajectory import overlap, play, same
+from rltemp.envs.trajectory import Step, overlap, play, same
 
 __all__ = ["CLAUSES", "ConformanceError", "check_vector_env"]
 
@@ -78,7 +78,7 @@ def check_actions(make_env: MakeEnv, max_steps: int) -> None:
 def check_rewards(make_env: MakeEnv, max_steps: int) -> None:
     """Rewards are one finite floating-point number per slot."""
     env = make_env()
-    for step in list(play(env, max_steps, SEED))[1:]:
+    for step in _steps(env, max_steps):
         rewards = step.rewards
         fits = isinstance(rewards, np.ndarray) and rewards.shape == (env.num_envs,) and rewards.dtype.kind == "f"
         if not fits or not np.isfinite(rewards).all():
@@ -89,7 +89,7 @@ def check_rewards(make_env: MakeEnv, max_steps: int) -> None:
 def check_endings(make_env: MakeEnv, max_steps: int) -> None:
     """Terminations and truncations are one bool per slot."""
     env = make_env()
-    for step in list(play(env, max_steps, SEED))[1:]:
+    for step in _steps(env, max_steps):
         for name, flags in (("terminations", step.terminations), ("truncations", step.truncations)):
             if not (isinstance(flags, np.ndarray) and flags.shape == (env.num_envs,) and flags.dtype == np.bool_):
                 want = f"want bool of shape ({env.num_envs},)"
@@ -124,32 +124,57 @@ def check_isolation(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_autoreset(make_env: MakeEnv, max_steps: int) -> None:
-    """SAME_STEP: the step that ends an episode returns the first observation of the next.
+    """The end of an episode is what `metadata["autoreset_mode"]` says.
 
-    The mode stands in `metadata["autoreset_mode"]`. The last observation and info of the slots that ended are in
-    `infos["final_obs"]` and `infos["final_info"]`, each with the mask of those slots beside it.
+    SAME_STEP: the step that ends an episode returns the first observation of the next; the last observation and info of
+    the slots that ended are in `infos["final_obs"]` and `infos["final_info"]`, each with the mask of those slots beside
+    it. NEXT_STEP: the next step pays those slots nothing and ends nothing. DISABLED: a step before `reset` is refused.
     """
     env = make_env()
     mode = env.metadata.get("autoreset_mode")
-    if mode is not AutoresetMode.SAME_STEP:
-        raise ConformanceError("autoreset", f"metadata['autoreset_mode'] is {mode!r}, want {AutoresetMode.SAME_STEP}")
-    ends = [step for step in list(play(env, max_steps, SEED))[1:] if step.ended.any()]
+    if not isinstance(mode, AutoresetMode):
+        raise ConformanceError("autoreset", f"metadata['autoreset_mode'] is {mode!r}, want a member of AutoresetMode")
+    steps = list(play(env, max_steps, SEED))
+    ends = [index for index, step in enumerate(steps) if step.rewards is not None and step.ended.any()]
     if not ends:
         raise ConformanceError("autoreset", f"no episode ended within {max_steps} steps: cannot be judged")
-    for step in ends:
-        for key in ("final_obs", "final_info"):
-            if key not in step.infos or not same(step.infos.get(f"_{key}"), step.ended):
-                want = f"want both for the slots {np.flatnonzero(step.ended).tolist()}"
-                raise ConformanceError("autoreset", f"infos lack {key!r} or its mask '_{key}' is wrong, {want}")
-        observations = list(iterate(env.observation_space, step.observations))
-        for slot in np.flatnonzero(step.ended):
-            final = step.infos["final_obs"][slot]
-            if final not in env.single_observation_space:
-                raise ConformanceError(
-                    "autoreset", f"final_obs of slot {slot} is {_describe(final)}, outside its space"
-                )
-            if same(final, observations[slot]):
-                raise ConformanceError("autoreset", f"slot {slot} shows final_obs again, want the next episode's first")
+    for index in ends:
+        if mode is AutoresetMode.SAME_STEP:
+            _check_same_step(env, steps[index])
+        elif mode is AutoresetMode.NEXT_STEP and index + 1 < len(steps):
+            _check_next_step(steps[index], steps[index + 1])
+    if mode is AutoresetMode.DISABLED:
+        _check_disabled(make_env(), max_steps)
+
+
+def _check_same_step(env: VectorEnv[Any, Any, Any], step: Step) -> None:
+    for key in ("final_obs", "final_info"):
+        if key not in step.infos or not same(step.infos.get(f"_{key}"), step.ended):
+            want = f"want both for the slots {np.flatnonzero(step.ended).tolist()}"
+            raise ConformanceError("autoreset", f"infos lack {key!r} or its mask '_{key}' is wrong, {want}")
+    observations = list(iterate(env.observation_space, step.observations))
+    for slot in np.flatnonzero(step.ended):
+        final = step.infos["final_obs"][slot]
+        if final not in env.single_observation_space:
+            raise ConformanceError("autoreset", f"final_obs of slot {slot} is {_describe(final)}, outside its space")
+        if same(final, observations[slot]):
+            raise ConformanceError("autoreset", f"slot {slot} shows final_obs again, want the next episode's first")
+
+
+def _check_next_step(end: Step, following: Step) -> None:
+    if (np.asarray(following.rewards)[end.ended] != 0.0).any() or following.ended[end.ended].any():
+        raise ConformanceError("autoreset", "the step after an end paid or ended a slot, want it to reset that slot")
+
+
+def _check_disabled(env: VectorEnv[Any, Any, Any], max_steps: int) -> None:
+    actions = copy.deepcopy(env.action_space)
+    actions.seed(SEED)
+    env.reset(seed=SEED)
+    for _ in range(max_steps):
+        _, _, terminations, truncations, _ = env.step(actions.sample())
+        if np.all(terminations | truncations):
+            _refused(lambda: env.step(actions.sample()), "autoreset", "a step after the end, before reset,")
+            return
 
 
 def check_memory(make_env: MakeEnv, max_steps: int) -> None:
@@ -175,7 +200,7 @@ def check_memory(make_env: MakeEnv, max_steps: int) -> None:
 def check_infos(make_env: MakeEnv, max_steps: int) -> None:
     """Only slots that end have infos: no slot ended, no info; every info has a mask, and it holds ended slots only."""
     env = make_env()
-    for step in list(play(env, max_steps, SEED))[1:]:
+    for step in _steps(env, max_steps):
         if not step.ended.any() and step.infos:
             raise ConformanceError("infos", f"got {sorted(step.infos)} in a step that ended no slot, want no infos")
         for key, mask in _masks(step.infos):
@@ -226,6 +251,11 @@ def check_vector_env(make_env: MakeEnv, *, max_steps: int = 1000) -> None:
     """
     for clause in CLAUSES.values():
         clause(make_env, max_steps)
+
+
+def _steps(env: VectorEnv[Any, Any, Any], max_steps: int) -> list[Step]:
+    """What `step` answered, without the answers of `reset`."""
+    return [step for step in play(env, max_steps, SEED) if step.rewards is not None]
 
 
 def _refused(call: Callable[[], object], clause: str, what: str) -> None:

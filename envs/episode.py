@@ -1,4 +1,4 @@
-"""The decision process behind both environments: one step is one update of K students.
+"""One KD run of K students as a decision process.
 
     state       what the students and the teacher say of the next minibatch, and how far the run is
     action      a temperature per instance, on a log scale
@@ -12,7 +12,6 @@ whole run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,86 +21,123 @@ from torch import Tensor
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
+from rltemp.envs.contract import Floats, Transition
 from rltemp.envs.reward import ProbeReward
-from rltemp.envs.transition import Transition
 from rltemp.envs.unrolling import Hindsight
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
-from rltemp.recipes.schema import PolicySpace
+from rltemp.recipes.schema import PolicySpace, Recipe
 from rltemp.temperatures import Temperatures, action_to_temperature
 
-__all__ = ["Credit", "DistillationProcess", "make_features"]
-
-Floats = npt.NDArray[np.float32]
-
-Credit = Literal["none", "influence", "hindsight"]
-"""What is told of single instances: nothing, their effect on the next loss at every step, or on the last at the end."""
+__all__ = ["Episode", "InstanceEffects", "make_features"]
 
 
-class DistillationProcess:
-    """K students, their minibatches, and what their temperatures are worth.
+class Episode:
+    """K fresh students, their minibatches, and what their temperatures are worth.
 
     Args:
         task: what is distilled into what; its validation images are the reward's probe.
-        space: what a policy sees and may choose.
-        credit: what is told of single instances.
-        reward_every: updates that are paid together, with the last of them.
+        recipe: what a policy sees and may choose (`policy`), and what it is credited with (`agent.credit`,
+            `agent.reward_every`).
+        seeds: one per student.
 
     Raises:
-        InputError: for a cadence < 1, or one > 1 beside credit="influence", which needs the probe at every update.
+        InputError: for features that need an alignment where there is none.
     """
 
-    def __init__(self, task: Task, space: PolicySpace, credit: Credit = "influence", *, reward_every: int = 1) -> None:
-        if reward_every < 1 or (reward_every > 1 and credit == "influence"):
-            raise InputError(f"reward_every must be >= 1, and 1 for credit='influence', got {reward_every}")
-        self.task = task
-        self.space = space
-        self.features = make_features(space)
-        self._credit: Credit = credit
-        self._reward_every = reward_every
-        self._episode: _Episode | None = None
-        self._hindsight: Hindsight | None = None
+    def __init__(self, task: Task, recipe: Recipe, seeds: Sequence[int]) -> None:
+        self._space, self._agent = recipe.policy, recipe.agent
+        self._features = make_features(recipe.policy)
+        self._run = DistillationRun(task, seeds)
+        self._unrolled = Hindsight(self._run) if recipe.agent.credit == "hindsight" else None
+        self._probe = PopulationProbe.of(task, recipe.policy, seeds)
+        self._reward = ProbeReward(task)
+        self._loss = self._reward.loss(self._run.students)
+        self._seen = self._look()
 
-    def reset(self, seeds: Sequence[int]) -> Floats:
-        """Fresh students, one per seed; their first observation, [K, B, F] in [0, 1]."""
-        self._episode = _Episode(self.task, self.space, self.features, seeds, self._credit, self._reward_every)
-        return _to_numpy(self._episode.seen)
+    @property
+    def observation(self) -> Floats:
+        """What a policy sees before the next update, [K, B, F] in [0, 1]; new at every call."""
+        return _to_numpy(self._seen)
 
-    def step(self, actions: npt.ArrayLike) -> tuple[Floats, Transition, bool]:
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule is at its end."""
+        return self._run.finished
+
+    @property
+    def effects(self) -> InstanceEffects | None:
+        """What each temperature did to the end, once the run is there; None without credit in hindsight."""
+        if self._unrolled is None or not self.finished:
+            return None
+        return InstanceEffects(self._unrolled, self._space)
+
+    def step(self, actions: npt.ArrayLike) -> Transition:
         """One update at the temperatures that `actions` [K, B] in [-1, 1] mean.
 
+        Raises:
+            InputError: after the end, or for actions of another shape or not finite.
+        """
+        temperature = _temperature(actions, list(self._seen.shape[:2]), self._space).to(self._seen.device)
+        temperatures = Temperatures.shared(temperature.flatten(), self._space.scale)
+        influence = None
+        if self._agent.credit == "influence":
+            influence = _to_numpy(self._reward.influence(self._run, temperatures))
+        if self._unrolled is not None:
+            self._unrolled.note(temperatures)
+        seen, before = self._seen, self._loss
+        self._run.update(temperatures)
+        if self._run.finished or self._run.step % self._agent.reward_every == 0:
+            self._loss = self._reward.loss(self._run.students)
+        if self._unrolled is not None and self._run.finished:
+            self._unrolled.look_back(self._reward.gradient(self._run.students))
+        self._seen = self._look()
+        return Transition(
+            features=_to_numpy(seen),
+            temperatures=_to_numpy(temperature),
+            reward=_to_numpy(before - self._loss),
+            influence=influence,
+        )
+
+    def _look(self) -> Tensor:
+        """Features [K, B, F] of the next minibatch."""
+        seen = self._run.observe()
+        alignment = self._probe.alignment(self._run.students, seen) if self._probe is not None else None
+        features = self._features(
+            seen.student.logits.flatten(0, 1),
+            seen.teacher_logits.flatten(0, 1),
+            seen.minibatch.targets.flatten(),
+            seen.progress,
+            alignment.flatten(0, 1) if alignment is not None else None,
+        )
+        return features.view(*seen.minibatch.targets.shape, -1)
+
+
+class InstanceEffects:
+    """First-order effects of actions on what a finished run gained.
+
+    Args:
+        unrolled: the run, looked back upon.
+        space: what actions mean.
+    """
+
+    def __init__(self, unrolled: Hindsight, space: PolicySpace) -> None:
+        self._unrolled, self._space = unrolled, space
+
+    def of(self, actions: npt.ArrayLike) -> Floats:
+        """How much each instance lowered the loss at the end, had it got this action and all else been as it was.
+
+        Args:
+            actions: [steps, K, B] in [-1, 1].
+
         Returns:
-            The next observation [K, B, F], what the step did, and whether the run is at its end.
+            [steps, K, B]; only differences between actions of one instance mean something.
 
         Raises:
-            InputError: before `reset` and after the end, or for actions of another shape or not finite.
+            InputError: for actions of another shape or not finite.
         """
-        if self._episode is None:
-            raise InputError("the environment must be reset before its first step")
-        transition = self._episode.step(self._temperature(actions, list(self._episode.seen.shape[:2])))
-        if self._episode.run.finished:
-            self._hindsight = self._episode.hindsight
-        return _to_numpy(self._episode.seen), transition, self._episode.run.finished
-
-    def effects(self, actions: npt.ArrayLike) -> Floats:
-        """First-order effects of actions [steps, K, B] on what the last finished run gained, [steps, K, B].
-
-        How much an instance lowered the loss at the end, had it got this action and all else been as it was. Only
-        differences between actions of one instance mean something.
-
-        Raises:
-            InputError: without credit="hindsight", before the end of an episode, or for actions of another shape.
-        """
-        if self._hindsight is None:
-            raise InputError('effects() needs credit="hindsight" and an episode that came to its end')
-        temperatures = self._temperature(actions, list(self._hindsight.shape)).flatten(1)
-        return _to_numpy(self._hindsight.effects([Temperatures.shared(t, self.space.scale) for t in temperatures]))
-
-    def _temperature(self, actions: npt.ArrayLike, want: list[int]) -> Tensor:
-        values = torch.as_tensor(np.array(actions, dtype=np.float32))
-        if list(values.shape) != want or not bool(torch.isfinite(values).all()):
-            raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
-        return action_to_temperature(values, self.space.low, self.space.high).to(self.task.train.device)
+        temperatures = _temperature(actions, list(self._unrolled.shape), self._space).flatten(1)
+        return _to_numpy(self._unrolled.effects([Temperatures.shared(t, self._space.scale) for t in temperatures]))
 
 
 def make_features(space: PolicySpace) -> LogitFeatures:
@@ -117,65 +153,11 @@ def make_features(space: PolicySpace) -> LogitFeatures:
     return features
 
 
-class _Episode:
-    """One KD run of K students, seen through the features and paid by the probe."""
-
-    def __init__(
-        self,
-        task: Task,
-        space: PolicySpace,
-        features: LogitFeatures,
-        seeds: Sequence[int],
-        credit: Credit,
-        reward_every: int,
-    ) -> None:
-        self.run = DistillationRun(task, seeds)
-        self.hindsight = Hindsight(self.run) if credit == "hindsight" else None
-        self._influences = credit == "influence"
-        self._scale = space.scale
-        self._features = features
-        self._eye = PopulationProbe.of(task, space, seeds)
-        self._reward = ProbeReward(task)
-        self._reward_every = reward_every
-        self._loss = self._reward.loss(self.run.students)
-        self.seen = self._look()
-
-    def step(self, temperature: Tensor) -> Transition:
-        """One update at temperatures [K, B]."""
-        temperatures = Temperatures.shared(temperature.flatten(), self._scale)
-        influence = torch.full_like(temperature, torch.nan)
-        if self._influences:
-            influence = self._reward.influence(self.run, temperatures)
-        if self.hindsight is not None:
-            self.hindsight.note(temperatures)
-        seen = self.seen
-        self.run.update(temperatures)
-        before = self._loss
-        if self.run.finished or self.run.step % self._reward_every == 0:
-            self._loss = self._reward.loss(self.run.students)
-        if self.hindsight is not None and self.run.finished:
-            self.hindsight.look_back(self._reward.gradient(self.run.students))
-        self.seen = self._look()
-        return Transition(
-            features=_to_numpy(seen),
-            temperatures=_to_numpy(temperature),
-            influence=_to_numpy(influence),
-            reward=_to_numpy(before - self._loss),
-        )
-
-    def _look(self) -> Tensor:
-        """Features [K, B, F] of the next minibatch."""
-        observation = self.run.observe()
-        alignment = self._eye.alignment(self.run.students, observation) if self._eye is not None else None
-        students, instances = observation.minibatch.targets.shape
-        features = self._features(
-            observation.student.logits.flatten(0, 1),
-            observation.teacher_logits.flatten(0, 1),
-            observation.minibatch.targets.flatten(),
-            observation.progress,
-            alignment.flatten(0, 1) if alignment is not None else None,
-        )
-        return features.view(students, instances, -1)
+def _temperature(actions: npt.ArrayLike, want: list[int], space: PolicySpace) -> Tensor:
+    values = torch.as_tensor(np.array(actions, dtype=np.float32))
+    if list(values.shape) != want or not bool(torch.isfinite(values).all()):
+        raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
+    return action_to_temperature(values, space.low, space.high)
 
 
 def _to_numpy(tensor: Tensor) -> Floats:

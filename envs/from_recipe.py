@@ -1,18 +1,16 @@
-"""From what a user passes to `gymnasium.make` to a task."""
+"""From what a user passes to `gymnasium.make` to a recipe and its tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from rltemp.distillation.task import Task
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
 
-__all__ = ["draw_seeds", "resolve"]
+__all__ = ["resolve"]
 
 
 def resolve(
@@ -23,17 +21,12 @@ def resolve(
     Raises:
         InputError: for an unknown recipe or key, a wrong type, or overrides beside a recipe that is a value already.
     """
-    if isinstance(recipe, Recipe):
-        if overrides:
-            raise InputError(f"overrides need the name or file of a recipe, got a Recipe and {sorted(overrides)}")
-        setting = recipe
-    else:
-        setting = load_recipe(recipe, overrides)
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides)
+    elif overrides:
+        raise InputError(f"overrides need the name or file of a recipe, got a Recipe and {sorted(overrides)}")
+    if recipe.agent.credit == "influence" and recipe.agent.reward_every != 1:
+        raise InputError(f"agent.reward_every must be 1 for agent.credit 'influence', got {recipe.agent.reward_every}")
     if task is None:
-        return setting, (build_task(setting),)
-    return setting, (task,) if isinstance(task, Task) else tuple(task)
-
-
-def draw_seeds(generator: np.random.Generator, count: int) -> list[int]:
-    """Seeds of the next episode's students."""
-    return [int(seed) for seed in generator.integers(2**31, size=count)]
+        return recipe, (build_task(recipe),)
+    return recipe, (task,) if isinstance(task, Task) else tuple(task)

@@ -6,24 +6,22 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 
 from rltemp.distillation.task import Task
-from rltemp.envs.episode import DistillationProcess
-from rltemp.envs.from_recipe import draw_seeds, resolve
-from rltemp.envs.transition import LastTransition
+from rltemp.envs.contract import Floats, Transition, draw_seeds
+from rltemp.envs.episode import Episode, make_features
+from rltemp.envs.from_recipe import resolve
+from rltemp.errors import InputError
 from rltemp.recipes import Recipe
 
 __all__ = ["DistillationEnv"]
 
-Floats = npt.NDArray[np.float32]
 
-
-class DistillationEnv(LastTransition, gymnasium.Env[Floats, Floats]):
+class DistillationEnv(gymnasium.Env[Floats, Floats]):
     """One student; the action holds the temperatures of its whole minibatch.
 
-    Observation Box [B, F] in [0, 1], action Box [B] in [-1, 1], reward: the fall of the probe loss. An episode is one
-    KD run and ends with `terminated`.
+    Observation Box [B, F] in [0, 1], action Box [B] in [-1, 1], reward: the fall of the probe loss, at the recipe's
+    cadence (`agent.reward_every`). An episode is one KD run and ends with `terminated`.
 
     Example:
         >>> import gymnasium, rltemp.envs
@@ -41,19 +39,50 @@ class DistillationEnv(LastTransition, gymnasium.Env[Floats, Floats]):
     metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
 
     def __init__(self, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any) -> None:
-        setting, (task,) = resolve(recipe, task, overrides)
-        self._process = DistillationProcess(task, setting.policy)
-        batch = task.optimization.batch_size
-        self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(self._process.features)), np.float32)
+        self._recipe, (self._task,) = resolve(recipe, task, overrides)
+        batch, features = self._task.optimization.batch_size, make_features(self._recipe.policy)
+        self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(features)), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (batch,), np.float32)
+        self._episode: Episode | None = None
+        self._transition: Transition | None = None
+
+    @property
+    def transition(self) -> Transition:
+        """What the last step did; its arrays are of one student, K = 1.
+
+        Raises:
+            InputError: before the first step of an episode.
+        """
+        if self._transition is None:
+            raise InputError("transition is what the last step did, and there was none yet: call step()")
+        return self._transition
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Start the KD run of a fresh student; `seed` fixes this one and all that follow."""
         super().reset(seed=seed)
-        self._transition = None
-        return self._process.reset(draw_seeds(self.np_random, 1))[0], {}
+        self._transition = self._episode = None
+        self._episode = Episode(self._task, self._recipe, draw_seeds(self.np_random, 1))
+        return self._episode.observation[0], {}
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
-        """One update of the student at the temperatures that `action` [B] means."""
-        observation, self._transition, ended = self._process.step(np.asarray(action)[None])
-        return observation[0], float(self._transition.reward[0]), ended, False, {}
+        """One update of the student at the temperatures that `action` [B] means.
+
+        Raises:
+            InputError: before `reset`, after the end, or for an action of another shape or not finite.
+        """
+        if self._episode is None:
+            raise InputError("the environment must be reset before its first step")
+        self._transition = self._episode.step(np.asarray(action)[None])
+        return self._episode.observation[0], float(self._transition.reward[0]), self._episode.finished, False, {}
+
+    def effects(self, actions: Floats) -> Floats:
+        """First-order effects of actions [horizon, B] on what the episode gained, [horizon, B]; see `InstanceEffects`.
+
+        Raises:
+            InputError: without the recipe's agent.credit "hindsight", before the end of the episode, or for actions of
+                another shape.
+        """
+        effects = None if self._episode is None else self._episode.effects
+        if effects is None:
+            raise InputError("effects() needs a recipe with agent.credit 'hindsight' and an episode at its end")
+        return effects.of(np.asarray(actions)[:, None])[:, 0]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 __all__ = ["Step", "overlap", "play", "same"]
 
@@ -35,23 +35,31 @@ def play(
 ) -> Iterator[Step]:
     """Yield `reset` and then every step until the second after the first end of an episode, with random actions.
 
+    Where autoreset is disabled, `reset` follows the end and is yielded as well.
+
     Results are yielded as copies, or with `keep` as they came; with `vandalize` what the environment gave and took is
     overwritten before it is called again.
     """
     actions = copy.deepcopy(env.action_space)
     actions.seed(0)
+    disabled = env.metadata.get("autoreset_mode") is AutoresetMode.DISABLED
     observations, infos = env.reset(seed=seed)
     step, action, left = Step(observations, None, None, None, infos), None, max_steps
     while True:
+        over = disabled and step.rewards is not None and bool(step.ended.all())
         yield step if keep else copy.deepcopy(step)
         if vandalize:
             _overwrite(step)
             _overwrite(action)
         if left == 0:
             return
+        left -= 1
+        if over:
+            observations, infos = env.reset()
+            step = Step(observations, None, None, None, infos)
+            continue
         action = actions.sample()
         step = Step(*env.step(action))
-        left -= 1
         if np.any(step.terminations) or np.any(step.truncations):
             left = min(left, 2)
 

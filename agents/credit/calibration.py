@@ -13,7 +13,8 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rltemp.envs.transition import Transition
+from rltemp.agents.vec_env import student_env
+from rltemp.envs.contract import Transition
 from rltemp.errors import InputError
 
 __all__ = ["CalibratedReward", "Calibration", "Influence", "Uniform"]
@@ -67,9 +68,9 @@ class Influence(Calibration):
 
     def calibrate(self, transition: Transition) -> Floats:
         """R plus the scaled, centered influence, [K, B]."""
+        if transition.influence is None:
+            raise InputError("transition.influence must be known, got None: the recipe needs agent.credit 'influence'")
         influence: Floats = transition.influence.astype(np.float64)
-        if np.isnan(influence).any():
-            raise InputError('transition.influence must be known, got NaN: the environment needs credit="influence"')
         centered: Floats = influence - influence.mean(axis=1, keepdims=True)
         reward: Floats = transition.reward[:, None].astype(np.float64)
         self._reward.include(reward)
@@ -117,7 +118,7 @@ class CalibratedReward(VecEnvWrapper):
     """Pays every slot its instance's calibrated reward instead of its student's.
 
     Args:
-        venv: environment with an attribute `transition`, slots k * B .. k * B + B - 1 of student k.
+        venv: an environment of students, in a `VectorEnvAdapter`.
         calibration: divides the rewards.
         scale: factor on all rewards, > 0.
     """
@@ -127,6 +128,7 @@ class CalibratedReward(VecEnvWrapper):
             raise InputError(f"scale must be > 0 and finite, got {scale}")
         super().__init__(venv)
         self.calibration, self.scale = calibration, scale
+        self._env = student_env(venv)
 
     def reset(self) -> VecEnvObs:
         """Start new episodes in all slots."""
@@ -141,7 +143,7 @@ class CalibratedReward(VecEnvWrapper):
             InputError: if the calibration changes what a batch earned.
         """
         observations, _, ended, infos = self.venv.step_wait()
-        transition: Transition = self.venv.get_attr("transition", indices=0)[0]
+        transition = self._env.transition
         rewards = self.calibration.calibrate(transition)
         _check_mean(self.calibration, rewards, transition)
         return observations, (self.scale * rewards).reshape(-1).astype(np.float32), ended, infos

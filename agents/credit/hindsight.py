@@ -9,6 +9,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from rltemp.agents.vec_env import student_env
 from rltemp.errors import InputError
 
 __all__ = ["HindsightPPO", "hindsight_advantages"]
@@ -22,7 +23,7 @@ _FARTHEST = 3.0
 class HindsightPPO(PPO):
     """PPO whose advantages come from what the actions of an episode did to its end.
 
-    The environment has a method `effects` (see `DistillationVectorEnv`). An instance's advantage over what the policy
+    An instance's advantage over what the policy
     would have done without noise is the difference of the two actions' effects: to first order its own share in the
     outcome, free of the noise of all other instances and steps. What first order does not see, how far all actions of a
     student together moved the outcome, comes from the rewards: the advantage that the rollout buffer estimates.
@@ -45,8 +46,9 @@ class HindsightPPO(PPO):
         """Play one episode, then look back upon it."""
         complete = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         if complete:
-            taken = rollout_buffer.actions[..., 0]
-            effects, usual = (env.env_method("effects", actions, indices=0)[0] for actions in (taken, self._usual()))
+            students = student_env(env)
+            effects, usual = (students.effects(actions) for actions in (rollout_buffer.actions[..., 0], self._usual()))
+            students.forget()
             rewards = rollout_buffer.advantages / (rollout_buffer.advantages.std() + 1e-12)
             rollout_buffer.advantages = hindsight_advantages(effects, usual) + self.return_weight * rewards
         return complete

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rltemp.agents.credit.calibration import Calibration, Floats, RunningRms
-from rltemp.envs.transition import Transition
+from rltemp.envs.contract import Transition
 
 __all__ = ["Redistribution"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rltemp.agents.trainer import CREDIT, Trainer
+from rltemp.agents.trainer import Trainer
 from rltemp.distillation.minibatches import Minibatches
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
@@ -45,7 +45,7 @@ def measure(seconds: float, recipe: Recipe | None = None) -> Section:
     recipe = recipe or default_recipe()
     task = build_task(recipe)
     students, batch = recipe.agent.students, recipe.optimization.batch_size
-    env = DistillationVectorEnv(students * batch, recipe, task=task, credit=CREDIT[recipe.agent.credit])
+    env = DistillationVectorEnv(students * batch, recipe, task=task)
     times = interleave({"bare": kd_steps(task, students), "env": _env_steps(env)}, seconds)
     rows = (
         Row.of("bare KD step", times["bare"], times["bare"] / times["bare"]),

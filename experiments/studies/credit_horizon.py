@@ -21,8 +21,9 @@ from scipy import stats
 from rltemp.agents import Calibration, Influence, Trainer
 from rltemp.distillation import Task
 from rltemp.envs import DistillationVectorEnv
-from rltemp.envs.episode import DistillationProcess
+from rltemp.envs.episode import Episode
 from rltemp.recipes import Recipe, load_recipe
+from rltemp.recipes.schema import Credit
 from rltemp.tasks import build_task
 from rltemp.temperatures import temperature_to_action
 
@@ -51,12 +52,17 @@ def main() -> None:
 
 def learned(recipe: Recipe, task: Task) -> Calibration:
     """Redistribution, fitted in a training of its own."""
-    agent = dataclasses.replace(recipe.agent, credit="redistribution")
-    env = DistillationVectorEnv(agent.students * recipe.optimization.batch_size, recipe, task=task)
-    trainer = Trainer(env, agent)
+    recipe = with_credit(recipe, "redistribution")
+    env = DistillationVectorEnv(recipe.agent.students * recipe.optimization.batch_size, recipe, task=task)
+    trainer = Trainer(env, recipe.agent)
     for _ in range(ROLLOUTS):
         trainer.rollout()
     return trainer.calibration
+
+
+def with_credit(recipe: Recipe, credit: Credit) -> Recipe:
+    """The recipe with another credit for its agent."""
+    return dataclasses.replace(recipe, agent=dataclasses.replace(recipe.agent, credit=credit))
 
 
 def measure(
@@ -64,19 +70,17 @@ def measure(
 ) -> list[float]:
     """Rank correlation of each calibration's pay, then of hindsight, with the effect right after and at the end."""
     batch = recipe.optimization.batch_size
-    process = DistillationProcess(task, recipe.policy)
-    process.reset([seed] * (batch + 1))
+    episode = Episode(task, with_credit(recipe, "influence"), [seed] * (batch + 1))
     usual = np.full((batch + 1, batch), action(USUAL, recipe), dtype=np.float32)
     changed = usual.copy()
     np.fill_diagonal(changed, action(temperature, recipe))
     for _ in range(moment):
-        process.step(usual)
-    _, transition, ended = process.step(changed)
+        episode.step(usual)
+    transition = episode.step(changed)
     gained = transition.reward.astype(np.float64)
     right_after = gained - gained[-1]
-    while not ended:
-        _, later, ended = process.step(usual)
-        gained = gained + later.reward
+    while not episode.finished:
+        gained = gained + episode.step(usual).reward
     truths = (right_after[:-1], (gained - gained[-1])[:-1])
     pays = [pay(calibration.calibrate(transition)) for calibration in calibrations.values()]
     pays.append(in_hindsight(recipe, task, seed, moment, temperature))
@@ -85,13 +89,13 @@ def measure(
 
 def in_hindsight(recipe: Recipe, task: Task, seed: int, moment: int, temperature: float) -> Floats:
     """What the run at T = 4 says of the change of each instance, once it is over, [B]."""
-    process = DistillationProcess(task, recipe.policy, "hindsight")
-    process.reset([seed])
+    episode = Episode(task, with_credit(recipe, "hindsight"), [seed])
     usual = np.full((task.steps, 1, recipe.optimization.batch_size), action(USUAL, recipe), dtype=np.float32)
-    for step in usual:
-        process.step(step)
+    for actions in usual:
+        episode.step(actions)
+    assert episode.effects is not None
     changed = np.full_like(usual, action(temperature, recipe))
-    effects: Floats = process.effects(changed) - process.effects(usual)
+    effects: Floats = episode.effects.of(changed) - episode.effects.of(usual)
     of_moment: Floats = effects[moment, 0]
     return of_moment
 

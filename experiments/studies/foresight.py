@@ -12,6 +12,7 @@ effect in units of its root mean square: what instances have in common, and a sc
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from scipy import stats
 
 from rltemp.distillation import Task
-from rltemp.envs.episode import DistillationProcess
+from rltemp.envs.episode import Episode
 from rltemp.experiments.studies.credit_horizon import USUAL, action
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
@@ -72,14 +73,17 @@ def measure(recipe: Recipe, task: Task, students: int, seed: int) -> Floats:
 
 def play(recipe: Recipe, task: Task, seeds: range) -> tuple[Floats, Floats]:
     """What was seen, [updates, K, B, F], and the effect of an octave hotter, [updates, K, B]."""
-    process = DistillationProcess(task, recipe.policy, "hindsight", reward_every=task.steps)
-    seen, ended = [process.reset(list(seeds))], False
+    agent = dataclasses.replace(recipe.agent, credit="hindsight", reward_every=task.steps)
+    episode = Episode(task, dataclasses.replace(recipe, agent=agent), seeds)
+    seen = [episode.observation]
     usual = np.full(seen[0].shape[:2], action(USUAL, recipe), np.float32)
-    while not ended:
-        observation, _, ended = process.step(usual)
-        seen.append(observation)
+    while not episode.finished:
+        episode.step(usual)
+        seen.append(episode.observation)
+    effects = episode.effects
+    assert effects is not None
     hotter, colder = (
-        process.effects(np.broadcast_to(action(USUAL * 2.0**change, recipe), (task.steps, *usual.shape)))
+        effects.of(np.broadcast_to(action(USUAL * 2.0**change, recipe), (task.steps, *usual.shape)))
         for change in (OCTAVES, -OCTAVES)
     )
     return np.stack(seen[:-1]), (hotter - colder) / (2 * OCTAVES)

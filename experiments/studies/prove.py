@@ -195,7 +195,7 @@ def train_variant(variant: Variant, root: str) -> list[PolicySpec]:
 def train_shuffled(recipe: Recipe, task: Task) -> LearnedPolicy:
     """The usual training and choice of the best rollout, with shuffled rewards."""
     slots = recipe.agent.students * recipe.optimization.batch_size
-    env = ShuffledEnv(slots, recipe, task=task, credit="hindsight")
+    env = ShuffledEnv(slots, recipe, task=task)
     trainer, score = Trainer(env, recipe.agent), validation_score(recipe, [task])
 
     def export() -> LearnedPolicy:

@@ -6,7 +6,10 @@ Every field can be overridden by its dotted name (`optimization.epochs`) on the 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Agent", "Data", "Execution", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
+__all__ = ["Agent", "Credit", "Data", "Execution", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
+
+Credit = Literal["uniform", "redistribution", "influence", "hindsight"]
+"""How the reward of a batch becomes credit of its instances; see `Agent.credit`."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ class Agent:
 
     students: int = 16
     rollouts: int = 12
-    credit: Literal["uniform", "redistribution", "influence", "hindsight"] = "hindsight"
+    credit: Credit = "hindsight"
     influence_weight: float = 2.0
     return_weight: float = 0.3
     reward_scale: float = 5.0

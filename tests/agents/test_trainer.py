@@ -114,10 +114,9 @@ def test_every_rollout_is_an_episode_with_a_seed_of_its_own() -> None:
 
 def test_rollouts_take_turns_at_the_tasks_and_a_resumed_training_knows_whose_turn_it_is() -> None:
     class Several(ToyVectorEnv):
-        tasks = 3
-
         def __init__(self) -> None:
             super().__init__(4, batch_size=4, horizon=5)
+            self.tasks = 3
             self.asked: list[Any] = []
 
         def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:

@@ -1,5 +1,6 @@
 """The conformance check passes a correct environment, and names the broken clause of every incorrect one."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from rltemp.envs.conformance import CLAUSES, ConformanceError, check_vector_env
+from rltemp.envs.contract import Transition
+from rltemp.envs.student_conformance import STUDENT_CLAUSES, check_student_env
 from rltemp.envs.toy import ToyVectorEnv
 
 STEPS = 20
@@ -125,7 +128,7 @@ class FinalObservationAgain(Toy):
 
 class NeverEnds(Toy):
     def step(self, actions: Any) -> Any:
-        self._time = 0
+        self._time, self._best = 0, []
         return super().step(actions)
 
 
@@ -134,8 +137,8 @@ class SharesMemoryBetweenSteps(Toy):
         super().__init__()
         self.buffer = np.zeros(self.observation_space.shape or (), np.float32)
 
-    def _observe(self) -> Any:
-        self.buffer[...] = super()._observe()
+    def _slots(self, values: Any) -> Any:
+        self.buffer[...] = super()._slots(values)
         return self.buffer
 
 
@@ -154,8 +157,10 @@ class SharesAnInfoDict(Toy):
 class ReadsWhatItReturned(Toy):
     def _observe(self) -> Any:
         super()._observe()
-        assert self._observation is not None
-        return self._observation
+        return self._seen
+
+    def _slots(self, values: Any) -> Any:
+        return values.reshape(self.num_envs, -1)
 
 
 class InfosOfEverySlot(Toy):
@@ -167,9 +172,27 @@ class InfosOfEverySlot(Toy):
 
 class StepsUnprepared(Toy):
     def step(self, actions: Any) -> Any:
-        if self._observation is None:
+        if self._time is None:
             super().reset()
         return super().step(actions)
+
+
+class PaysTheStepThatResets(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.autoreset_mode = AutoresetMode.NEXT_STEP
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def step(self, actions: Any) -> Any:
+        observations, rewards, *rest = super().step(actions)
+        return observations, rewards - 1.0, *rest
+
+
+class GoesOnWithoutReset(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.autoreset_mode = AutoresetMode.NEXT_STEP
+        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
 
 
 class StepsAfterClose(Toy):
@@ -194,6 +217,8 @@ BROKEN: list[tuple[Callable[[], ToyVectorEnv], str]] = [
     (NoFinalObservation, "autoreset"),
     (FinalObservationAgain, "autoreset"),
     (NeverEnds, "autoreset"),
+    (PaysTheStepThatResets, "autoreset"),
+    (GoesOnWithoutReset, "autoreset"),
     (SharesMemoryBetweenSteps, "memory"),
     (SharesAnInfoDict, "memory"),
     (ReadsWhatItReturned, "memory"),
@@ -203,8 +228,9 @@ BROKEN: list[tuple[Callable[[], ToyVectorEnv], str]] = [
 ]
 
 
-def test_the_toy_environment_conforms() -> None:
-    check_vector_env(Toy, max_steps=STEPS)
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_the_toy_environment_conforms_in_every_mode(mode: AutoresetMode) -> None:
+    check_student_env(lambda: ToyVectorEnv(2, 2, horizon=4, autoreset_mode=mode), max_steps=STEPS)
 
 
 @pytest.mark.parametrize(("broken", "clause"), BROKEN)
@@ -214,20 +240,87 @@ def test_a_broken_environment_is_refused_under_the_name_of_its_clause(broken: An
     assert refusal.value.clause == clause
 
 
+class PaysOneSlotMore(Toy):
+    def step(self, actions: Any) -> Any:
+        observations, rewards, *rest = super().step(actions)
+        rewards[0] += 1.0
+        return observations, rewards, *rest
+
+
+class CountsItsSlotsWrong(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch_size = 1
+
+
+class NamesALongerHorizon(Toy):
+    def __init__(self) -> None:
+        super().__init__()
+        self.horizon = 3
+
+    def step(self, actions: Any) -> Any:
+        self.horizon = 4
+        try:
+            return super().step(actions)
+        finally:
+            self.horizon = 3
+
+
+class TellsTheFirstTransition(Toy):
+    kept: Transition | None = None
+
+    @property
+    def transition(self) -> Transition:
+        self.kept = self.kept or super().transition
+        return self.kept
+
+
+class KeepsInfluenceToItself(Toy):
+    def advance(self, actions: Any) -> Any:
+        seen, transition = super().advance(actions)
+        return seen, dataclasses.replace(transition, influence=None)
+
+
+class NeverForgets(Toy):
+    def forget(self) -> None: ...
+
+
+class KnowsEffectsBeforeTheEnd(Toy):
+    def effects(self, actions: Any) -> Any:
+        return np.zeros_like(actions)
+
+
+UNFIT: list[tuple[Callable[[], ToyVectorEnv], str]] = [
+    (PaysOneSlotMore, "slots"),
+    (CountsItsSlotsWrong, "slots"),
+    (NamesALongerHorizon, "horizon"),
+    (TellsTheFirstTransition, "transitions"),
+    (KeepsInfluenceToItself, "transitions"),
+    (NeverForgets, "effects"),
+    (KnowsEffectsBeforeTheEnd, "effects"),
+]
+
+
+@pytest.mark.parametrize(("broken", "clause"), UNFIT)
+def test_a_broken_environment_of_students_is_refused_by_its_clause(broken: Any, clause: str) -> None:
+    with pytest.raises(ConformanceError, match=f"^{clause}: "):
+        STUDENT_CLAUSES[clause](broken)
+
+
+def test_every_clause_of_students_is_broken_by_some_environment() -> None:
+    assert {clause for _, clause in UNFIT} == set(STUDENT_CLAUSES)
+
+
 def test_every_clause_is_broken_by_some_environment() -> None:
     assert {clause for _, clause in BROKEN} == set(CLAUSES)
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
 @pytest.mark.parametrize("clause", sorted(CLAUSES.keys() - {"order"}))
-def test_gymnasiums_own_vector_environment_conforms(clause: str) -> None:
+def test_gymnasiums_own_vector_environment_conforms(clause: str, mode: AutoresetMode) -> None:
     # Its `step` still answers after `close`, which is why the clause "order" is left out.
     def make_env() -> Any:
-        kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        kwargs = {"autoreset_mode": mode}
         return gymnasium.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync", vector_kwargs=kwargs)
 
     CLAUSES[clause](make_env, 200)
-
-
-def test_gymnasiums_default_mode_is_refused() -> None:
-    with pytest.raises(ConformanceError, match=r"want AutoresetMode\.SAME_STEP"):
-        CLAUSES["autoreset"](lambda: gymnasium.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync"), 200)

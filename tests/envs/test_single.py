@@ -9,11 +9,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 import rltemp.envs  # noqa: F401 (registers)
 from rltemp.distillation import Task
-from rltemp.envs import DistillationEnv
+from rltemp.envs import DistillationEnv, DistillationVectorEnv
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES
 from rltemp.recipes import Recipe
@@ -60,6 +61,30 @@ def test_an_episode_is_a_run_and_terminates(env: gymnasium.Env[Any, Any]) -> Non
             assert (truncated, info) == (False, {})
             ends.append(terminated)
         assert ends == [False] * 7 + [True]
+
+
+def test_the_recipe_says_how_it_is_paid_and_credited(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    """As the vector environment of the same recipe."""
+    zeros = np.zeros(8, dtype=np.float32)
+    agent = dataclasses.replace(tiny_recipe.agent, credit="hindsight", reward_every=3)
+    recipe = dataclasses.replace(tiny_recipe, agent=agent)
+    single = DistillationEnv(recipe, task=tiny_task)
+    vector = DistillationVectorEnv(8, recipe, task=tiny_task, autoreset_mode=AutoresetMode.DISABLED)
+    single.reset(seed=5)
+    vector.reset(seed=5)
+    paid = [(single.step(zeros)[1], vector.step(zeros[:, None])[1][0]) for _ in range(8)]
+    assert [mine for mine, _ in paid] == [theirs for _, theirs in paid]
+    assert [mine != 0.0 for mine, _ in paid] == [False, False, True, False, False, True, False, True]
+    actions = np.linspace(-1, 1, 64, dtype=np.float32).reshape(8, 8)
+    assert np.array_equal(single.effects(actions), vector.effects(actions))
+    assert single.transition.influence is None
+    influence = dataclasses.replace(tiny_recipe, agent=dataclasses.replace(tiny_recipe.agent, credit="influence"))
+    single = DistillationEnv(influence, task=tiny_task)
+    single.reset(seed=5)
+    single.step(zeros)
+    assert single.transition.influence is not None
+    with pytest.raises(InputError, match=r"agent\.credit 'hindsight'"):
+        single.effects(actions)
 
 
 def _rewards(env: gymnasium.Env[Any, Any], seed: int | None, action: float = 0.0) -> list[float]:

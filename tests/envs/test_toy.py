@@ -1,5 +1,7 @@
 """The toy environment pays what it says it pays."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,7 @@ def test_the_transition_tells_the_step_and_its_influence_adds_up_to_the_reward()
     transition = env.transition
     np.testing.assert_array_equal(transition.features.reshape(12, 5), observation)
     np.testing.assert_allclose(transition.temperatures.reshape(-1), 0.5 * 64 ** (np.arange(12) / 11), rtol=1e-5)
+    assert transition.influence is not None
     np.testing.assert_allclose(transition.influence.sum(axis=1), transition.reward, rtol=1e-5)
     np.testing.assert_allclose(np.repeat(transition.reward, 4), rewards, rtol=1e-6)
 
@@ -58,7 +61,7 @@ def test_all_slots_end_together_and_the_next_episode_opens_in_the_same_step() ->
 
 
 @pytest.mark.parametrize("bad", [{"students": 0}, {"batch_size": 0}, {"features": 1}, {"horizon": 0}])
-def test_sizes_out_of_range_are_refused(bad: dict[str, int]) -> None:
+def test_sizes_out_of_range_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(bad))):
         ToyVectorEnv(**bad)
 
@@ -66,7 +69,8 @@ def test_sizes_out_of_range_are_refused(bad: dict[str, int]) -> None:
 def test_actions_that_are_not_one_finite_number_per_slot_are_refused() -> None:
     env = make()
     env.reset(seed=0)
-    for bad in (np.zeros(12), np.zeros((11, 1)), np.full((12, 1), np.nan)):
+    wrong: list[Any] = [np.zeros(12), np.zeros((11, 1)), np.full((12, 1), np.nan)]
+    for bad in wrong:
         with pytest.raises(InputError, match="actions"):
             env.step(bad)
 

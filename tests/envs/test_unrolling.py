@@ -138,13 +138,13 @@ def test_the_environment_tells_effects_of_the_episode_that_ended(
 ) -> None:
     space = dataclasses.replace(tiny_recipe.policy, scale=scale)
     recipe = dataclasses.replace(tiny_recipe, policy=space)
-    env = DistillationVectorEnv(16, recipe, task=tiny_task, credit="hindsight")
+    env = DistillationVectorEnv(16, recipe, task=tiny_task)
     env.reset(seed=5)
     generator = np.random.default_rng(0)
     actions = generator.uniform(-1, 1, (env.horizon, 16, 1)).astype(np.float32)
     for action in actions:
         env.step(action)
-        assert np.isnan(env.transition.influence).all()
+        assert env.transition.influence is None
     effects = env.effects(actions[..., 0])
     env.step(actions[0])  # the next episode has begun
     assert np.array_equal(env.effects(actions[..., 0]), effects)
@@ -162,17 +162,18 @@ def test_the_environment_tells_effects_of_the_episode_that_ended(
 
 
 def test_an_environment_that_was_not_asked_says_so(tiny_recipe: Recipe, tiny_task: Task) -> None:
-    env = DistillationVectorEnv(8, tiny_recipe, task=tiny_task)
+    agent = dataclasses.replace(tiny_recipe.agent, credit="influence")
+    env = DistillationVectorEnv(8, dataclasses.replace(tiny_recipe, agent=agent), task=tiny_task)
     env.reset(seed=0)
     for _ in range(env.horizon):
         env.step(np.zeros((8, 1), np.float32))
-    assert not np.isnan(env.transition.influence).any()
-    with pytest.raises(InputError, match='credit="hindsight"'):
+    assert env.transition.influence is not None
+    with pytest.raises(InputError, match=r"agent\.credit 'hindsight'"):
         env.effects(np.zeros((env.horizon, 8), np.float32))
 
 
 def test_effects_of_other_shapes_are_refused(tiny_recipe: Recipe, tiny_task: Task) -> None:
-    env = DistillationVectorEnv(8, tiny_recipe, task=tiny_task, credit="hindsight")
+    env = DistillationVectorEnv(8, tiny_recipe, task=tiny_task)
     env.reset(seed=0)
     for _ in range(env.horizon):
         env.step(np.zeros((8, 1), np.float32))

@@ -1,20 +1,25 @@
 """`gymnasium.make_vec("rltemp/Distillation-v0")`: one slot per instance, K students."""
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import NormalizeObservation
 
 import rltemp.envs  # noqa: F401 (registers)
 from rltemp.distillation import Task
-from rltemp.envs import DistillationEnv, DistillationVectorEnv
+from rltemp.envs import DistillationVectorEnv
 from rltemp.envs.conformance import CLAUSES
-from rltemp.envs.from_recipe import draw_seeds
+from rltemp.envs.contract import draw_seeds
+from rltemp.envs.episode import Episode
+from rltemp.envs.student_conformance import STUDENT_CLAUSES
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES
 from rltemp.recipes import Recipe
+from rltemp.recipes.schema import Credit
 
 NAME = "rltemp/Distillation-v0"
 
@@ -29,6 +34,62 @@ def env(tiny_recipe: Recipe, tiny_task: Task) -> DistillationVectorEnv:
 def test_it_conforms(tiny_recipe: Recipe, tiny_task: Task, clause: str, alignment: Any) -> None:
     recipe = dataclasses.replace(tiny_recipe, policy=dataclasses.replace(tiny_recipe.policy, alignment=alignment))
     CLAUSES[clause](lambda: DistillationVectorEnv(16, recipe, task=tiny_task), 20)
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_it_conforms_in_the_other_autoreset_modes(
+    tiny_recipe: Recipe, tiny_task: Task, clause: str, mode: AutoresetMode
+) -> None:
+    CLAUSES[clause](lambda: DistillationVectorEnv(16, tiny_recipe, task=tiny_task, autoreset_mode=mode), 20)
+
+
+@pytest.mark.parametrize("clause", STUDENT_CLAUSES)
+@pytest.mark.parametrize("credit", get_args(Credit))
+def test_it_conforms_to_the_contract_of_students(
+    tiny_recipe: Recipe, tiny_task: Task, clause: str, credit: Credit
+) -> None:
+    recipe = dataclasses.replace(tiny_recipe, agent=dataclasses.replace(tiny_recipe.agent, credit=credit))
+    STUDENT_CLAUSES[clause](lambda: DistillationVectorEnv(16, recipe, task=tiny_task))
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+def test_the_autoreset_mode_changes_when_the_next_episode_starts_and_nothing_in_it(
+    env: DistillationVectorEnv, tiny_recipe: Recipe, tiny_task: Task, mode: AutoresetMode
+) -> None:
+    other = gymnasium.make_vec(NAME, num_envs=24, recipe=tiny_recipe, task=tiny_task, autoreset_mode=mode)
+    actions = np.random.default_rng(0).uniform(-1, 1, (16, 24, 1)).astype(np.float32)
+    assert np.array_equal(env.reset(seed=3)[0], other.reset(seed=3)[0])
+    for number, action in enumerate(actions):
+        observation, rewards, terminated, _, infos = env.step(action)
+        there = other.step(action)
+        assert np.array_equal(rewards, there[1])
+        assert np.array_equal(terminated, there[2])
+        if not terminated.any():
+            assert np.array_equal(observation, there[0])
+            continue
+        assert np.array_equal(np.stack(list(infos["final_obs"])), there[0])
+        assert np.array_equal(infos["final_info"]["return"], there[4]["return"])
+        if number == 7:
+            first = other.step(action)[0] if mode is AutoresetMode.NEXT_STEP else other.reset()[0]
+            assert np.array_equal(observation, first)
+
+
+def test_gymnasiums_observation_normalizer_takes_it(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    env = gymnasium.make_vec(
+        NAME, num_envs=16, recipe=tiny_recipe, task=tiny_task, autoreset_mode=AutoresetMode.NEXT_STEP
+    )
+    normalized = NormalizeObservation(env)
+    normalized.reset(seed=0)
+    for _ in range(12):
+        observation = normalized.step(np.zeros((16, 1), np.float32))[0]
+    assert np.isfinite(observation).all()
+
+
+def test_an_autoreset_mode_that_is_none_is_refused(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    mode: Any = "SameStep"
+    with pytest.raises(InputError, match=r"autoreset_mode must be a gymnasium\.vector\.AutoresetMode, got 'SameStep'"):
+        DistillationVectorEnv(16, tiny_recipe, task=tiny_task, autoreset_mode=mode)
 
 
 def test_make_vec_gives_it(tiny_recipe: Recipe, tiny_task: Task) -> None:
@@ -46,8 +107,8 @@ def test_no_multiple_of_the_batch_is_refused(tiny_recipe: Recipe, tiny_task: Tas
         DistillationVectorEnv(num_envs, recipe=tiny_recipe, task=tiny_task)
 
 
-def test_slots_of_a_student_are_its_single_environment(tiny_recipe: Recipe, tiny_task: Task) -> None:
-    """Slots k * B .. k * B + B - 1 see, and are paid, what a plain environment of that student's seed is."""
+def test_slots_of_a_student_are_its_own_episode(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    """Slots k * B .. k * B + B - 1 see, and are paid, what an episode of that student's seed alone is."""
     recipe = dataclasses.replace(tiny_recipe, policy=dataclasses.replace(tiny_recipe.policy, probe_size=64))
     env = DistillationVectorEnv(24, recipe, task=tiny_task)
     observations, _ = env.reset(seed=9)
@@ -56,15 +117,14 @@ def test_slots_of_a_student_are_its_single_environment(tiny_recipe: Recipe, tiny
     seeds = draw_seeds(np.random.Generator(np.random.PCG64(np.random.SeedSequence(9))), 3)
     for k, seed in enumerate(seeds):
         slots = slice(8 * k, 8 * k + 8)
-        single = DistillationEnv(recipe, task=tiny_task)
-        seen = single._process.reset([seed])[0]
-        np.testing.assert_allclose(observations[slots], seen, atol=1e-4)
+        alone = Episode(tiny_task, recipe, [seed])
+        np.testing.assert_allclose(observations[slots], alone.observation[0], atol=1e-4)
         for action, step in zip(actions, steps, strict=True):
-            seen, transition, ended = single._process.step(action[slots, 0][None])
+            transition = alone.step(action[slots, 0][None])
             assert step[1][slots] == pytest.approx(float(transition.reward[0]), abs=1e-5)
-            assert (step[2][slots] == ended).all()
-            last = np.stack(list(step[4]["final_obs"])) if ended else step[0]
-            np.testing.assert_allclose(last[slots], seen[0], atol=1e-3)
+            assert (step[2][slots] == alone.finished).all()
+            last = np.stack(list(step[4]["final_obs"])) if alone.finished else step[0]
+            np.testing.assert_allclose(last[slots], alone.observation[0], atol=1e-3)
 
 
 def test_rewards_of_an_episode_add_up_to_the_return_it_reports(env: DistillationVectorEnv) -> None:

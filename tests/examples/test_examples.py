@@ -141,7 +141,7 @@ def test_single_file_has_the_librarys_reward_calibration_and_advantages() -> Non
     from rltemp.agents.buffer import StudentRolloutBuffer
     from rltemp.agents.credit.calibration import Influence
     from rltemp.distillation.scores import cross_entropy
-    from rltemp.envs.transition import Transition
+    from rltemp.envs.contract import Transition
 
     single = load("single_file")
     probe, targets = next(logits(4, 50, 10)), torch.arange(50) % 10
@@ -152,7 +152,7 @@ def test_single_file_has_the_librarys_reward_calibration_and_advantages() -> Non
     reward = rng.normal(size=(1, students)).astype(np.float32)
     influence = rng.normal(size=(1, students, instances)).astype(np.float32)
     nothing = np.ones((students, instances), np.float32)
-    calibrated = Influence(2.0).calibrate(Transition(nothing[..., None], nothing, influence[0], reward[0]))
+    calibrated = Influence(2.0).calibrate(Transition(nothing[..., None], nothing, reward[0], influence[0]))
     ours = single.calibrate(torch.from_numpy(reward), torch.from_numpy(influence), 2.0)
     np.testing.assert_allclose(ours[0].numpy(), calibrated, rtol=1e-5)
 

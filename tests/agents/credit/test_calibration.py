@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
 from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.envs.contract import Transition
 from rltemp.envs.toy import ToyVectorEnv
-from rltemp.envs.transition import Transition
 from rltemp.errors import InputError
 from rltemp.seeding import make_generator
 
@@ -29,12 +30,18 @@ def random_transition(seed: int, students: int = 3, instances: int = 5, size: fl
 
 
 def permuted(transition: Transition, order: Any) -> Transition:
+    assert transition.influence is not None
     return dataclasses.replace(
         transition,
         features=transition.features[:, order],
         temperatures=transition.temperatures[:, order],
         influence=transition.influence[:, order],
     )
+
+
+def known_influence(transition: Transition) -> npt.NDArray[np.float32]:
+    assert transition.influence is not None
+    return transition.influence
 
 
 def fitted_redistribution() -> Redistribution:
@@ -87,13 +94,13 @@ def test_influence_follows_its_formula() -> None:
     r = [float(value) for transition in seen for value in transition.reward]
     c = []
     for transition in seen:
-        for batch in transition.influence.tolist():
+        for batch in known_influence(transition).tolist():
             c += [value - sum(batch) / 5 for value in batch]
     unit = (sum(x * x for x in r) / len(r)) ** 0.5 / (sum(x * x for x in c) / len(c)) ** 0.5
     last = seen[-1]
     expected = [
         [float(last.reward[k]) + 0.7 * unit * (value - sum(batch) / 5) for value in batch]
-        for k, batch in enumerate(last.influence.tolist())
+        for k, batch in enumerate(known_influence(last).tolist())
     ]
     np.testing.assert_allclose(rewards, expected, rtol=1e-6)
 
@@ -103,7 +110,7 @@ def test_the_units_of_influence_make_no_difference(factor: float) -> None:
     plain, scaled = Influence(0.5), Influence(0.5)
     for seed in range(3):
         transition = random_transition(seed)
-        other = dataclasses.replace(transition, influence=(factor * transition.influence).astype(np.float32))
+        other = dataclasses.replace(transition, influence=np.float32(factor) * known_influence(transition))
         np.testing.assert_allclose(scaled.calibrate(other), plain.calibrate(transition), rtol=1e-5)
 
 
@@ -136,7 +143,7 @@ def test_redistribution_finds_out_who_earned_the_reward() -> None:
         calibration.update()
     true, learned = [], []
     for transition in toy_transitions(env, 10, seed=2):
-        true.append(4 * transition.influence - transition.reward[:, None])
+        true.append(4 * known_influence(transition) - transition.reward[:, None])
         learned.append(calibration.calibrate(transition) - transition.reward[:, None])
     correlation = np.corrcoef(np.ravel(true), np.ravel(learned))[0, 1]
     assert correlation > 0.9
@@ -214,8 +221,10 @@ def test_a_weight_out_of_range_is_refused(weight: float) -> None:
 
 def test_influence_that_is_not_known_is_refused_and_the_others_do_without() -> None:
     known = random_transition(0)
-    unknown = dataclasses.replace(known, influence=np.full_like(known.influence, np.nan))
-    with pytest.raises(InputError, match=r'influence must be known, got NaN: the environment needs credit="influence"'):
+    unknown = dataclasses.replace(known, influence=None)
+    with pytest.raises(
+        InputError, match=r"influence must be known, got None: the recipe needs agent\.credit 'influence'"
+    ):
         Influence(1.0).calibrate(unknown)
     for make in (Uniform, fitted_redistribution):
         np.testing.assert_array_equal(make().calibrate(unknown), make().calibrate(known))

@@ -56,9 +56,15 @@ def test_the_usual_actions_are_worth_nothing() -> None:
     assert not hindsight_advantages(effects, effects).any()
 
 
+class Remembering(ToyVectorEnv):
+    """Answers after the update what was asked before it."""
+
+    def forget(self) -> None: ...
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_the_rollout_is_credited_with_effects_and_returns(weight: float) -> None:
-    env = ToyVectorEnv(3, batch_size=4, horizon=5)
+    env = Remembering(3, batch_size=4, horizon=5)
     trainer = Trainer(env, dataclasses.replace(AGENT, epochs=1, minibatches=1, return_weight=weight))
     model = trainer.model
     assert isinstance(model, HindsightPPO)
@@ -81,6 +87,15 @@ def test_the_rollout_is_credited_with_effects_and_returns(weight: float) -> None
     rewards = buffer["returns"] - buffer["values"]
     expected = hindsight_advantages(*effects) + weight * rewards / rewards.std()
     np.testing.assert_allclose(buffer["advantages"], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_credit_that_was_used_is_forgotten() -> None:
+    env = ToyVectorEnv(3, batch_size=4, horizon=5)
+    trainer = Trainer(env, AGENT)
+    for _ in range(2):
+        trainer.rollout()
+        with pytest.raises(InputError, match="an episode that came to its end"):
+            env.effects(np.zeros((5, 12), np.float32))
 
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])

@@ -124,7 +124,7 @@ def test_a_resumed_run_is_the_unbroken_one(task: Task, taken: int) -> None:
 
 
 def test_an_agent_can_be_trained_on_it(tree: Path, task: Task) -> None:
-    env = DistillationVectorEnv(16, _recipe(tree), task=task, credit="hindsight")
+    env = DistillationVectorEnv(16, _recipe(tree), task=task)
     observation, _ = env.reset(seed=0)
     for step in range(env.horizon):
         assert env.observation_space.contains(observation)
