@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rltemp.errors import InputError
-from rltemp.objectives import DKD, KD, DistillationLoss, Objective
+from rltemp.objectives import DKD, DistillationLoss, Objective
+from rltemp.objectives.method import Method
 from rltemp.policies import make_policy
 
 __all__ = ["Preset", "list_presets", "make_preset"]
@@ -16,9 +17,9 @@ _WARMUP = 20 / 240
 """DKD and DTKD fade distillation in over 20 of 240 epochs."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """One paper's whole method.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset(Method):
+    """One paper's whole method: what is minimized, and the rule that chooses the temperatures.
 
     Attributes:
         name: what `make_preset` takes.
@@ -26,11 +27,6 @@ class Preset:
         paper: where it comes from.
         policy: name of the rule, for `make_policy`.
         options: of the rule.
-        objective: `KD()` or `DKD(...)`.
-        ce_weight: weight of the cross-entropy.
-        kd_weight: weight of the distillation term.
-        plain_weight: weight of a plain KD term at T = 4 beside it.
-        warmup: share of the run over which distillation fades in.
         pairs: what differs for a pair of networks, by the pair's name, teacher first.
     """
 
@@ -39,11 +35,6 @@ class Preset:
     paper: str
     policy: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    objective: Objective = dataclasses.field(default_factory=KD)
-    ce_weight: float = 0.1
-    kd_weight: float = 0.9
-    plain_weight: float = 0.0
-    warmup: float = 0.0
     pairs: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def for_pair(self, pair: str) -> Preset:
@@ -64,6 +55,7 @@ class Preset:
             self.kd_weight,
             warmup=self.warmup,
             plain_weight=self.plain_weight,
+            plain_temperature=self.plain_temperature,
         )
 
 
@@ -104,69 +96,112 @@ _DECOUPLED: dict[str, Any] = {
 _PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("kd-cifar", "plain distillation, T = 4", "Hinton et al. 2015", "static", {"temperature": 4.0}),
         Preset(
-            "kd-imagenet",
-            "plain distillation, T = 1, half and half",
-            "Hinton et al. 2015",
-            "static",
-            {"temperature": 1.0},
+            name="kd-cifar",
+            summary="plain distillation, T = 4",
+            paper="Hinton et al. 2015",
+            policy="static",
+            options={"temperature": 4.0},
+        ),
+        Preset(
+            name="kd-imagenet",
+            summary="plain distillation, T = 1, half and half",
+            paper="Hinton et al. 2015",
+            policy="static",
+            options={"temperature": 1.0},
             ce_weight=0.5,
             kd_weight=0.5,
         ),
         Preset(
-            "dkd", "decoupled distillation, T = 4", "Zhao et al. 2022", "static", {"temperature": 4.0}, **_DECOUPLED
+            name="dkd",
+            summary="decoupled distillation, T = 4",
+            paper="Zhao et al. 2022",
+            policy="static",
+            options={"temperature": 4.0},
+            **_DECOUPLED,
         ),
-        Preset("ctkd", "learned temperature", "Li et al. 2023", "ctkd"),
-        Preset("ctkd-instance", "learned temperature per instance", "Li et al. 2023", "ctkd-instance"),
-        Preset("ctkd-dkd", "learned temperature in decoupled distillation", "Li et al. 2023", "ctkd", **_DECOUPLED),
         Preset(
-            "dtkd",
-            "temperatures by largest logit, plain distillation beside",
-            "Wei & Bai 2024",
-            "dtkd",
+            name="ctkd",
+            summary="learned temperature",
+            paper="Li et al. 2023",
+            policy="ctkd",
+        ),
+        Preset(
+            name="ctkd-instance",
+            summary="learned temperature per instance",
+            paper="Li et al. 2023",
+            policy="ctkd-instance",
+        ),
+        Preset(
+            name="ctkd-dkd",
+            summary="learned temperature in decoupled distillation",
+            paper="Li et al. 2023",
+            policy="ctkd",
+            **_DECOUPLED,
+        ),
+        Preset(
+            name="dtkd",
+            summary="temperatures by largest logit, plain distillation beside",
+            paper="Wei & Bai 2024",
+            policy="dtkd",
             ce_weight=1.0,
             kd_weight=3.0,
             plain_weight=1.0,
             warmup=_WARMUP,
             pairs=_DTKD_PAIRS,
         ),
-        Preset("normkd-cifar", "temperatures by spread, n = 2", "Chi et al. 2023", "normkd", {"norm": 2.0}),
         Preset(
-            "normkd-imagenet",
-            "temperatures by spread, n = 1, half and half",
-            "Chi et al. 2023",
-            "normkd",
-            {"norm": 1.0},
+            name="normkd-cifar",
+            summary="temperatures by spread, n = 2",
+            paper="Chi et al. 2023",
+            policy="normkd",
+            options={"norm": 2.0},
+        ),
+        Preset(
+            name="normkd-imagenet",
+            summary="temperatures by spread, n = 1, half and half",
+            paper="Chi et al. 2023",
+            policy="normkd",
+            options={"norm": 1.0},
             ce_weight=0.5,
             kd_weight=0.5,
         ),
         Preset(
-            "normkd-dkd", "temperatures by spread in decoupled distillation", "Chi et al. 2023", "normkd", **_DECOUPLED
+            name="normkd-dkd",
+            summary="temperatures by spread in decoupled distillation",
+            paper="Chi et al. 2023",
+            policy="normkd",
+            **_DECOUPLED,
         ),
-        Preset("lskd", "standardized logits, T = 2", "Sun et al. 2024", "lskd", kd_weight=9.0),
         Preset(
-            "lskd-dkd",
-            "standardized logits in decoupled distillation",
-            "Sun et al. 2024",
-            "lskd",
+            name="lskd",
+            summary="standardized logits, T = 2",
+            paper="Sun et al. 2024",
+            policy="lskd",
+            kd_weight=9.0,
+        ),
+        Preset(
+            name="lskd-dkd",
+            summary="standardized logits in decoupled distillation",
+            paper="Sun et al. 2024",
+            policy="lskd",
             **{**_DECOUPLED, "objective": DKD(9.0, 72.0), "pairs": _dkd_pairs(9.0)},
         ),
         Preset(
-            "ttm",
-            "softened teacher, gamma = 0.1",
-            "Zheng & Yang 2024",
-            "ttm",
-            {"temperature": 10.0},
+            name="ttm",
+            summary="softened teacher, gamma = 0.1",
+            paper="Zheng & Yang 2024",
+            policy="ttm",
+            options={"temperature": 10.0},
             ce_weight=1.0,
             kd_weight=45.0,
         ),
         Preset(
-            "wttm",
-            "softened teacher, weighted, gamma = 0.2",
-            "Zheng & Yang 2024",
-            "wttm",
-            {"temperature": 5.0},
+            name="wttm",
+            summary="softened teacher, weighted, gamma = 0.2",
+            paper="Zheng & Yang 2024",
+            policy="wttm",
+            options={"temperature": 5.0},
             ce_weight=1.0,
             kd_weight=4.0,
         ),

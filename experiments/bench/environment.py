@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from rltemp.agents.trainer import Trainer
-from rltemp.distillation.minibatches import Minibatches
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.students import StackedStudents
-from rltemp.distillation.task import Task
+from rltemp.distillation.teacher import Teacher
+from rltemp.distillation.training_images import Minibatches
 from rltemp.envs.reward import ProbeReward
 from rltemp.envs.unrolling import Hindsight
 from rltemp.envs.vector import DistillationVectorEnv
@@ -27,7 +27,7 @@ __all__ = ["measure"]
 
 _PHASES = (
     (Minibatches, "draw", "data"),
-    (Task, "ask_teacher", "teacher"),
+    (Teacher, "answer", "teacher"),
     (StackedStudents, "forward", "student"),
     (DistillationRun, "update", "student"),
     (ProbeReward, "loss", "reward"),

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.temperatures import Temperatures
 
 __all__ = ["default_recipe", "kd_steps"]
-
-TeacherLogits = Callable[[int, Tensor], Tensor]
 
 
 def default_recipe() -> Recipe:
@@ -22,16 +20,16 @@ def default_recipe() -> Recipe:
     return load_recipe("digits-short", {"teacher": {"epochs": 1}})
 
 
-def kd_steps(task: Task, students: int, teacher_logits: TeacherLogits | None = None) -> Callable[[], None]:
+def kd_steps(task: Task, students: int, teacher: Answers | None = None) -> Callable[[], None]:
     """One KD update of all students at T = 4 per call, of one run after the other."""
-    stream = _updates(task, students, teacher_logits)
+    stream = _updates(task, students, teacher)
     return lambda: next(stream)
 
 
-def _updates(task: Task, students: int, teacher_logits: TeacherLogits | None) -> Iterator[None]:
+def _updates(task: Task, students: int, teacher: Answers | None) -> Iterator[None]:
     temperatures = Temperatures.shared(torch.full((students * task.optimization.batch_size,), 4.0))
     while True:
-        run = DistillationRun(task, range(students), teacher_logits=teacher_logits)
+        run = DistillationRun(task, range(students), teacher=teacher)
         while not run.finished:
             run.update(temperatures)
             yield

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from rltemp.distillation.minibatches import Minibatch
 from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
 from rltemp.experiments.bench.section import Row, Section
 from rltemp.experiments.bench.timing import interleave
 from rltemp.recipes import Recipe
-from rltemp.tasks.build import build_task
+from rltemp.tasks import build_task
 
 __all__ = ["measure"]
 
@@ -21,15 +23,13 @@ def measure(seconds: float, recipe: Recipe | None = None) -> Section:
     recipe = recipe or default_recipe()
     task, students = build_task(recipe), recipe.agent.students
 
-    def no_teacher(step: int, images: Tensor) -> Tensor:
-        return torch.zeros(*images.shape[:2], task.train.classes)
-
+    nobody = _Nobody(task.training.classes)
     times = interleave(
         {
             "population": kd_steps(task, students),
             "runs": _in_turn([kd_steps(task, 1) for _ in range(students)]),
-            "population alone": kd_steps(task, students, no_teacher),
-            "runs alone": _in_turn([kd_steps(task, 1, no_teacher) for _ in range(students)]),
+            "population alone": kd_steps(task, students, nobody),
+            "runs alone": _in_turn([kd_steps(task, 1, nobody) for _ in range(students)]),
         },
         seconds,
     )
@@ -42,6 +42,16 @@ def measure(seconds: float, recipe: Recipe | None = None) -> Section:
         ),
     )
     return Section(f"population: {students} students side by side", "times as fast as one by one", rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Nobody:
+    """A teacher that costs nothing: logits of zero for all C classes."""
+
+    classes: int
+
+    def answer(self, step: int, minibatch: Minibatch) -> Tensor:
+        return torch.zeros(*minibatch.targets.shape, self.classes)
 
 
 def _in_turn(steps: list[Callable[[], None]]) -> Callable[[], None]:

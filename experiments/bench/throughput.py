@@ -18,10 +18,12 @@ from torch import Tensor
 
 from rltemp.data import CIFAR100_MEAN, CIFAR100_STD
 from rltemp.distillation import LoopStudents, Task
-from rltemp.distillation.minibatches import Minibatches
+from rltemp.distillation.image_views import ViewMinibatches
 from rltemp.distillation.policy_population import PolicyPopulation
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.run import DistillationRun
+from rltemp.distillation.teacher import Teacher
+from rltemp.distillation.training_images import Minibatches
 from rltemp.experiments.bench.phases import OTHER, PhaseTimer
 from rltemp.experiments.bench.section import AtLeast, Phase, Row, Section
 from rltemp.experiments.bench.timing import interleave
@@ -37,7 +39,8 @@ _RECIPE = "cifar100-resnet56-resnet20"
 _BATCH = 64
 _PHASES = (
     (Minibatches, "draw", "data"),
-    (Task, "ask_teacher", "teacher"),
+    (ViewMinibatches, "draw", "data"),
+    (Teacher, "answer", "teacher"),
     (LoopStudents, "forward", "student"),
     (DistillationRun, "update", "student"),
     (PolicyPopulation, "forward", "policy"),

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rltemp.agents.train import load_start, train_policy
-from rltemp.distillation import Task, TeacherRecord, score
+from rltemp.distillation import Task, score
 from rltemp.distillation.policy_run import PolicyRun
+from rltemp.distillation.teacher import Answers
 from rltemp.experiments.console import progress
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
 from rltemp.experiments.run_folder import RunFolder
@@ -61,15 +62,15 @@ def validation_score(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[Learned
     """
     students = _STUDENTS if tasks[0].stacked else recipe.agent.students
     seeds = range(_FIRST_SEED, _FIRST_SEED + max(1, students // len(tasks)))
-    records = [TeacherRecord(task.ask_teacher) if task.bank is None else None for task in tasks]
+    teachers = [task.teacher.recorded() for task in tasks]
 
-    def loss(policy: LearnedPolicy, task: Task, record: TeacherRecord | None) -> float:
-        whole = PolicyRun(task, [policy] * len(seeds), seeds, recipe.policy, teacher_logits=record)
+    def loss(policy: LearnedPolicy, task: Task, teacher: Answers) -> float:
+        whole = PolicyRun(task, [policy] * len(seeds), seeds, recipe.policy, teacher=teacher)
         while not whole.run.finished:
             whole.advance()
         return float(score(whole.run.students, task.validation, task.augmentation).nll.mean())
 
     def judge(policy: LearnedPolicy) -> float:
-        return -sum(loss(policy, *pair) for pair in zip(tasks, records, strict=True)) / len(tasks)
+        return -sum(loss(policy, *pair) for pair in zip(tasks, teachers, strict=True)) / len(tasks)
 
     return judge

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rltemp.distillation import Task, TeacherRecord, score
+from rltemp.distillation import Task, score
 from rltemp.distillation.policy_run import PolicyRun
+from rltemp.distillation.teacher import Answers
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.trace import TraceRecorder
@@ -20,7 +21,7 @@ def evaluate_policy(
     task: Task,
     spec: PolicySpec,
     seeds: Sequence[int],
-    record: TeacherRecord | None,
+    teacher: Answers,
     progress: Progress,
 ) -> PolicyResult:
     """Distill one student per seed under a policy, side by side, and score their last epoch.
@@ -30,11 +31,11 @@ def evaluate_policy(
         task: what the recipe builds.
         spec: the policy.
         seeds: of the students.
-        record: answers for the teacher; None lets the task answer.
+        teacher: answers for the task's.
         progress: advances by one per update of all students.
     """
     policies = [spec.make(seed) for seed in seeds]
-    whole = PolicyRun(task, policies, seeds, recipe.policy, teacher_logits=record, method=spec.method)
+    whole = PolicyRun(task, policies, seeds, recipe.policy, teacher=teacher, method=spec.method)
     recorder = TraceRecorder(task.steps)
     while not whole.run.finished:
         whole.advance(recorder)

@@ -176,7 +176,7 @@ def _preset(name: str) -> PolicySpec:
     preset = make_preset(name)
     rule = _rule(preset.policy, dict(preset.options))
     item = f"preset({name})"
-    return replace(rule, name=item, label=item, family="rule", method=Method.of_preset(preset))
+    return replace(rule, name=item, label=item, family="rule", method=preset)
 
 
 def _rule(name: str, options: dict[str, Any]) -> PolicySpec:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from rltemp.distillation import Task, TeacherRecord
+from rltemp.distillation import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.units import Unit
@@ -33,15 +34,15 @@ class Worker:
         self._recipe = recipe
         self._task = task
         self._seeds: tuple[int, ...] = ()
-        self._record: TeacherRecord | None = None
+        self._teacher: Answers = task.teacher
 
     def run(self, unit: Unit, display: Progress) -> PolicyResult:
         """The result of `unit`; `display` advances by one per update."""
         if unit.seeds != self._seeds:
             # Batches and augmentation follow from the seeds alone, so the teacher need be asked only once for them.
-            self._record = TeacherRecord(self._task.ask_teacher) if self._task.bank is None else None
+            self._teacher = self._task.teacher.recorded()
             self._seeds = unit.seeds
-        return evaluate_policy(self._recipe, self._task, unit.spec, unit.seeds, self._record, display)
+        return evaluate_policy(self._recipe, self._task, unit.spec, unit.seeds, self._teacher, display)
 
 
 def run_units(

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from rltemp import LearnedPolicy, TemperaturePolicy, Temperatures, load_policy, make_policy
-from rltemp.distillation import Task, TeacherRecord
+from rltemp.distillation import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.experiments.evaluation.comparison import points
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import FloatArray
@@ -95,8 +96,8 @@ def main() -> None:
     policy = load_policy(sys.argv[1] if len(sys.argv) > 1 else "rltemp/digits")
     recipe = load_recipe("digits-short", UNSEEN)
     task = build_task(recipe)
-    record = TeacherRecord(task.ask_teacher)
-    full = accuracy(recipe, task, policy, record)
+    teacher = task.teacher.recorded()
+    full = accuracy(recipe, task, policy, teacher)
     print("| change | points against the policy as it is |\n|---|---|")
     for name, change in {
         "T = 4 for all": make_policy("static", temperature=4.0),
@@ -106,13 +107,13 @@ def main() -> None:
         "T 4, scale of T clipped to [2, 8] (factor alone)": Changed(Changed(policy, clipped), factor_alone),
         **{f"without {feature}": without(policy, feature) for feature in policy.features.names},
     }.items():
-        difference = paired_difference(accuracy(recipe, task, change, record), full)
+        difference = paired_difference(accuracy(recipe, task, change, teacher), full)
         print(f"| {name} | {points(difference)} |", flush=True)
 
 
-def accuracy(recipe: Recipe, task: Task, policy: TemperaturePolicy, record: TeacherRecord) -> FloatArray:
+def accuracy(recipe: Recipe, task: Task, policy: TemperaturePolicy, teacher: Answers) -> FloatArray:
     spec = PolicySpec("policy", "policy", "trained", lambda seed: policy)
-    return evaluate_policy(recipe, task, spec, STUDENTS, record, NoProgress()).accuracy
+    return evaluate_policy(recipe, task, spec, STUDENTS, teacher, NoProgress()).accuracy
 
 
 if __name__ == "__main__":

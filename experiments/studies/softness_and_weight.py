@@ -23,7 +23,8 @@ from torch import Tensor
 
 from rltemp import Temperatures
 from rltemp.agents import train_policy
-from rltemp.distillation import Task, TeacherRecord
+from rltemp.distillation import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.experiments.commands.train_command import validation_score
 from rltemp.experiments.evaluation.comparison import points
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
@@ -77,13 +78,13 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe, unseen = load_recipe("digits-short"), load_recipe("digits-short", UNSEEN)
     task, elsewhere = build_task(recipe), build_task(unseen)
-    record = TeacherRecord(elsewhere.ask_teacher)
+    teacher = elsewhere.teacher.recorded()
     print("| an agent for | points over T = 4 | over the best T for all |\n|---|---|---|")
     for name, change in CHANGES.items():
         target = ChangedTask.of(elsewhere, change)
         agents = [train(recipe, ChangedTask.of(task, change), seed) for seed in AGENTS]
-        gained = np.stack([judge(target, unseen, agent, record).accuracy for agent in agents])
-        static = [judge(target, unseen, spec, record) for spec in parse_policies("static")]
+        gained = np.stack([judge(target, unseen, agent, teacher).accuracy for agent in agents])
+        static = [judge(target, unseen, spec, teacher) for spec in parse_policies("static")]
         usual, best = next(result for result in static if result.label == USUAL), choose_best(static)
         gains = [points(crossed_difference(gained, reference.accuracy, 0.95)) for reference in (usual, best)]
         print(f"| {name} | {gains[0]} | {best.label}: {gains[1]} |", flush=True)
@@ -96,9 +97,9 @@ def train(recipe: Recipe, task: Task, seed: int) -> PolicySpec:
     return PolicySpec(f"agent {seed}", "agent", "trained", lambda seed: policy)
 
 
-def judge(task: Task, recipe: Recipe, spec: PolicySpec, record: TeacherRecord) -> PolicyResult:
+def judge(task: Task, recipe: Recipe, spec: PolicySpec, teacher: Answers) -> PolicyResult:
     """A policy on all students."""
-    return evaluate_policy(recipe, task, spec, STUDENTS, record, NoProgress())
+    return evaluate_policy(recipe, task, spec, STUDENTS, teacher, NoProgress())
 
 
 if __name__ == "__main__":

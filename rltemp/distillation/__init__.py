@@ -1,10 +1,10 @@
 """The KD run itself: students side by side, their teacher, their minibatches, their scores."""
 
-from rltemp.distillation.record import TeacherRecord
 from rltemp.distillation.run import DistillationRun, ForwardPass
 from rltemp.distillation.scores import Scores, score
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.task import Task
+from rltemp.distillation.teacher import Teacher
 
 __all__ = [
     "DistillationRun",
@@ -14,6 +14,6 @@ __all__ = [
     "StackedStudents",
     "Students",
     "Task",
-    "TeacherRecord",
+    "Teacher",
     "score",
 ]

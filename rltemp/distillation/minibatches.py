@@ -6,14 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from rltemp.data import Augmentation, BatchIndices, Dataset, FolderLoader, concatenate
-from rltemp.distillation.views import Views
+from rltemp.data import Augmentation, BatchIndices, FolderLoader, concatenate
 from rltemp.seeding import make_generator
 
-__all__ = ["Minibatch", "MinibatchStream", "Minibatches"]
+__all__ = ["Minibatch", "MinibatchStream"]
 
 
 class Minibatch(NamedTuple):
@@ -22,7 +20,7 @@ class Minibatch(NamedTuple):
     Attributes:
         images: augmented images [K, B, ...].
         targets: [K, B].
-        rows: which of the data's views the images are, [K, B]; None where every image is augmented anew.
+        rows: which of the training images' views they are, [K, B]; None where every image is augmented anew.
     """
 
     images: Tensor
@@ -74,41 +72,3 @@ class MinibatchStream(ABC):
         draws = concatenate([self._augmentation.draw(images.shape[1], generator) for generator in self._generators])
         augmented = self._augmentation.apply(images.flatten(0, 1), draws)
         return augmented.view(*images.shape[:2], *augmented.shape[1:])
-
-
-class Minibatches(MinibatchStream):
-    """A `MinibatchStream` of images in memory.
-
-    Args:
-        dataset: training images.
-        augmentation: drawn anew for every image of every minibatch.
-        seeds: one per student.
-        batch_size: instances B per student and minibatch; an epoch's incomplete last one is left out.
-        views: draws one of these for every image instead of augmenting it anew.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        augmentation: Augmentation,
-        seeds: Sequence[int],
-        batch_size: int,
-        views: Views | None = None,
-    ) -> None:
-        self._indices = [
-            BatchIndices(len(dataset), batch_size, make_generator(seed, "order"), drop_last=True) for seed in seeds
-        ]
-        super().__init__(seeds, self._indices, augmentation)
-        self._dataset = dataset
-        self._views = views
-
-    def draw(self) -> Minibatch:
-        """The next minibatch of every student."""
-        indices = torch.stack([order.take() for order in self._indices])
-        if self._views is not None:
-            rows = torch.stack([self._views.choose(*drawn) for drawn in zip(indices, self._generators, strict=True)])
-            rows = rows.to(self._dataset.device)
-            images, targets = self._views.look(rows.flatten())
-            return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(rows.shape), rows)
-        indices = indices.to(self._dataset.device)
-        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices])

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from rltemp.distillation.policy_population import PolicyPopulation
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun, ForwardPass
 from rltemp.distillation.task import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.errors import InputError
 from rltemp.objectives.method import Method
 from rltemp.policies.policy import TemperaturePolicy
@@ -34,7 +34,7 @@ class PolicyRun:
         policies: one per student.
         seeds: one per student.
         space: the probe of policies that need the alignment; ignored by the others.
-        teacher_logits: see `DistillationRun`.
+        teacher: see `DistillationRun`.
         method: see `DistillationRun`.
 
     Raises:
@@ -48,14 +48,12 @@ class PolicyRun:
         seeds: Sequence[int],
         space: PolicySpace,
         *,
-        teacher_logits: Callable[[int, Tensor], Tensor] | None = None,
+        teacher: Answers | None = None,
         method: Method | None = None,
     ) -> None:
-        policies = [_materialize(policy, task.train.classes) for policy in policies]
-        self._policies = PolicyPopulation(policies).to(task.train.device)
-        self.run = DistillationRun(
-            task, seeds, teacher_logits=teacher_logits, trained_with=self._policies, method=method
-        )
+        policies = [_materialize(policy, task.training.classes) for policy in policies]
+        self._policies = PolicyPopulation(policies).to(task.device)
+        self.run = DistillationRun(task, seeds, teacher=teacher, trained_with=self._policies, method=method)
         needed = "alignment" in self._policies.needs
         if needed and space.alignment == "none":
             raise InputError(

@@ -60,7 +60,7 @@ class PopulationProbe:
         if space.alignment == "none":
             return None
         return cls(
-            task.train,
+            task.probe,
             task.augmentation,
             seed=seeds[0],
             size=space.probe_size,

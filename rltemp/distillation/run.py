@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from rltemp.distillation.minibatches import Minibatch
 from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Output
 from rltemp.distillation.task import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.errors import InputError
 from rltemp.objectives.method import Method
 from rltemp.temperatures import Temperatures
@@ -43,8 +44,8 @@ class DistillationRun:
     Args:
         task: what is distilled into what.
         seeds: one per student; a student's course depends on its own seed and its temperatures, not on the others.
-        teacher_logits: gives the teacher's logits [K, B, C] of a minibatch; by default the teacher is asked. A
-            `TeacherRecord` asks once and answers the other runs on the same seeds from memory.
+        teacher: answers for the task's teacher; `task.teacher.recorded()` is asked once for several runs on the same
+            seeds.
         trained_with: parameters of a temperature policy, to be trained by the students' optimizer.
         method: what is minimized; by default what the task says.
 
@@ -57,7 +58,7 @@ class DistillationRun:
         task: Task,
         seeds: Sequence[int],
         *,
-        teacher_logits: Callable[[int, Tensor], Tensor] | None = None,
+        teacher: Answers | None = None,
         trained_with: nn.Module | None = None,
         method: Method | None = None,
     ) -> None:
@@ -67,7 +68,7 @@ class DistillationRun:
         self.step = 0
         self.method = method or task.method
         self._minibatches = task.minibatches(seeds)
-        self._teacher_logits = teacher_logits
+        self._teacher = teacher or task.teacher
         self._companion = trained_with if trained_with is not None else nn.Module()
         self._optimizer = make_optimizer(
             [*self.students.parameters(), *self._companion.parameters()], task.optimization
@@ -97,7 +98,7 @@ class DistillationRun:
             self._observation = ForwardPass(
                 minibatch=minibatch,
                 student=self.students(minibatch.images),
-                teacher_logits=self._ask(minibatch),
+                teacher_logits=self._teacher.answer(self.step, minibatch),
                 progress=self.progress,
             )
         return self._observation
@@ -145,11 +146,6 @@ class DistillationRun:
         self._companion.load_state_dict(state["companion"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._minibatches.load_state_dict(state["minibatches"])
-
-    def _ask(self, minibatch: Minibatch) -> Tensor:
-        if self._teacher_logits is None:
-            return self.task.teacher_logits(self.step, minibatch)
-        return self._teacher_logits(self.step, minibatch.images)
 
     def _loss(self, observation: ForwardPass, temperatures: Temperatures) -> Tensor:
         """Sum over students of their mean loss: each student's gradient is that of its own mean."""

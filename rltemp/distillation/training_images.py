@@ -1,22 +1,22 @@
-"""What networks are trained on: images in memory, or on disk where they do not fit."""
+"""What networks are trained on: images that can make streams of minibatches, wherever they are kept."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
-from rltemp.data import Augmentation, Dataset, FolderBatch, FolderLoader, ImageFiles
-from rltemp.distillation.minibatches import Minibatch, Minibatches, MinibatchStream
+from rltemp.data import Augmentation, BatchIndices, Dataset
+from rltemp.distillation.minibatches import Minibatch, MinibatchStream
 from rltemp.seeding import make_generator
 
-__all__ = ["ImagesInMemory", "ImagesOnDisk", "TrainingImages"]
+__all__ = ["ImagesInMemory", "Minibatches", "TrainingImages"]
 
 
 class TrainingImages(Protocol):
-    """N labelled images, and how they are augmented."""
+    """N labelled images, and how they are augmented: `ImagesInMemory`, `ImageViews` or `ImagesOnDisk`."""
 
     @property
     def classes(self) -> int:
@@ -37,12 +37,12 @@ class TrainingImages(Protocol):
         """Changes with images and labels."""
 
     def minibatches(self, seeds: Sequence[int], batch_size: int) -> MinibatchStream:
-        """What networks with these seeds see."""
+        """What networks with these seeds see; an epoch's incomplete last minibatch is left out."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImagesInMemory:
-    """Images that fit into memory; see `TrainingImages`.
+    """Images that fit into memory, augmented anew every time; see `TrainingImages`.
 
     Attributes:
         dataset: the images, on the device.
@@ -73,85 +73,29 @@ class ImagesInMemory:
 
     def minibatches(self, seeds: Sequence[int], batch_size: int) -> Minibatches:
         """What networks with these seeds see."""
-        return Minibatches(self.dataset, self.augmentation, seeds, batch_size)
+        return Minibatches(self, seeds, batch_size)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImagesOnDisk:
-    """Images of any size that are decoded when they are needed; see `TrainingImages`.
-
-    Attributes:
-        files: the images.
-        side: size of the random crops, of 8 to 100 % of the area, that networks see (`FolderLoader`).
-        augmentation: of the crops.
-        device: where they are wanted.
-        workers: processes that decode, for each network.
-    """
-
-    files: ImageFiles
-    side: int
-    augmentation: Augmentation
-    device: torch.device
-    workers: int = 0
-
-    @property
-    def classes(self) -> int:
-        """Number of classes C."""
-        return self.files.classes
-
-    def __len__(self) -> int:
-        """Number of images N."""
-        return len(self.files)
-
-    def content(self) -> Iterator[bytes]:
-        """The files' names, sizes, dates and labels, and how large the crops are."""
-        yield repr((self.files.fingerprint(), self.side)).encode()
-
-    def minibatches(self, seeds: Sequence[int], batch_size: int) -> DiskMinibatches:
-        """What networks with these seeds see."""
-        return DiskMinibatches(self, seeds, batch_size)
-
-
-class DiskMinibatches(MinibatchStream):
-    """A `MinibatchStream` of images on disk.
+class Minibatches(MinibatchStream):
+    """A `MinibatchStream` of images in memory.
 
     Args:
-        images: to be decoded.
+        images: what is drawn from.
         seeds: one per student.
         batch_size: instances B per student and minibatch; an epoch's incomplete last one is left out.
     """
 
-    def __init__(self, images: ImagesOnDisk, seeds: Sequence[int], batch_size: int) -> None:
-        self._loaders = [
-            FolderLoader(
-                images.files,
-                images.side,
-                batch_size,
-                make_generator(seed, "order"),
-                augment=True,
-                drop_last=True,
-                workers=images.workers,
-            )
-            for seed in seeds
-        ]
-        super().__init__(seeds, self._loaders, images.augmentation)
-        self._device = images.device
-        self._batches = [_endless(loader) for loader in self._loaders]
+    def __init__(self, images: ImagesInMemory, seeds: Sequence[int], batch_size: int) -> None:
+        self._indices = index_orders(len(images), seeds, batch_size)
+        super().__init__(seeds, self._indices, images.augmentation)
+        self._dataset = images.dataset
 
     def draw(self) -> Minibatch:
         """The next minibatch of every student."""
-        batches = [next(batch) for batch in self._batches]
-        images, targets = (torch.stack([batch[i] for batch in batches]) for i in (0, 1))
-        images, targets = (part.to(self._device, non_blocking=True) for part in (images, targets))
-        return Minibatch(self._augment(images), targets)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
-        super().load_state_dict(state)
-        # What has been decoded ahead belongs to the old order.
-        self._batches = [_endless(loader) for loader in self._loaders]
+        indices = torch.stack([order.take() for order in self._indices]).to(self._dataset.device)
+        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices])
 
 
-def _endless(loader: FolderLoader) -> Iterator[FolderBatch]:
-    while True:
-        yield from loader
+def index_orders(images: int, seeds: Sequence[int], batch_size: int) -> list[BatchIndices]:
+    """The order of N images in memory for each of the students."""
+    return [BatchIndices(images, batch_size, make_generator(seed, "order"), drop_last=True) for seed in seeds]

@@ -6,14 +6,13 @@ import dataclasses
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from rltemp.checks import check_number, check_targets, values_are_readable
+from rltemp.checks import check_targets, values_are_readable
 from rltemp.errors import InputError
-from rltemp.objectives.kd import KD, kd_loss
+from rltemp.objectives.kd import KD
+from rltemp.objectives.method import Method, Terms
 from rltemp.objectives.objective import Objective
 from rltemp.policies.policy import TemperaturePolicy
-from rltemp.policies.progress import as_tensor
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
@@ -40,9 +39,10 @@ class LossParts:
 
 
 class DistillationLoss(nn.Module):
-    """ce_weight CE + w(progress) (kd_weight E[objective at the policy's temperatures] + plain_weight E[KD at plain T]).
+    """The mean loss of a `Method` over the instances of a batch, at the temperatures that a policy chooses.
 
-    Means over instances; w rises linearly from 0 to 1 over the warm-up. A policy with parameters is part of this
+    ce_weight CE + w(progress) (kd_weight objective + plain_weight KD at plain_temperature), where w rises linearly from
+    0 to 1 over the warm-up. A policy with parameters is part of this
     module: hand `parameters()` to the student's optimizer, save `state_dict()` with the student, and wrap it like the
     student for distributed training, so that its temperatures stay the same on all ranks.
 
@@ -55,6 +55,9 @@ class DistillationLoss(nn.Module):
         plain_weight: weight of a plain KD term beside it (DTKD has one), >= 0.
         plain_temperature: temperature of that term, > 0.
         ignore_index: a target that marks an instance which does not count.
+
+    Attributes:
+        method: weights, objective and warm-up.
     """
 
     def __init__(
@@ -71,12 +74,9 @@ class DistillationLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.policy = policy
-        self.objective: Objective = KD() if objective is None else objective
-        self.ce_weight = check_number("ce_weight", ce_weight, low=0.0)
-        self.kd_weight = check_number("kd_weight", kd_weight, low=0.0)
-        self.warmup = check_number("warmup", warmup, low=0.0, high=1.0)
-        self.plain_weight = check_number("plain_weight", plain_weight, low=0.0)
-        self.plain_temperature = check_number("plain_temperature", plain_temperature, low=0.0, low_open=True)
+        self.method = Method(
+            KD() if objective is None else objective, ce_weight, kd_weight, warmup, plain_weight, plain_temperature
+        )
         self.ignore_index = ignore_index
 
     def forward(
@@ -119,23 +119,28 @@ class DistillationLoss(nn.Module):
         student, teacher = _flatten_logits(student_logits, teacher_logits)
         shape = student_logits.shape[:-1]
         labels, counts = self._labels(targets, mask, shape, student)
-        if labels is None and self.ce_weight > 0.0:
+        if labels is None and self.method.ce_weight > 0.0:
             raise InputError("targets must be given where ce_weight is > 0, got None")
         aligned = None if alignment is None else alignment.flatten(0, -2)
         with without_autocast(student):
             student, teacher = working_precision(student, teacher)
             temperatures: Temperatures = self.policy(student, teacher, labels, progress, aligned)
-            distillation = _mean(self.objective(student, teacher, labels, temperatures), counts)
-            zero = distillation.new_zeros(())
-            fade = self._fade(progress, distillation)
-            ce, plain = zero, zero
-            if labels is not None and self.ce_weight > 0.0:
-                ce = self.ce_weight * _mean(F.cross_entropy(student, labels, reduction="none"), counts)
-            if self.plain_weight > 0.0:
-                t = Temperatures.shared(student.new_full((len(student),), self.plain_temperature))
-                plain = fade * self.plain_weight * _mean(kd_loss(student, teacher, t), counts)
-            kd = fade * self.kd_weight * distillation
-            return LossParts(ce + kd + plain, ce, kd, plain, temperatures)
+            return self._weighted(
+                self.method.terms(student, teacher, labels, temperatures), counts, progress, temperatures
+            )
+
+    def _weighted(
+        self, terms: Terms, counts: Tensor | None, progress: float | Tensor, temperatures: Temperatures
+    ) -> LossParts:
+        """Weighted means over the instances that count."""
+        method, fade = self.method, self.method.fade(progress)
+        kd = fade * method.kd_weight * _mean(terms.kd, counts)
+        ce = plain = kd.new_zeros(())
+        if terms.ce is not None:
+            ce = method.ce_weight * _mean(terms.ce, counts)
+        if terms.plain is not None:
+            plain = fade * method.plain_weight * _mean(terms.plain, counts)
+        return LossParts(ce + kd + plain, ce, kd, plain, temperatures)
 
     def _labels(
         self, targets: Tensor | None, mask: Tensor | None, shape: torch.Size, student: Tensor
@@ -156,11 +161,6 @@ class DistillationLoss(nn.Module):
         labels = torch.where(ignored, 0, labels)
         check_targets(labels, *student.shape)
         return labels, ~ignored if mask is None else mask & ~ignored
-
-    def _fade(self, progress: float | Tensor, like: Tensor) -> Tensor:
-        if self.warmup == 0.0:
-            return like.new_ones(())
-        return (as_tensor(progress, like) / self.warmup).clamp(max=1.0)
 
 
 def _flatten_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:

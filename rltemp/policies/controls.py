@@ -9,8 +9,7 @@ from torch import Tensor
 
 from rltemp.checks import check_number
 from rltemp.errors import InputError
-from rltemp.policies.policy import TemperaturePolicy
-from rltemp.policies.progress import as_tensor
+from rltemp.policies.policy import TemperaturePolicy, progress_tensor
 from rltemp.temperatures import Temperatures, action_to_temperature
 
 __all__ = ["AnnealPolicy", "RandomPolicy"]
@@ -92,7 +91,7 @@ class AnnealPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """The schedule's temperature, B times."""
-        progress = as_tensor(progress, teacher_logits)
+        progress = progress_tensor(progress, teacher_logits)
         if self.shape == "log-linear":
             temperature = self.start * (self.end / self.start) ** progress
         else:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import torch
 
-from rltemp.data import Augmentation, Dataset, ImageFiles
+from rltemp.data import Dataset, ImageFiles
+from rltemp.distillation.image_views import ImageViews
+from rltemp.distillation.images_on_disk import ImagesOnDisk
 from rltemp.distillation.task import Task
-from rltemp.distillation.training_images import ImagesInMemory, ImagesOnDisk
-from rltemp.distillation.views import BANK_CHUNK, Views, teacher_bank
+from rltemp.distillation.teacher import Teacher
+from rltemp.distillation.training_images import ImagesInMemory, TrainingImages
 from rltemp.errors import InputError
 from rltemp.networks import Execution, Network, make_network
 from rltemp.policies.learned import HIGHEST, LOWEST
@@ -20,6 +22,7 @@ from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 from rltemp.tasks.parts import make_parts
 from rltemp.tasks.sources import check_source, load_source, make_augmentation
+from rltemp.tasks.teacher_bank import BANK_CHUNK, teacher_bank
 from rltemp.tasks.teachers import make_teacher
 
 __all__ = ["build_steps", "build_task", "check_recipe"]
@@ -50,41 +53,37 @@ def build_task(
     execution = _execution(recipe.execution)
     source = load_source(recipe.data, cache)
     parts = make_parts(recipe, source, cache)
-    train = parts.sample.to(device)
-    make_student = _builder(recipe.student, train)
+    probe = parts.sample.to(device)
+    make_student = _builder(recipe.student, probe)
     kept = cache and cache / "teachers"
 
     def images(part: Dataset | ImageFiles, settings: schema.Data) -> ImagesInMemory | ImagesOnDisk:
-        augmentation = make_augmentation(settings, train.shape, source.preparation)
+        augmentation = make_augmentation(settings, probe.shape, source.preparation)
         if isinstance(part, Dataset):
-            return ImagesInMemory(part.to(device), augmentation)
-        return ImagesOnDisk(part, train.shape[-1], augmentation, device, settings.workers)
+            # In memory, the probe holds all that students are trained on: it is on the device already.
+            return ImagesInMemory(probe if part is parts.sample else part.to(device), augmentation)
+        return ImagesOnDisk(part, probe.shape[-1], augmentation, device, settings.workers)
 
-    teacher = make_teacher(
+    network = make_teacher(
         recipe.teacher,
-        _builder(recipe.teacher.network, train),
+        _builder(recipe.teacher.network, probe),
         images(parts.teacher, _of_teacher(recipe)),
         execution,
         cache=kept,
         advance=advance,
     )
-    # In memory, `train` holds them all already.
-    training = images(train if isinstance(parts.train, Dataset) else parts.train, recipe.data)
-    on_disk = training if isinstance(training, ImagesOnDisk) else None
-    views = _views(recipe.data, train, training.augmentation) if on_disk is None else None
+    training = _with_views(images(parts.train, recipe.data), recipe.data)
+    asked = teacher_bank(training, network, cache=kept, advance=advance) if isinstance(training, ImageViews) else None
     return Task(
-        train=train,
+        training=training,
+        probe=probe,
         validation=parts.validation.to(device),
         test=parts.test.to(device),
-        augmentation=training.augmentation,
-        teacher=teacher,
+        teacher=Teacher(network, asked),
         make_student=make_student,
         optimization=recipe.optimization,
         stacked=make_student(make_generator(0)).stacks,
-        views=views,
-        bank=teacher_bank(views, teacher, cache=kept, advance=advance) if views is not None else None,
         execution=execution,
-        on_disk=on_disk,
     )
 
 
@@ -154,12 +153,13 @@ def _of_teacher(recipe: schema.Recipe) -> schema.Data:
     )
 
 
-def _views(settings: schema.Data, train: Dataset, augmentation: Augmentation) -> Views | None:
-    random = any(transform.random for transform in augmentation.transforms)
-    if random and settings.views is None:
-        return None
-    count = settings.views if random and settings.views is not None else 1
-    return Views(train, augmentation, count, make_generator(settings.split_seed, "views"))
+def _with_views(images: ImagesInMemory | ImagesOnDisk, settings: schema.Data) -> TrainingImages:
+    """The views that students meet; the images themselves where each is augmented anew."""
+    random = any(transform.random for transform in images.augmentation.transforms)
+    count = settings.views if random else 1
+    if isinstance(images, ImagesOnDisk) or count is None:
+        return images
+    return ImageViews(images, count, make_generator(settings.split_seed, "views"))
 
 
 def _builder(network: schema.Network, data: Dataset) -> Callable[[torch.Generator], Network]:

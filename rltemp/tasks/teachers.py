@@ -11,10 +11,13 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from rltemp.distillation.students import LoopStudents, StackedStudents
-from rltemp.distillation.teacher import Ensemble, train_members
+from rltemp.distillation.minibatches import MinibatchStream
+from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
+from rltemp.distillation.students import LoopStudents, StackedStudents, Students
+from rltemp.distillation.teacher import Ensemble
 from rltemp.distillation.training_images import TrainingImages
 from rltemp.errors import InputError
 from rltemp.files import atomic_write
@@ -82,8 +85,26 @@ def _train(
     )
     kind = StackedStudents if members[0].stacks else LoopStudents
     students = kind(members, execution).to(train.device)
-    train_members(students, train.minibatches(seeds, optimization.batch_size), optimization, advance)
+    _train_on_labels(students, train.minibatches(seeds, optimization.batch_size), optimization, advance)
     return [students.extract(index) for index in range(len(members))]
+
+
+def _train_on_labels(
+    members: Students, minibatches: MinibatchStream, settings: schema.Optimization, advance: Callable[[], None]
+) -> None:
+    """Train networks side by side, without a teacher; `advance` is called after every update."""
+    optimizer = make_optimizer(members.parameters(), settings)
+    steps = settings.epochs * minibatches.per_epoch
+    members.train()
+    for step in range(steps):
+        minibatch = minibatches.draw()
+        logits = members(minibatch.images).logits
+        losses = F.cross_entropy(logits.flatten(0, 1), minibatch.targets.flatten(), reduction="none")
+        set_learning_rate(optimizer, learning_rate(settings, step / steps))
+        optimizer.zero_grad()
+        losses.view(minibatch.targets.shape).mean(1).sum().backward()
+        optimizer.step()
+        advance()
 
 
 def _fingerprint(settings: schema.Teacher, train: TrainingImages, execution: Execution) -> str:

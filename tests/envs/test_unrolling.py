@@ -10,6 +10,8 @@ from torch import Tensor
 
 from rltemp import InputError
 from rltemp.distillation import DistillationRun, Task
+from rltemp.distillation.teacher import Teacher
+from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.envs import DistillationVectorEnv
 from rltemp.envs.reward import ProbeReward
 from rltemp.envs.unrolling import Hindsight
@@ -39,8 +41,9 @@ def _double(task: Task, network: str, **options: Any) -> Task:
     return dataclasses.replace(
         task,
         make_student=make_student,
-        teacher=_DoubleTeacher(task.teacher),
-        train=as_double(task.train),
+        teacher=Teacher(_DoubleTeacher(task.teacher)),
+        training=ImagesInMemory(as_double(task.probe), task.augmentation),
+        probe=as_double(task.probe),
         validation=as_double(task.validation),
     )
 

@@ -11,6 +11,7 @@ from gymnasium.wrappers.vector import NormalizeObservation
 
 import rltemp.envs  # noqa: F401 (registers)
 from rltemp.distillation import Task
+from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.envs import DistillationVectorEnv
 from rltemp.envs.conformance import CLAUSES
 from rltemp.envs.contract import draw_seeds
@@ -22,6 +23,11 @@ from rltemp.recipes import Recipe
 from rltemp.recipes.schema import Credit
 
 NAME = "rltemp/Distillation-v0"
+
+
+def _with_brightness(task: Task, factor: float) -> Task:
+    images = dataclasses.replace(task.probe, images=factor * task.probe.images)
+    return dataclasses.replace(task, training=ImagesInMemory(images, task.augmentation), probe=images)
 
 
 @pytest.fixture
@@ -185,9 +191,7 @@ def test_other_actions_are_refused(env: DistillationVectorEnv, actions: Any) -> 
 
 
 def test_of_several_tasks_each_episode_plays_the_one_it_is_told(tiny_recipe: Recipe, tiny_task: Task) -> None:
-    other = dataclasses.replace(
-        tiny_task, train=dataclasses.replace(tiny_task.train, images=tiny_task.train.images / 2)
-    )
+    other = _with_brightness(tiny_task, 0.5)
     env = DistillationVectorEnv(16, tiny_recipe, task=[tiny_task, other])
     assert env.tasks == 2
     alone = [DistillationVectorEnv(16, tiny_recipe, task=task) for task in (tiny_task, other)]
@@ -198,8 +202,7 @@ def test_of_several_tasks_each_episode_plays_the_one_it_is_told(tiny_recipe: Rec
 
 
 def test_without_being_told_the_environment_draws_its_tasks(tiny_recipe: Recipe, tiny_task: Task) -> None:
-    bright = dataclasses.replace(tiny_task.train, images=tiny_task.train.images * 1000)
-    env = DistillationVectorEnv(8, tiny_recipe, task=[tiny_task, dataclasses.replace(tiny_task, train=bright)])
+    env = DistillationVectorEnv(8, tiny_recipe, task=[tiny_task, _with_brightness(tiny_task, 1000.0)])
     spread = env.feature_names.index("teacher_spread")
 
     def drawn() -> list[bool]:

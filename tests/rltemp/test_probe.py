@@ -76,7 +76,7 @@ def test_it_equals_the_probe_of_a_population_of_one(
     tiny_task: Task, scope: Scope, size: int | None, every: int
 ) -> None:
     run = DistillationRun(tiny_task, [3])
-    train = tiny_task.train
+    train = tiny_task.probe
     population = PopulationProbe(
         train, tiny_task.augmentation, seed=3, size=size or len(train), every=every, scope=scope
     )

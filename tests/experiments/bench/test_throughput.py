@@ -20,8 +20,8 @@ def test_both_loops_minimize_the_same_loss() -> None:
 def test_a_tree_of_noise_is_enough_to_measure_on() -> None:
     with throughput._tree(None) as root:
         task = throughput._task(root, precision="float32", views=1)
-        assert task.train.shape == (3, 32, 32)
-        assert task.bank is not None
+        assert task.probe.shape == (3, 32, 32)
+        assert task.teacher.bank is not None
         usual = throughput._usual_loop(root)
         for _ in range(2):
             next(usual)

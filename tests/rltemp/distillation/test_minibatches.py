@@ -5,7 +5,8 @@ import torch
 
 from rltemp.data import Augmentation, Dataset
 from rltemp.data.augment import GaussianNoise, Shift
-from rltemp.distillation.minibatches import Minibatch, Minibatches
+from rltemp.distillation.minibatches import Minibatch
+from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.errors import InputError
 
 DATA = Dataset(torch.arange(20.0).view(20, 1, 1, 1).expand(-1, 1, 4, 4) + 1, torch.arange(20) % 5, classes=5)
@@ -13,7 +14,7 @@ AUGMENTATION = Augmentation((Shift(1), GaussianNoise(0.01, (1, 4, 4))))
 
 
 def _draw(seeds: list[int], count: int, augmentation: Augmentation = AUGMENTATION) -> list[Minibatch]:
-    stream = Minibatches(DATA, augmentation, seeds, 6)
+    stream = ImagesInMemory(DATA, augmentation).minibatches(seeds, 6)
     return [stream.draw() for _ in range(count)]
 
 
@@ -27,7 +28,7 @@ def test_a_student_sees_what_its_seed_says_whoever_is_beside_it() -> None:
 
 
 def test_targets_belong_to_their_images_and_an_epoch_repeats_none() -> None:
-    stream = Minibatches(DATA, Augmentation(), [1, 2], 6)
+    stream = ImagesInMemory(DATA, Augmentation()).minibatches([1, 2], 6)
     assert stream.per_epoch == 3
     for _ in range(4):
         epoch = [stream.draw() for _ in range(3)]
@@ -46,12 +47,12 @@ def test_every_image_is_augmented_anew() -> None:
 @pytest.mark.parametrize("taken", [0, 2, 3, 7])
 def test_a_resumed_stream_goes_on(taken: int) -> None:
     expected = _draw([4, 9], 12)[taken:]
-    broken = Minibatches(DATA, AUGMENTATION, [4, 9], 6)
+    broken = ImagesInMemory(DATA, AUGMENTATION).minibatches([4, 9], 6)
     for _ in range(taken):
         broken.draw()
     state = broken.state_dict()
     broken.draw()  # what happens after saving must not reach the state
-    resumed = Minibatches(DATA, AUGMENTATION, [0, 1], 6)
+    resumed = ImagesInMemory(DATA, AUGMENTATION).minibatches([0, 1], 6)
     resumed.load_state_dict(state)
     for want in expected:
         got = resumed.draw()
@@ -61,4 +62,4 @@ def test_a_resumed_stream_goes_on(taken: int) -> None:
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(InputError, match=r"batch_size must lie in \[1, 20\]"):
-        Minibatches(DATA, AUGMENTATION, [0], 21)
+        ImagesInMemory(DATA, AUGMENTATION).minibatches([0], 21)

@@ -21,7 +21,7 @@ SEEDS = (3, 11)
 
 
 def _probe(task: Task, scope: Scope, *, size: int = 64, every: int = 1) -> PopulationProbe:
-    return PopulationProbe(task.train, task.augmentation, seed=3, size=size, every=every, scope=scope)
+    return PopulationProbe(task.probe, task.augmentation, seed=3, size=size, every=every, scope=scope)
 
 
 def _update(run: DistillationRun) -> None:
@@ -44,7 +44,7 @@ def test_tangents_are_each_students_own_derivatives(tiny_task: Task, scope: Scop
         student = run.students.extract(k).double()
         moving = list((student.classifier if scope == "classifier" else student).parameters())
         images = observation.minibatch.images[k].double()
-        loss = F.cross_entropy(student(tiny_task.train.images.double()), tiny_task.train.targets)
+        loss = F.cross_entropy(student(tiny_task.probe.images.double()), tiny_task.probe.targets)
         gradient = torch.autograd.grad(loss, moving)
 
         with torch.no_grad():
@@ -66,7 +66,7 @@ def test_the_effect_is_the_fall_of_the_probe_loss(tiny_task: Task) -> None:
 
     def probe_loss() -> float:
         with torch.no_grad():
-            return float(F.cross_entropy(student(tiny_task.train.images.double()), tiny_task.train.targets))
+            return float(F.cross_entropy(student(tiny_task.probe.images.double()), tiny_task.probe.targets))
 
     for i in range(3):
         effect = alignment_effects(tangents[i], student(images[i : i + 1])[0].detach(), teacher[i], t)

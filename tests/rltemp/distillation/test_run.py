@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rltemp import InputError, LearnedPolicy, LogitFeatures, TemperaturePolicy, Temperatures, make_policy
-from rltemp.distillation import DistillationRun, Task, TeacherRecord, score
+from rltemp.distillation import DistillationRun, Task, score
 from rltemp.distillation.minibatches import Minibatch
 from rltemp.distillation.policy_population import PolicyPopulation
+from rltemp.distillation.teacher import RecordedTeacher, Teacher
 from rltemp.networks import MLP
 
 SEEDS = (3, 11, 4)
@@ -189,16 +190,23 @@ def test_another_number_of_temperatures_is_refused(tiny_task: Task) -> None:
         run.update(Temperatures.shared(torch.ones(8)))
 
 
+class Listening:
+    """Answers for a teacher, and notes at which updates it was asked."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
+        self.asked: list[int] = []
+
+    def answer(self, step: int, minibatch: Minibatch) -> Tensor:
+        self.asked.append(step)
+        return self.teacher.answer(step, minibatch)
+
+
 def test_a_record_of_the_teacher_changes_nothing_and_asks_once(tiny_task: Task) -> None:
-    asked: list[int] = []
-
-    def ask(step: int, images: Tensor) -> Tensor:
-        asked.append(step)
-        return tiny_task.ask_teacher(step, images)
-
-    record = TeacherRecord(ask)
+    listening = Listening(tiny_task.teacher)
+    record = RecordedTeacher(listening)
     for t in (1.0, 8.0):
-        with_record = DistillationRun(tiny_task, SEEDS, teacher_logits=record)
+        with_record = DistillationRun(tiny_task, SEEDS, teacher=record)
         without = DistillationRun(tiny_task, SEEDS)
         while not without.finished:
             assert torch.equal(with_record.observe().teacher_logits, without.observe().teacher_logits)
@@ -206,7 +214,7 @@ def test_a_record_of_the_teacher_changes_nothing_and_asks_once(tiny_task: Task) 
                 run.update(Temperatures.shared(torch.full((24,), t)))
         for name, value in without.students.state_dict().items():
             assert torch.equal(with_record.students.state_dict()[name], value)
-    assert asked == list(range(8))
+    assert listening.asked == list(range(8))
 
 
 def test_students_with_one_seed_see_the_same_whatever_their_temperatures(tiny_task: Task) -> None:
@@ -236,9 +244,16 @@ class Poison(nn.Module):
         raise AssertionError("the teacher was asked")
 
 
-def test_the_teacher_is_asked_through_teacher_logits_alone(tiny_task: Task) -> None:
-    task = dataclasses.replace(tiny_task, teacher=Poison())
-    run = DistillationRun(task, [0], teacher_logits=lambda step, images: images.new_zeros(1, 8, 10))
+class Indifferent:
+    """Answers zeros for a teacher."""
+
+    def answer(self, step: int, minibatch: Minibatch) -> Tensor:
+        return minibatch.images.new_zeros(1, 8, 10)
+
+
+def test_the_teacher_is_not_asked_where_somebody_answers_for_it(tiny_task: Task) -> None:
+    task = dataclasses.replace(tiny_task, teacher=Teacher(Poison()))
+    run = DistillationRun(task, [0], teacher=Indifferent())
     run.update(Temperatures.shared(torch.ones(8)))
     assert bool(torch.isfinite(run.students.predict(task.validation.images).logits).all())
 

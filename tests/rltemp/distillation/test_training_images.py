@@ -12,6 +12,7 @@ from PIL import Image
 
 from rltemp import InputError
 from rltemp.distillation import DistillationRun, Task
+from rltemp.distillation.images_on_disk import ImagesOnDisk
 from rltemp.envs import DistillationVectorEnv
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
@@ -58,6 +59,11 @@ def task(tree: Path) -> Task:
     return build_task(_recipe(tree))
 
 
+def _on_disk(task: Task) -> ImagesOnDisk:
+    assert isinstance(task.training, ImagesOnDisk)
+    return task.training
+
+
 def _play(task: Task, updates: int, run: DistillationRun | None = None) -> DistillationRun:
     run = run or DistillationRun(task, [3, 4])
     for _ in range(updates):
@@ -70,21 +76,20 @@ def _weights(run: DistillationRun) -> torch.Tensor:
 
 
 def test_an_epoch_meets_every_training_image_once_and_none_that_is_held_out(tree: Path, task: Task) -> None:
-    assert task.on_disk is not None
-    assert (len(task.on_disk), task.steps, task.views, task.bank) == (24, 6, None, None)
+    images = _on_disk(task)
+    assert (len(images), task.steps, task.teacher.bank) == (24, 6, None)
     loader = task.minibatches([5])
     targets = torch.cat([loader.draw().targets[0] for _ in range(loader.per_epoch)])
-    assert sorted(targets.tolist()) == sorted(task.on_disk.files.targets.tolist())
-    assert len(set(task.on_disk.files.paths)) == 24
-    assert all(Path(path).is_relative_to(tree / "train") for path in task.on_disk.files.paths)
+    assert sorted(targets.tolist()) == sorted(images.files.targets.tolist())
+    assert len(set(images.files.paths)) == 24
+    assert all(Path(path).is_relative_to(tree / "train") for path in images.files.paths)
     assert task.validation.images.shape == (4, 3, 8, 8)
     assert task.test.images.shape == (8, 3, 8, 8)
 
 
 def test_the_probe_sees_training_images(task: Task) -> None:
-    assert task.on_disk is not None
-    assert torch.equal(task.train.targets, task.on_disk.files.targets)
-    red, green = (task.train.images[task.train.targets == k].float().mean((0, 2, 3)) for k in (0, 1))
+    assert torch.equal(task.probe.targets, _on_disk(task).files.targets)
+    red, green = (task.probe.images[task.probe.targets == k].float().mean((0, 2, 3)) for k in (0, 1))
     assert red[0] - red[1] > 100
     assert green[1] - green[0] > 100
 
@@ -156,10 +161,8 @@ def test_a_teacher_is_trained_once_unless_its_images_change(
 
 def test_wrong_labels_are_wrong_on_disk_too(tree: Path, task: Task) -> None:
     noisy = build_task(_recipe(tree, label_noise=1.0))
-    assert noisy.on_disk is not None
-    assert task.on_disk is not None
-    assert noisy.on_disk.files.paths == task.on_disk.files.paths
-    assert not torch.equal(noisy.on_disk.files.targets, task.on_disk.files.targets)
+    assert _on_disk(noisy).files.paths == _on_disk(task).files.paths
+    assert not torch.equal(_on_disk(noisy).files.targets, _on_disk(task).files.targets)
     assert torch.equal(noisy.validation.targets, task.validation.targets)
 
 

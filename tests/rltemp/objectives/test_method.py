@@ -26,5 +26,5 @@ def test_a_recipe_names_its_objective_and_weights(objective: str) -> None:
 def test_a_preset_is_the_criterion_of_its_paper(name: str, progress: float) -> None:
     preset = make_preset(name)
     temperatures = make_policy(preset.policy, **preset.options)(STUDENT, TEACHER, TARGETS, progress)
-    losses = Method.of_preset(preset).losses(STUDENT, TEACHER, TARGETS, temperatures, progress)
+    losses = preset.losses(STUDENT, TEACHER, TARGETS, temperatures, progress)
     torch.testing.assert_close(losses.mean(), preset.loss()(STUDENT, TEACHER, TARGETS, progress))

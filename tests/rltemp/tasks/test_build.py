@@ -29,7 +29,7 @@ def _with(recipe: Recipe, part: str, **values: Any) -> Recipe:
 
 
 def test_the_parts_are_disjoint_and_together_all_images(tiny_task: Task) -> None:
-    parts = (tiny_task.train, tiny_task.validation, tiny_task.test)
+    parts = (tiny_task.probe, tiny_task.validation, tiny_task.test)
     assert [len(part) for part in parts] == [64, 50, 1797 - 114]
     digits = load_digits()
     assert sorted(key for part in parts for key in _keys(part.images)) == sorted(_keys(digits.images / 0.5))
@@ -40,8 +40,8 @@ def test_the_parts_are_disjoint_and_together_all_images(tiny_task: Task) -> None
 
 def test_the_split_is_its_seeds_doing(tiny_recipe: Recipe, tiny_task: Task) -> None:
     same, other = build_task(tiny_recipe), build_task(_with(tiny_recipe, "data", split_seed=1))
-    assert torch.equal(same.train.images, tiny_task.train.images)
-    assert not torch.equal(other.train.images, tiny_task.train.images)
+    assert torch.equal(same.probe.images, tiny_task.probe.images)
+    assert not torch.equal(other.probe.images, tiny_task.probe.images)
 
 
 def test_the_same_recipe_gives_the_same_teacher_and_another_seed_another(tiny_recipe: Recipe, tiny_task: Task) -> None:
@@ -55,8 +55,8 @@ def test_the_teacher_learns_and_reports_every_update(tiny_recipe: Recipe) -> Non
     reports: list[int] = []
     task = build_task(_with(tiny_recipe, "teacher", epochs=30), advance=lambda: reports.append(1))
     assert len(reports) == 30 * (64 // 32)
-    logits = task.teacher(task.train.images)
-    assert (logits.argmax(1) == task.train.targets).double().mean() > 0.5
+    logits = task.teacher(task.probe.images)
+    assert (logits.argmax(1) == task.probe.targets).double().mean() > 0.5
     assert not logits.requires_grad
     assert not any(parameter.requires_grad for parameter in task.teacher.parameters())
 
@@ -74,14 +74,14 @@ def test_an_ensemble_answers_with_the_mean_logits_of_its_members() -> None:
 def test_label_noise_replaces_its_share_of_training_labels(tiny_recipe: Recipe, share: float) -> None:
     recipe = _with(_with(tiny_recipe, "data", train=1200, label_noise=share), "teacher", epochs=1)
     noisy, clean = build_task(recipe), build_task(_with(recipe, "data", label_noise=0.0))
-    assert torch.equal(noisy.train.images, clean.train.images)
+    assert torch.equal(noisy.probe.images, clean.probe.images)
     for part in ("validation", "test"):
         assert torch.equal(getattr(noisy, part).targets, getattr(clean, part).targets)
-    changed = float((noisy.train.targets != clean.train.targets).double().mean())
+    changed = float((noisy.probe.targets != clean.probe.targets).double().mean())
     # A tenth of the random labels is right by chance; four standard deviations around the rest.
     assert changed == pytest.approx(0.9 * share, abs=4 * (0.25 / 1200) ** 0.5)
     if share == 1.0:
-        counts = noisy.train.targets.bincount(minlength=10)
+        counts = noisy.probe.targets.bincount(minlength=10)
         assert int(counts.min()) > 70
     if share == 0.0:
         assert changed == 0.0

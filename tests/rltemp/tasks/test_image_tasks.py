@@ -14,8 +14,10 @@ from torch import Tensor
 
 from rltemp import InputError, LearnedPolicy, LogitFeatures
 from rltemp.distillation import DistillationRun, LoopStudents, StackedStudents, Task, score
+from rltemp.distillation.image_views import ImageViews
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.teacher import Ensemble
+from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.features import ALIGNED_FEATURES
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
@@ -74,9 +76,9 @@ def _pixels(path: Path) -> Tensor:
 
 
 def test_training_and_validation_come_from_one_part_and_test_images_from_the_other(tree: Path, task: Task) -> None:
-    assert [len(part) for part in (task.train, task.validation, task.test)] == [24, 6, 12]
-    assert task.train.images.dtype == torch.uint8
-    assert task.train.classes == 3
+    assert [len(part) for part in (task.probe, task.validation, task.test)] == [24, 6, 12]
+    assert task.probe.images.dtype == torch.uint8
+    assert task.probe.classes == 3
     pooled = {
         part: {
             _pixels(path)
@@ -92,7 +94,7 @@ def test_training_and_validation_come_from_one_part_and_test_images_from_the_oth
         }
         for part in ("train", "test")
     }
-    train, validation, test = (_keys(part.images) for part in (task.train, task.validation, task.test))
+    train, validation, test = (_keys(part.images) for part in (task.probe, task.validation, task.test))
     assert len(train | validation) == 30
     assert train | validation <= pooled["train"]
     assert test == pooled["test"]
@@ -110,9 +112,9 @@ def test_a_teacher_with_more_images_has_the_students_and_none_of_validation(
 
     monkeypatch.setattr(module, "_train", spy)
     again = build_task(recipe)
-    assert torch.equal(again.train.images, task.train.images)
+    assert torch.equal(again.probe.images, task.probe.images)
     assert len(seen[0]) == 30
-    assert _keys(task.train.images) < _keys(seen[0])
+    assert _keys(task.probe.images) < _keys(seen[0])
     assert not _keys(task.validation.images) & _keys(seen[0])
 
 
@@ -123,7 +125,7 @@ def test_cifar_is_normalized_by_its_published_moments_and_a_folder_by_its_own(re
     torch.testing.assert_close(task.augmentation.clean(task.test.images).double(), expected, rtol=1e-5, atol=1e-5)
 
     own = build_task(_with(_with(recipe, "data", name="folder"), "teacher", epochs=1))
-    everything = torch.cat([own.train.images, own.validation.images])
+    everything = torch.cat([own.probe.images, own.validation.images])
     # Six training images belong to no part here, yet count: the moments are of the whole training part.
     assert len(everything) == 30
     clean = own.augmentation.clean(everything)
@@ -148,50 +150,52 @@ def test_convolutions_run_one_after_the_other_and_perceptrons_side_by_side(recip
 
 
 def test_students_meet_each_view_they_are_said_to_meet(task: Task) -> None:
-    assert task.views is not None
-    assert task.bank is not None
-    assert task.bank.shape == (2 * 24, 3)
+    views = task.training
+    assert isinstance(views, ImageViews)
+    assert task.teacher.bank is not None
+    assert task.teacher.bank.shape == (2 * 24, 3)
     stream = task.minibatches([3, 4])
     met = set()
     for _ in range(30):
         batch = stream.draw()
         assert batch.rows is not None
         met |= set(batch.rows.flatten().tolist())
-        images, targets = task.views.look(batch.rows.flatten())
+        images, targets = views.look(batch.rows.flatten())
         assert torch.equal(batch.images.flatten(0, 1), images)
         assert torch.equal(batch.targets.flatten(), targets)
-        assert torch.equal(targets, task.train.targets[batch.rows.flatten() % 24])
+        assert torch.equal(targets, task.probe.targets[batch.rows.flatten() % 24])
     assert met == set(range(48))
-    assert len(_keys(task.views.look(torch.arange(48))[0])) > 40  # hardly any two views are alike
+    assert len(_keys(views.look(torch.arange(48))[0])) > 40  # hardly any two views are alike
 
 
 def test_the_bank_says_what_the_teacher_would(task: Task) -> None:
     run = DistillationRun(task, [3, 4])
     for _ in range(3):
         seen = run.observe()
-        asked = task.ask_teacher(run.step, seen.minibatch.images)
+        asked = task.teacher.ask(seen.minibatch.images)
         torch.testing.assert_close(seen.teacher_logits, asked, rtol=1e-4, atol=1e-5)
         run.update(Temperatures.shared(torch.full((16,), 2.0)))
 
 
 def test_without_augmentation_there_is_one_view_and_without_views_no_bank(recipe: Recipe) -> None:
     still = build_task(_with(recipe, "data", shift=0, flip=False, views=None))
-    assert still.bank is not None
-    assert still.bank.shape == (24, 3)
+    assert still.teacher.bank is not None
+    assert still.teacher.bank.shape == (24, 3)
     batch = still.minibatches([0]).draw()
     assert batch.rows is not None
-    assert torch.equal(batch.images[0], still.augmentation.clean(still.train.images[batch.rows[0]]))
+    assert torch.equal(batch.images[0], still.augmentation.clean(still.probe.images[batch.rows[0]]))
     fresh = build_task(_with(recipe, "data", views=None))
-    assert (fresh.bank, fresh.views, fresh.minibatches([0]).draw().rows) == (None, None, None)
+    assert isinstance(fresh.training, ImagesInMemory)
+    assert (fresh.teacher.bank, fresh.minibatches([0]).draw().rows) == (None, None)
 
 
 def test_a_teacher_is_trained_once(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build_task(recipe, cache=tmp_path)
     monkeypatch.setattr(module, "_train", _refuse)
     again = build_task(recipe, cache=tmp_path)
-    assert first.bank is not None
-    assert again.bank is not None
-    assert torch.equal(first.bank, again.bank)
+    assert first.teacher.bank is not None
+    assert again.teacher.bank is not None
+    assert torch.equal(first.teacher.bank, again.teacher.bank)
     for same in (_with(recipe, "optimization", lr=0.01), _with(recipe, "data", validation=5)):
         build_task(same, cache=tmp_path)  # neither concerns the teacher
     for changed in (
@@ -207,17 +211,17 @@ def test_a_teacher_is_trained_once(recipe: Recipe, tmp_path: Path, monkeypatch: 
 
 
 def test_a_teacher_is_asked_once(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = build_task(recipe, cache=tmp_path).bank
+    first = build_task(recipe, cache=tmp_path).teacher.bank
     (kept,) = (tmp_path / "teachers").glob("*-logits.safetensors")
     content = kept.read_bytes()
     kept.write_bytes(content[:-10])
     assert first is not None
-    again = build_task(recipe, cache=tmp_path).bank
+    again = build_task(recipe, cache=tmp_path).teacher.bank
     assert again is not None
     assert torch.equal(again, first)
     assert kept.read_bytes() == content
     monkeypatch.setattr(Ensemble, "forward", _refuse)
-    found = build_task(recipe, cache=tmp_path).bank
+    found = build_task(recipe, cache=tmp_path).teacher.bank
     assert found is not None
     assert torch.equal(found, first)
     for changed in (_with(recipe, "data", views=3), _with(recipe, "data", shift=2)):
@@ -253,22 +257,23 @@ def test_a_damaged_teacher_is_trained_again(recipe: Recipe, task: Task, tmp_path
     other = safetensors.torch.save({"0.classifier.weight": torch.zeros(1)})
     path.write_bytes({"cut": content[:-100], "other": other, "empty": b""}[damage])
     again = build_task(recipe, cache=tmp_path)
-    assert task.bank is not None
-    assert again.bank is not None
-    assert torch.equal(again.bank, task.bank)
+    assert task.teacher.bank is not None
+    assert again.teacher.bank is not None
+    assert torch.equal(again.teacher.bank, task.teacher.bank)
     assert path.read_bytes() == content
 
 
 def test_a_teacher_comes_out_of_a_checkpoint(recipe: Recipe, task: Task, tmp_path: Path) -> None:
-    (member,) = task.teacher.members  # type: ignore[misc]
+    assert isinstance(task.teacher.network, Ensemble)
+    (member,) = task.teacher.network.members
     weights = {name: value.contiguous() for name, value in member.state_dict().items()}
     safetensors.torch.save_file(weights, tmp_path / "teacher.safetensors")
     torch.save({"model": weights}, tmp_path / "teacher.pth")
     for name in ("teacher.safetensors", "teacher.pth"):
         loaded = build_task(_with(recipe, "teacher", checkpoint=str(tmp_path / name)))
-        assert task.bank is not None
-        assert loaded.bank is not None
-        assert torch.equal(loaded.bank, task.bank)
+        assert task.teacher.bank is not None
+        assert loaded.teacher.bank is not None
+        assert torch.equal(loaded.teacher.bank, task.teacher.bank)
     with pytest.raises(InputError, match=r"teacher\.members must be 1 for a teacher out of a checkpoint, got 2"):
         build_task(_with(recipe, "teacher", checkpoint=str(tmp_path / "teacher.pth"), members=2))
 
@@ -287,7 +292,7 @@ def test_an_aligned_policy_runs_where_students_do_not_stack(task: Task, recipe: 
 
 def test_tangents_through_a_network_are_directional_derivatives(task: Task) -> None:
     students = task.students([5]).double()
-    images = task.augmentation.clean(task.train.images[:8]).double()
+    images = task.augmentation.clean(task.probe.images[:8]).double()
     generator = torch.Generator().manual_seed(0)
     parameters = list(students.parameters())
     direction = [torch.randn(p.shape, generator=generator, dtype=torch.float64) for p in parameters]

@@ -1,0 +1,68 @@
+"""What a teacher says of every view of the training images, asked once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from rltemp.distillation.image_views import ImageViews
+from rltemp.files import atomic_write
+
+__all__ = ["BANK_CHUNK", "teacher_bank"]
+
+BANK_CHUNK = 500
+"""Views that the teacher is asked about at a time."""
+
+
+def teacher_bank(
+    views: ImageViews,
+    teacher: nn.Module,
+    *,
+    cache: Path | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """The teacher's logits [V * N, C] of all views.
+
+    Args:
+        views: of the training images.
+        teacher: maps images [M, ...] to logits [M, C].
+        cache: folder where the logits are kept and looked for.
+        advance: called after every `BANK_CHUNK` views.
+    """
+    kept = None if cache is None else cache / f"{_fingerprint(views, teacher)}-logits.safetensors"
+    bank = _read(kept, views.rows) if kept is not None else None
+    if bank is not None:
+        return bank.to(views.device)
+    parts: list[Tensor] = []
+    for rows in torch.arange(views.rows, device=views.device).split(BANK_CHUNK):
+        parts.append(teacher(views.look(rows)[0]))
+        advance()
+    bank = torch.cat(parts)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(kept, safetensors.torch.save({"logits": bank.cpu()}))
+    return bank
+
+
+def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:
+    """Changes with the images, what is done to them, and the teacher."""
+    digest = hashlib.sha256(views.fingerprint().encode())
+    for name, value in teacher.state_dict().items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    digest.update(repr(getattr(teacher, "execution", None)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, rows: int) -> Tensor | None:
+    """The logits at `path`; None if there are none, or none that can be read."""
+    try:
+        logits = safetensors.torch.load_file(path)["logits"]
+    except (OSError, KeyError, safetensors.SafetensorError):
+        return None
+    return logits if len(logits) == rows else None
