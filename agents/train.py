@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
 from rltemp.agents.policy_io import export_policy, import_policy
+from rltemp.agents.selection import validation_score
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation.task import Task
 from rltemp.envs.episode import make_features
@@ -50,8 +51,8 @@ def train_policy(
         resume: continue from the checkpoint in `run_dir`, if there is one; the result is that of an unbroken run.
         progress: told of every step: rollouts * horizon in all.
         callbacks: called after every rollout.
-        score: judges the policy after every rollout, higher is better; the best is returned instead of the last. It
-            must not read test data.
+        score: judges the policy after every rollout, higher is better; the best is returned. By default
+            `validation_score`. It must not read test data.
 
     Raises:
         InputError: for a recipe that cannot be built, or a checkpoint of another run.
@@ -70,11 +71,12 @@ def train_policy(
         def export() -> LearnedPolicy:
             return export_policy(trainer.model, features, recipe.policy, card=_card(recipe, trainer))
 
-        def judge(trainer: Trainer) -> None:
-            if score is not None:
-                trainer.keep_best(score(export()))
+        judge = score or validation_score(recipe, (task,) if isinstance(task, Task) else task)
 
-        run_training(trainer, run_dir=run_dir, resume=resume, progress=progress, callbacks=(judge, *callbacks))
+        def keep_best(trainer: Trainer) -> None:
+            trainer.keep_best(judge(export()))
+
+        run_training(trainer, run_dir=run_dir, resume=resume, progress=progress, callbacks=(keep_best, *callbacks))
         trainer.restore_best()
         return export()
 

@@ -1,4 +1,4 @@
-"""The second eye of a policy: which way the student must move to generalise.
+"""Which way a student must move to generalize, as a policy may see it beside the logits.
 
 Logits do not show it. A small probe of clean training images does. Let L be the probe's cross-entropy and v its
 gradient. Distilling instance i at temperature T moves the student against T * J_i^T (q_i(T) - p_i(T)), so the

@@ -56,7 +56,7 @@ DASHED = (0, (4, 3))
 def plot_accuracy(comparison: Comparison) -> Figure:
     """Test accuracy per policy: every student a dot, the mean with its interval on top.
 
-    Policies far off the best static temperature are named at the edge, lest they squeeze the rest.
+    Policies far off the best static temperature are named at the edge, where they do not squeeze the rest.
     """
     near = [_accuracies(row) for row in comparison.rows if not _is_far(row, _reach(comparison))]
     low, high = min(values.min() for values in near), max(values.max() for values in near)
@@ -81,7 +81,7 @@ def plot_accuracy(comparison: Comparison) -> Figure:
 def plot_differences(comparison: Comparison) -> Figure:
     """Paired differences to the best static temperature in points, with their intervals.
 
-    Policies far off (most often T = 1 and plain cross-entropy) are named at the edge, lest they squeeze the rest.
+    Policies far off (most often T = 1 and plain cross-entropy) are named at the edge and do not squeeze the rest.
     """
     pairs = [(row, row.versus_static) for row in comparison.rows if row.versus_static is not None]
     if comparison.best_static is None or not pairs:

@@ -21,12 +21,13 @@ import numpy as np
 import torch
 
 from rltemp.agents.policy_io import export_policy
+from rltemp.agents.selection import validation_score
 from rltemp.agents.train import run_training
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation import Task
 from rltemp.envs import DistillationVectorEnv, Transition
 from rltemp.experiments.commands.evaluate_command import run_comparison
-from rltemp.experiments.commands.train_command import train, validation_score
+from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.evaluation.comparison import Comparison, compare, points
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import load_evaluation

@@ -25,7 +25,6 @@ from rltemp import Temperatures
 from rltemp.agents import train_policy
 from rltemp.distillation import Task
 from rltemp.distillation.teacher import Answers
-from rltemp.experiments.commands.train_command import validation_score
 from rltemp.experiments.evaluation.comparison import points
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import PolicyResult
@@ -93,7 +92,7 @@ def main() -> None:
 def train(recipe: Recipe, task: Task, seed: int) -> PolicySpec:
     """As `rltemp train` does it."""
     recipe = dataclasses.replace(recipe, agent=dataclasses.replace(recipe.agent, seed=seed))
-    policy = train_policy(recipe, task=task, score=validation_score(recipe, [task]))
+    policy = train_policy(recipe, task=task)
     return PolicySpec(f"agent {seed}", "agent", "trained", lambda seed: policy)
 
 

@@ -1,8 +1,8 @@
 """KL divergence between softened distributions, with its gradient in closed form.
 
 Autograd through the textbook expression walks every [B, C] intermediate again, which makes a rule whose temperatures
-carry gradients three times as dear as plain distillation. The derivatives are short, so they are written out; compilers
-and `torch.func`, which do as well by themselves, get the textbook expression.
+carry gradients cost three times as much as plain distillation. The derivatives are short, so they are written out;
+compilers and `torch.func`, which do as well by themselves, get the textbook expression.
 """
 
 from __future__ import annotations

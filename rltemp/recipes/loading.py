@@ -17,7 +17,7 @@ __all__ = ["dump_recipe", "list_recipes", "load_recipe", "vary"]
 _SUFFIXES = (".yaml", ".yml")
 _VARIABLE = ("data", "teacher", "student", "optimization")
 _RENAMED = {("agent", "calibration"): "credit"}
-"""Keys by section that recipes may still use, and what they are called now."""
+"""Keys by section that recipes may still use, and what each is called."""
 
 
 def list_recipes() -> list[str]:

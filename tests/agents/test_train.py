@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rltemp.agents import make_sb3_env, train_policy
 from rltemp.agents.train import load_start
@@ -14,12 +15,13 @@ from rltemp.agents.trainer import Trainer
 from rltemp.agents.vec_env import student_env
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.distillation import Task
+from rltemp.distillation.policy_run import PolicyRun
 from rltemp.envs import DistillationVectorEnv
 from rltemp.envs.episode import Episode
 from rltemp.errors import InputError
 from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.named_recipe import NamedRecipe
-from rltemp.policies.artifact import save_policy
+from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.recipes import Recipe
 from rltemp.recipes.schema import Agent
 
@@ -65,6 +67,23 @@ def test_training_goes_on_from_a_trained_policy(recipe: Recipe, tiny_task: Task,
         assert torch.equal(value, unchanged.state_dict()[name])
     assert not torch.equal(first.state_dict()["net.0.weight"], further.state_dict()["net.0.weight"])
     assert further.card["training"]["agent.start"] == start
+
+
+def test_the_policy_is_chosen_on_validation_images_as_the_command_line_chooses_it(
+    recipe: Recipe, tiny_task: Task, tmp_path: Path
+) -> None:
+    """By the cross-entropy its students end with, here run and scored by hand."""
+    policy = train_policy(recipe, task=tiny_task)
+    path = train(NamedRecipe("tiny", recipe), str(tmp_path), "train", [tiny_task])
+    for name, value in load_policy(path).state_dict().items():
+        assert torch.equal(value, policy.state_dict()[name])
+    seeds = range(2**31, 2**31 + 32)
+    whole = PolicyRun(tiny_task, [policy] * 32, seeds, recipe.policy)
+    while not whole.run.finished:
+        whole.advance()
+    logits = whole.run.students.predict(tiny_task.validation.images).logits.double()
+    losses = [F.cross_entropy(student, tiny_task.validation.targets) for student in logits]
+    assert policy.card["training"]["score"] == pytest.approx(-float(torch.stack(losses).mean()), rel=1e-6)
 
 
 def test_a_score_chooses_the_policy(recipe: Recipe, tiny_task: Task) -> None:
