@@ -10,10 +10,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from rltemp.distillation.task import Task
 from rltemp.envs.contract import StudentVectorEnv
+from rltemp.envs.from_recipe import resolve
+from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.errors import InputError
+from rltemp.recipes import Recipe
 
-__all__ = ["VectorEnvAdapter", "student_env"]
+__all__ = ["VectorEnvAdapter", "make_sb3_env", "student_env"]
 
 
 class VectorEnvAdapter(VecEnv):
@@ -116,6 +120,25 @@ class VectorEnvAdapter(VecEnv):
         final = infos.get("final_info", {})
         rest = {key: value for key, value in infos.items() if key not in ("final_obs", "final_info")}
         return [{**_of_slot(rest, slot), **_of_slot(final, slot)} for slot in range(self.num_envs)]
+
+
+def make_sb3_env(
+    recipe: str | Recipe = "digits-short", *, students: int | None = None, task: Task | None = None, **overrides: Any
+) -> VectorEnvAdapter:
+    """`rltemp/Distillation-v0` with one slot per instance, as an SB3 `VecEnv` with uniform reward.
+
+    Args:
+        recipe: name, file or value of a recipe.
+        students: K; by default what the recipe's agent trains with. The environment has K * B slots.
+        task: what the recipe builds, if it is at hand already: spares training the teacher again.
+        **overrides: values of the recipe, by dotted name or nested.
+
+    Raises:
+        InputError: for an unknown recipe or key, or a wrong type.
+    """
+    whole, tasks = resolve(recipe, task, overrides)
+    slots = (whole.agent.students if students is None else students) * whole.optimization.batch_size
+    return VectorEnvAdapter(DistillationVectorEnv(slots, whole, task=tasks))
 
 
 def student_env(venv: VecEnv) -> StudentVectorEnv:
