@@ -34,8 +34,8 @@ class Preset(Method):
     summary: str
     paper: str
     policy: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    pairs: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    pairs: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
 
     def for_pair(self, pair: str) -> Preset:
         """The method with the values the paper takes for a pair of networks, such as "R56-R20"."""

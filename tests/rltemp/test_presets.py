@@ -57,6 +57,11 @@ def test_dkd_by_pair(pair: str, beta: float) -> None:
     assert make_preset("lskd-dkd", pair).objective == DKD(9.0, 9.0 * beta)
 
 
+def test_presets_are_told_apart_and_can_be_keys() -> None:
+    presets = {make_preset(name): name for name in list_presets()}
+    assert list(presets.values()) == list(list_presets())
+
+
 @pytest.mark.parametrize(("epoch", "fade"), [(1, 0.05), (10, 0.5), (20, 1.0), (240, 1.0)])
 def test_dtkd_is_its_papers_sum(epoch: int, fade: float) -> None:
     generator = torch.Generator().manual_seed(0)
