@@ -23,7 +23,7 @@ from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, Transition
 from rltemp.envs.reward import ProbeReward
-from rltemp.envs.unrolling import Hindsight
+from rltemp.envs.unrolling import UnrolledRun
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
 from rltemp.recipes.schema import PolicySpace, Recipe
@@ -49,7 +49,7 @@ class Episode:
         self._space, self._agent = recipe.policy, recipe.agent
         self._features = make_features(recipe.policy)
         self._run = DistillationRun(task, seeds)
-        self._unrolled = Hindsight(self._run) if recipe.agent.credit == "hindsight" else None
+        self._unrolled = UnrolledRun(self._run) if recipe.agent.credit == "hindsight" else None
         self._probe = PopulationProbe.of(task, recipe.policy, seeds)
         self._reward = ProbeReward(task)
         self._loss = self._reward.loss(self._run.students)
@@ -121,7 +121,7 @@ class InstanceEffects:
         space: what actions mean.
     """
 
-    def __init__(self, unrolled: Hindsight, space: PolicySpace) -> None:
+    def __init__(self, unrolled: UnrolledRun, space: PolicySpace) -> None:
         self._unrolled, self._space = unrolled, space
 
     def of(self, actions: npt.ArrayLike) -> Floats:

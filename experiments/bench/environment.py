@@ -13,7 +13,7 @@ from rltemp.distillation.students import StackedStudents
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import Minibatches
 from rltemp.envs.reward import ProbeReward
-from rltemp.envs.unrolling import Hindsight
+from rltemp.envs.unrolling import UnrolledRun
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
 from rltemp.experiments.bench.phases import OTHER, PhaseTimer
@@ -32,9 +32,9 @@ _PHASES = (
     (DistillationRun, "update", "student"),
     (ProbeReward, "loss", "reward"),
     (ProbeReward, "influence", "credit"),
-    (Hindsight, "note", "credit"),
-    (Hindsight, "look_back", "credit"),
-    (Hindsight, "effects", "credit"),
+    (UnrolledRun, "note", "credit"),
+    (UnrolledRun, "look_back", "credit"),
+    (UnrolledRun, "effects", "credit"),
     (PopulationProbe, "alignment", "alignment"),
     (LogitFeatures, "__call__", "features"),
 )

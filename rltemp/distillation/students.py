@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, stack_module_state, vmap
 
+from rltemp.distillation.normalization import Moments, Normalization, normalizations, watch_moments
 from rltemp.networks import Execution, Network
 
 __all__ = ["LoopStudents", "Output", "StackedStudents", "Students"]
@@ -38,6 +39,14 @@ class Students(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Tensor) -> Output:
         """Each student on its own batch, `images` [K, B, ...]."""
+
+    @abstractmethod
+    def forward_with_moments(self, images: Tensor) -> tuple[Output, list[list[Moments]]]:
+        """As `forward`, with the moments that each of `normalizations()` takes, call by call, and their graph."""
+
+    @abstractmethod
+    def normalizations(self) -> list[Normalization]:
+        """The layers whose running statistics move in training mode."""
 
     @abstractmethod
     def evaluate(self, images: Tensor) -> Output:
@@ -83,6 +92,20 @@ class StackedStudents(Students):
     def forward(self, images: Tensor) -> Output:
         """Each student on its own batch."""
         return Output(*vmap(self._call, randomness="different")(self._state(), images))
+
+    def forward_with_moments(self, images: Tensor) -> tuple[Output, list[list[Moments]]]:
+        """Outputs, and what each normalization takes of each batch."""
+
+        def call(state: dict[str, Tensor], images: Tensor) -> tuple[tuple[Tensor, Tensor], list[list[Moments]]]:
+            with watch_moments(self._template[0]) as moments:
+                return self._call(state, images), moments
+
+        output, moments = vmap(call, randomness="different")(self._state(), images)
+        return Output(*output), moments
+
+    def normalizations(self) -> list[Normalization]:
+        """Layers of all students at once."""
+        return normalizations(self._template[0], self._state())
 
     def evaluate(self, images: Tensor) -> Output:
         """All students on the same images."""
@@ -132,6 +155,16 @@ class LoopStudents(Students):
         """Each student on its own batch."""
         return _stack([member(batch) for member, batch in zip(self.members, images, strict=True)])
 
+    def forward_with_moments(self, images: Tensor) -> tuple[Output, list[list[Moments]]]:
+        """Outputs, and what each normalization takes of each batch."""
+        with contextlib.ExitStack() as watches:
+            moments = [layer for member in self.members for layer in watches.enter_context(watch_moments(member))]
+            return self(images), moments
+
+    def normalizations(self) -> list[Normalization]:
+        """Layers of one student after the other."""
+        return [layer for member in self.members for layer in normalizations(member, _state(member))]
+
     def evaluate(self, images: Tensor) -> Output:
         """All students on the same images."""
         with _evaluating(self):
@@ -143,9 +176,8 @@ class LoopStudents(Students):
         tangents = []
         with _evaluating(self), torch.no_grad():
             for member, batch in zip(self.members, images, strict=True):
-                state = dict(member.named_parameters()) | dict(member.named_buffers())
                 velocity = {name: next(per_member) for name, _ in member.named_parameters()}
-                tangents.append(_tangent(member, state, velocity, batch))
+                tangents.append(_tangent(member, _state(member), velocity, batch))
         return torch.stack(tangents)
 
     def extract(self, index: int) -> Network:
@@ -166,6 +198,10 @@ class _WithFeatures(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self._execution.features(self.network, images)
         return features, self.network.classifier(features)
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
 def _tangent(network: nn.Module, state: dict[str, Tensor], velocity: dict[str, Tensor], images: Tensor) -> Tensor:
