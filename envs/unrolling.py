@@ -19,6 +19,8 @@ layer's momentum, or one over its batches so far) towards the mean and the unbia
 u = dL / d(statistics) after update t,
 
     statistics <- (1 - s) statistics + s k_t    gives    a <- a + s d(k_t . u) / d(parameters),    u <- (1 - s) u
+
+What a student drew in its forward, dropout's masks, it draws again on the way back, from the same seed.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ class _Update:
 
     instances: _Instances
     images: Tensor
+    seeds: Sequence[int]
     temperatures: Temperatures
     learning_rate: float
     parameters: Sequence[Tensor]
@@ -117,6 +120,7 @@ class UnrolledRun:
             _Update(
                 _Instances(seen.student.logits.detach(), seen.teacher_logits, seen.minibatch.targets, seen.progress),
                 seen.minibatch.images,
+                seen.seeds,
                 temperatures,
                 run.learning_rate,
                 [parameter.detach().clone() for parameter in run.students.parameters()],
@@ -178,7 +182,7 @@ class UnrolledRun:
             for parameter, then in zip(parameters, update.parameters, strict=True):
                 parameter.copy_(then)
         with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has second derivatives
-            output, moments = students.forward_with_moments(update.images)
+            output, moments = students.forward_with_moments(update.images, update.seeds)
         logits, instances = output.logits, output.logits.shape[1]
         downhill = update.instances.downhill(self._method, logits, update.temperatures, differentiable=True)
         gradient = torch.autograd.grad(logits, parameters, downhill, create_graph=True)

@@ -27,12 +27,14 @@ class ForwardPass(NamedTuple):
         student: features [K, B, H] and logits [K, B, C], with the graph that the update will use.
         teacher_logits: [K, B, C].
         progress: share of the run's updates that are done, in [0, 1].
+        seeds: of what each student drew in its forward; none for students without random layers.
     """
 
     minibatch: Minibatch
     student: Output
     teacher_logits: Tensor
     progress: float
+    seeds: tuple[int, ...] = ()
 
 
 class DistillationRun:
@@ -69,6 +71,7 @@ class DistillationRun:
         self.method = method or task.method
         self._minibatches = task.minibatches(seeds)
         self._teacher = teacher or task.teacher
+        self._forward_seeds = self.students.forward_seeds(seeds)
         self._companion = trained_with if trained_with is not None else nn.Module()
         self._optimizer = make_optimizer(
             [*self.students.parameters(), *self._companion.parameters()], task.optimization
@@ -94,12 +97,14 @@ class DistillationRun:
         """The next minibatch through student and teacher; the same answer until `update`."""
         if self._observation is None:
             minibatch = self._minibatches.draw()
+            seeds = self._forward_seeds.draw()
             self.students.train()
             self._observation = ForwardPass(
                 minibatch=minibatch,
-                student=self.students(minibatch.images),
+                student=self.students(minibatch.images, seeds),
                 teacher_logits=self._teacher.answer(self.step, minibatch),
                 progress=self.progress,
+                seeds=seeds,
             )
         return self._observation
 
@@ -136,6 +141,7 @@ class DistillationRun:
             "companion": self._companion.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "minibatches": self._minibatches.state_dict(),
+            "forward_seeds": self._forward_seeds.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -146,6 +152,7 @@ class DistillationRun:
         self._companion.load_state_dict(state["companion"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._minibatches.load_state_dict(state["minibatches"])
+        self._forward_seeds.load_state_dict(state["forward_seeds"])
 
     def _loss(self, observation: ForwardPass, temperatures: Temperatures) -> Tensor:
         """Sum over students of their mean loss: each student's gradient is that of its own mean."""

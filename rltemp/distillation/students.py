@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, stack_module_state, vmap
 
 from rltemp.distillation.normalization import Moments, Normalization, normalizations, watch_moments
+from rltemp.distillation.randomness import ForwardSeeds, random_layers, seeded_forward
+from rltemp.errors import InputError
 from rltemp.networks import Execution, Network
 
 __all__ = ["LoopStudents", "Output", "StackedStudents", "Students"]
@@ -32,16 +34,33 @@ class Students(nn.Module, ABC):
 
     No parameter is shared and no gradient crosses from one student to another, so an optimizer that works element by
     element (SGD, Adam) trains them as if each had its own.
+
+    Attributes:
+        count: K.
+        random_layers: names of the layers that draw in training; see `rltemp.distillation.randomness`.
     """
 
     count: int
+    random_layers: tuple[str, ...] = ()
 
     @abstractmethod
-    def forward(self, images: Tensor) -> Output:
-        """Each student on its own batch, `images` [K, B, ...]."""
+    def forward(self, images: Tensor, seeds: Sequence[int] = ()) -> Output:
+        """Each student on its own batch.
+
+        Args:
+            images: [K, B, ...].
+            seeds: of what each student draws, in training mode; none for students without random layers.
+
+        Raises:
+            InputError: for students with random layers in training mode, without one seed each.
+        """
+
+    def forward_seeds(self, seeds: Sequence[int]) -> ForwardSeeds:
+        """What gives `forward` its seeds, for students with these seeds; nothing for students that draw nothing."""
+        return ForwardSeeds(seeds if self.random_layers else ())
 
     @abstractmethod
-    def forward_with_moments(self, images: Tensor) -> tuple[Output, list[list[Moments]]]:
+    def forward_with_moments(self, images: Tensor, seeds: Sequence[int] = ()) -> tuple[Output, list[list[Moments]]]:
         """As `forward`, with the moments that each of `normalizations()` takes, call by call, and their graph."""
 
     @abstractmethod
@@ -79,6 +98,11 @@ class StackedStudents(Students):
     def __init__(self, members: Sequence[Network], execution: Execution = _PLAIN) -> None:
         super().__init__()
         self.count = len(members)
+        if layers := random_layers(members[0]):
+            raise InputError(
+                f"students with random layers must run one after the other (stacks = False), {layers[0]!r} of "
+                f"{type(members[0]).__name__} draws in training"
+            )
         parameters, buffers = stack_module_state([_WithFeatures(member, execution) for member in members])
         # In a tuple, out of the module tree: the template lends its code, the stacked tensors are the state.
         self._template = (_WithFeatures(copy.deepcopy(members[0]), execution),)
@@ -89,18 +113,18 @@ class StackedStudents(Students):
         self._parameter_names = tuple(key.replace("/", ".") for key in self.stacked)
         self._buffer_names = tuple(buffers)
 
-    def forward(self, images: Tensor) -> Output:
+    def forward(self, images: Tensor, seeds: Sequence[int] = ()) -> Output:
         """Each student on its own batch."""
-        return Output(*vmap(self._call, randomness="different")(self._state(), images))
+        return Output(*vmap(self._call)(self._state(), images))
 
-    def forward_with_moments(self, images: Tensor) -> tuple[Output, list[list[Moments]]]:
+    def forward_with_moments(self, images: Tensor, seeds: Sequence[int] = ()) -> tuple[Output, list[list[Moments]]]:
         """Outputs, and what each normalization takes of each batch."""
 
         def call(state: dict[str, Tensor], images: Tensor) -> tuple[tuple[Tensor, Tensor], list[list[Moments]]]:
             with watch_moments(self._template[0]) as moments:
                 return self._call(state, images), moments
 
-        output, moments = vmap(call, randomness="different")(self._state(), images)
+        output, moments = vmap(call)(self._state(), images)
         return Output(*output), moments
 
     def normalizations(self) -> list[Normalization]:
@@ -149,17 +173,26 @@ class LoopStudents(Students):
     def __init__(self, members: Sequence[Network], execution: Execution = _PLAIN) -> None:
         super().__init__()
         self.count = len(members)
+        self.random_layers = random_layers(members[0])
         self.members = nn.ModuleList(_WithFeatures(execution.prepare(member), execution) for member in members)
 
-    def forward(self, images: Tensor) -> Output:
+    def forward(self, images: Tensor, seeds: Sequence[int] = ()) -> Output:
         """Each student on its own batch."""
-        return _stack([member(batch) for member, batch in zip(self.members, images, strict=True)])
+        if not (self.training and self.random_layers):
+            return _stack([member(batch) for member, batch in zip(self.members, images, strict=True)])
+        if len(seeds) != self.count:
+            raise InputError(f"seeds must be one for each of {self.count} students that draw, got {len(seeds)}")
+        outputs = []
+        for member, batch, seed in zip(self.members, images, seeds, strict=True):
+            with seeded_forward(seed, images.device):
+                outputs.append(member(batch))
+        return _stack(outputs)
 
-    def forward_with_moments(self, images: Tensor) -> tuple[Output, list[list[Moments]]]:
+    def forward_with_moments(self, images: Tensor, seeds: Sequence[int] = ()) -> tuple[Output, list[list[Moments]]]:
         """Outputs, and what each normalization takes of each batch."""
         with contextlib.ExitStack() as watches:
             moments = [layer for member in self.members for layer in watches.enter_context(watch_moments(member))]
-            return self(images), moments
+            return self(images, seeds), moments
 
     def normalizations(self) -> list[Normalization]:
         """Layers of one student after the other."""

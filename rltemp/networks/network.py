@@ -16,7 +16,8 @@ class Network(nn.Module, ABC):
     Attributes:
         classifier: the last layer, H features to C logits.
         stacks: whether many such networks side by side are well served by one batched product. Convolutions are not:
-            they become grouped ones, which are slower than one after the other; nor can batch normalization be stacked.
+            they become grouped ones, which are slower than one after the other; nor can batch normalization be stacked,
+            nor layers that draw in training.
     """
 
     classifier: nn.Linear

@@ -16,6 +16,7 @@ from torch import nn
 
 from rltemp.distillation.minibatches import MinibatchStream
 from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
+from rltemp.distillation.randomness import ForwardSeeds, random_layers
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teacher import Ensemble
 from rltemp.distillation.training_images import TrainingImages
@@ -61,7 +62,7 @@ def make_teacher(
             raise InputError(f"teacher.members must be 1 for a teacher out of a checkpoint, got {settings.members}")
         load_checkpoint(members[0], settings.checkpoint)
         return Ensemble(members, execution).to(train.device)
-    kept = None if cache is None else cache / f"{_fingerprint(settings, train, execution)}.safetensors"
+    kept = None if cache is None else cache / f"{_fingerprint(settings, members[0], train, execution)}.safetensors"
     if kept is None or not _load(nn.ModuleList(members), kept):
         members = _train(settings, members, seeds, train, execution, advance)
         if kept is not None:
@@ -85,12 +86,17 @@ def _train(
     )
     kind = StackedStudents if members[0].stacks else LoopStudents
     students = kind(members, execution).to(train.device)
-    _train_on_labels(students, train.minibatches(seeds, optimization.batch_size), optimization, advance)
+    minibatches = train.minibatches(seeds, optimization.batch_size)
+    _train_on_labels(students, minibatches, students.forward_seeds(seeds), optimization, advance)
     return [students.extract(index) for index in range(len(members))]
 
 
 def _train_on_labels(
-    members: Students, minibatches: MinibatchStream, settings: schema.Optimization, advance: Callable[[], None]
+    members: Students,
+    minibatches: MinibatchStream,
+    seeds: ForwardSeeds,
+    settings: schema.Optimization,
+    advance: Callable[[], None],
 ) -> None:
     """Train networks side by side, without a teacher; `advance` is called after every update."""
     optimizer = make_optimizer(members.parameters(), settings)
@@ -98,7 +104,7 @@ def _train_on_labels(
     members.train()
     for step in range(steps):
         minibatch = minibatches.draw()
-        logits = members(minibatch.images).logits
+        logits = members(minibatch.images, seeds.draw()).logits
         losses = F.cross_entropy(logits.flatten(0, 1), minibatch.targets.flatten(), reduction="none")
         set_learning_rate(optimizer, learning_rate(settings, step / steps))
         optimizer.zero_grad()
@@ -107,12 +113,13 @@ def _train_on_labels(
         advance()
 
 
-def _fingerprint(settings: schema.Teacher, train: TrainingImages, execution: Execution) -> str:
-    """Changes with whatever changes the teacher: images, labels, augmentation, settings, precision."""
+def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> str:
+    """Changes with whatever changes the teacher: images, labels, augmentation, settings, precision, what it draws."""
     digest = hashlib.sha256()
     for part in train.content():
         digest.update(part)
     words = [_VERSION, train.classes, dataclasses.asdict(settings), repr(train.augmentation), repr(execution)]
+    words += random_layers(member)
     digest.update(json.dumps(words, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""State that the way back through a run cannot follow is refused, by name."""
+"""What the way back through a run cannot follow is refused, by name."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rltemp import InputError
 from rltemp.distillation import DistillationRun, Task
 from rltemp.envs.unrolling import UnrolledRun
-from rltemp.networks import ExternalNetwork
+from rltemp.networks import Execution, ExternalNetwork
 from rltemp.temperatures import Temperatures
 
 
@@ -75,3 +75,9 @@ def test_a_buffer_that_changes_later_is_refused_then(tiny_task: Task) -> None:
     run.update(Temperatures.shared(torch.ones(8)))
     with pytest.raises(InputError, match="forwards' changes"):
         unrolled.note(Temperatures.shared(torch.ones(8)))
+
+
+def test_compiled_students_are_refused(tiny_task: Task) -> None:
+    run = DistillationRun(dataclasses.replace(tiny_task, execution=Execution(compile=True)), [3])
+    with pytest.raises(InputError, match="not compiled"):
+        UnrolledRun(run)
