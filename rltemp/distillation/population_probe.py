@@ -11,7 +11,7 @@ from torch import Tensor
 from rltemp.alignment import logit_gradient, normalized_alignment, probe_gradient
 from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.run import ForwardPass
-from rltemp.distillation.students import Students
+from rltemp.distillation.students import Output, Students
 from rltemp.distillation.task import Task
 from rltemp.errors import InputError
 from rltemp.recipes.schema import PolicySpace
@@ -26,8 +26,8 @@ class PopulationProbe:
     Args:
         data: training images; only clean ones are looked at.
         augmentation: of the training images, for what it does to clean ones.
-        seed: draws which images are looked at.
-        size: images per refresh, at most all.
+        seeds: one per student; each draws which images its own student is judged by.
+        size: images per student and refresh, at most all.
         every: updates between two refreshes.
         scope: through which layers an instance acts on the probe: the "classifier" alone, or the whole "network".
     """
@@ -37,7 +37,7 @@ class PopulationProbe:
         data: Dataset,
         augmentation: Augmentation,
         *,
-        seed: int,
+        seeds: Sequence[int],
         size: int,
         every: int,
         scope: Literal["classifier", "network"],
@@ -50,7 +50,7 @@ class PopulationProbe:
         self._size = min(size, len(data))
         self._every = every
         self._scope = scope
-        self._generator = make_generator(seed, "probe")
+        self._generators = [make_generator(seed, "probe") for seed in seeds]
         self._age = 0
         self._direction: Sequence[Tensor] = ()
 
@@ -62,7 +62,7 @@ class PopulationProbe:
         return cls(
             task.probe,
             task.augmentation,
-            seed=seeds[0],
+            seeds=seeds,
             size=space.probe_size,
             every=space.every,
             scope=space.alignment,
@@ -88,26 +88,35 @@ class PopulationProbe:
         return {
             "age": self._age,
             "direction": [part.clone() for part in self._direction],
-            "generator": self._generator.get_state(),
+            "generators": [generator.get_state() for generator in self._generators],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
         self._age = state["age"]
-        self._direction = state["direction"]
-        self._generator.set_state(state["generator"])
+        self._direction = [part.to(self._data.device) for part in state["direction"]]
+        for generator, saved in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(saved)
 
     def _gradient(self, students: Students) -> Sequence[Tensor]:
-        images, targets = self._draw()
+        """Of each student's mean cross-entropy on its probe: by its classifier, or by all of its parameters."""
+        with torch.set_grad_enabled(self._scope == "network"):
+            output, targets = self._look(students)
         if self._scope == "classifier":
-            output = students.predict(images)
-            return probe_gradient(output.features, output.logits, targets.expand(students.count, -1))
-        logits = students.evaluate(images).logits
+            return probe_gradient(output.features, output.logits, targets)
         # Each parameter meets its own student's loss alone.
-        return torch.autograd.grad(logits, list(students.parameters()), logit_gradient(logits, targets))
+        by_logits = logit_gradient(output.logits, targets)
+        return torch.autograd.grad(output.logits, list(students.parameters()), by_logits)
 
-    def _draw(self) -> tuple[Tensor, Tensor]:
+    def _look(self, students: Students) -> tuple[Output, Tensor]:
+        """What the students say of the images that they are judged by, and the targets [K, P] of these."""
+        count = len(self._generators)
         if self._size == len(self._data):
-            return self._augmentation.clean(self._data.images), self._data.targets
-        chosen = torch.randperm(len(self._data), generator=self._generator)[: self._size].to(self._data.device)
-        return self._augmentation.clean(self._data.images[chosen]), self._data.targets[chosen]
+            shared = self._augmentation.clean(self._data.images)
+            return students.evaluate(shared), self._data.targets.expand(count, -1)
+        chosen = torch.stack(
+            [torch.randperm(len(self._data), generator=each)[: self._size] for each in self._generators]
+        )
+        chosen = chosen.to(self._data.device)
+        images = self._augmentation.clean(self._data.images[chosen.flatten()])
+        return students.evaluate_each(images.unflatten(0, (count, -1))), self._data.targets[chosen]

@@ -71,6 +71,12 @@ class Students(nn.Module, ABC):
     def evaluate(self, images: Tensor) -> Output:
         """All students on the same `images` [N, ...], in evaluation mode; outputs [K, N, ...], with their graph."""
 
+    def evaluate_each(self, images: Tensor) -> Output:
+        """Each student on its own `images` [K, B, ...], in evaluation mode; outputs with their graph."""
+        with _evaluating(self):
+            output: Output = self(images)
+        return output
+
     def predict(self, images: Tensor) -> Output:
         """As `evaluate`, without gradient."""
         with torch.no_grad():

@@ -78,7 +78,7 @@ def test_it_equals_the_probe_of_a_population_of_one(
     run = DistillationRun(tiny_task, [3])
     train = tiny_task.probe
     population = PopulationProbe(
-        train, tiny_task.augmentation, seed=3, size=size or len(train), every=every, scope=scope
+        train, tiny_task.augmentation, seeds=[3], size=size or len(train), every=every, scope=scope
     )
     generator = make_generator(3, "probe")
     student = run.students.extract(0)

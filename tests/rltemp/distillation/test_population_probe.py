@@ -1,5 +1,6 @@
 """The probe of a population: each student's own directions, refreshed as often as asked, on training images."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,6 +14,7 @@ from rltemp.distillation import DistillationRun, Task
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.errors import InputError
 from rltemp.recipes.schema import PolicySpace
+from rltemp.seeding import make_generator
 from rltemp.temperatures import Temperatures
 
 Scope = Literal["classifier", "network"]
@@ -20,8 +22,10 @@ SCOPES: list[Scope] = ["classifier", "network"]
 SEEDS = (3, 11)
 
 
-def _probe(task: Task, scope: Scope, *, size: int = 64, every: int = 1) -> PopulationProbe:
-    return PopulationProbe(task.probe, task.augmentation, seed=3, size=size, every=every, scope=scope)
+def _probe(
+    task: Task, scope: Scope, *, seeds: Sequence[int] = SEEDS, size: int = 64, every: int = 1
+) -> PopulationProbe:
+    return PopulationProbe(task.probe, task.augmentation, seeds=seeds, size=size, every=every, scope=scope)
 
 
 def _update(run: DistillationRun) -> None:
@@ -59,7 +63,7 @@ def test_the_effect_is_the_fall_of_the_probe_loss(tiny_task: Task) -> None:
     """A small step of plain gradient descent on one instance's KD loss lowers the probe loss by its effect."""
     run = DistillationRun(tiny_task, [5])
     observation = run.observe()
-    tangents = _probe(tiny_task, "network").tangents(run.students, observation)[0].double()
+    tangents = _probe(tiny_task, "network", seeds=[5]).tangents(run.students, observation)[0].double()
     teacher, images = observation.teacher_logits[0].double(), observation.minibatch.images[0].double()
     t, rate = 3.0, 1e-6
     student = run.students.extract(0).double()
@@ -141,3 +145,48 @@ def test_the_policys_probe_holds_training_images_as_its_space_says(tiny_task: Ta
 def test_nothing_to_look_at_is_refused(tiny_task: Task, size: int, every: int, name: str) -> None:
     with pytest.raises(InputError, match=f"{name} must be >= 1, got 0"):
         _probe(tiny_task, "network", size=size, every=every)
+
+
+def _tangents(task: Task, seeds: Sequence[int], scope: Scope, size: int) -> list[Tensor]:
+    """Of four updates, with refreshes at the first and the third; the probe is saved and read again between them."""
+    run, probe = DistillationRun(task, seeds), _probe(task, scope, seeds=seeds, size=size, every=2)
+    tangents = []
+    for _ in range(4):
+        tangents.append(probe.tangents(run.students, run.observe()))
+        run.update(Temperatures.shared(torch.full((8 * len(seeds),), 4.0)))
+        state, probe = probe.state_dict(), _probe(task, scope, seeds=seeds, size=size, every=2)
+        probe.load_state_dict(state)
+    return tangents
+
+
+@pytest.mark.parametrize("size", [7, 64, 1000], ids=["some", "all", "more than all"])
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_students_probe_depends_on_its_own_seed_alone(
+    tiny_task: Task, stacked: bool, scope: Scope, size: int
+) -> None:
+    task = dataclasses.replace(tiny_task, stacked=stacked)
+    together = _tangents(task, (3, 11, 4), scope, size)
+    for k, seed in enumerate((3, 11, 4)):
+        alone = _tangents(task, [seed], scope, size)
+        # Products of K students at once, of the teacher and of stacked students, may add up in another order.
+        for with_others, without in zip(together, alone, strict=True):
+            torch.testing.assert_close(with_others[k], without[0], rtol=1e-4, atol=1e-6)
+        if not stacked and scope == "network":
+            # One student after the other, and the teacher has said nothing before the first update: the same bits.
+            assert torch.equal(together[0][k], alone[0][0])
+
+
+def test_each_student_is_judged_by_images_that_its_own_seed_draws(tiny_task: Task) -> None:
+    """Two students of equal parameters see different probes; the images are those of the seed's own permutation."""
+    twins = dataclasses.replace(tiny_task, make_student=lambda _: tiny_task.make_student(make_generator(0)))
+    run = DistillationRun(twins, SEEDS)
+    probe = PopulationProbe(twins.train, twins.augmentation, seeds=SEEDS, size=7, every=1, scope="classifier")
+    tangents = probe.tangents(run.students, run.observe())
+    student = run.students.extract(0).double()
+    for k, seed in enumerate(SEEDS):
+        drawn = torch.randperm(64, generator=make_generator(seed, "probe"))[:7]
+        loss = F.cross_entropy(student(tiny_task.probe.images[drawn].double()), tiny_task.probe.targets[drawn])
+        weight, bias = torch.autograd.grad(loss, list(student.classifier.parameters()))
+        features = run.observe().student.features[k].detach().double()
+        torch.testing.assert_close(tangents[k].double(), features @ weight.mT + bias, rtol=1e-4, atol=1e-6)
