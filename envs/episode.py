@@ -28,6 +28,7 @@ from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
 from rltemp.recipes.schema import PolicySpace, Recipe
 from rltemp.temperatures import Temperatures, action_to_temperature
+from rltemp.transfer import to_device
 
 __all__ = ["Episode", "InstanceEffects", "make_features"]
 
@@ -78,7 +79,7 @@ class Episode:
         Raises:
             InputError: after the end, or for actions of another shape or not finite.
         """
-        temperature = _temperature(actions, list(self._seen.shape[:2]), self._space).to(self._seen.device)
+        temperature = _temperature(actions, self._seen.shape[:2], self._space, self._seen.device)
         temperatures = Temperatures.shared(temperature.flatten(), self._space.scale)
         influence = None
         if self._agent.credit == "influence":
@@ -136,7 +137,7 @@ class InstanceEffects:
         Raises:
             InputError: for actions of another shape or not finite.
         """
-        temperatures = _temperature(actions, list(self._unrolled.shape), self._space).flatten(1)
+        temperatures = _temperature(actions, self._unrolled.shape, self._space, self._unrolled.device).flatten(1)
         return _to_numpy(self._unrolled.effects([Temperatures.shared(t, self._space.scale) for t in temperatures]))
 
 
@@ -153,11 +154,11 @@ def make_features(space: PolicySpace) -> LogitFeatures:
     return features
 
 
-def _temperature(actions: npt.ArrayLike, want: list[int], space: PolicySpace) -> Tensor:
+def _temperature(actions: npt.ArrayLike, shape: Sequence[int], space: PolicySpace, device: torch.device) -> Tensor:
     values = torch.as_tensor(np.array(actions, dtype=np.float32))
-    if list(values.shape) != want or not bool(torch.isfinite(values).all()):
-        raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
-    return action_to_temperature(values, space.low, space.high)
+    if list(values.shape) != list(shape) or not bool(torch.isfinite(values).all()):
+        raise InputError(f"actions must be finite and have shape {list(shape)}, got shape {list(values.shape)}")
+    return to_device(action_to_temperature(values, space.low, space.high), device)
 
 
 def _to_numpy(tensor: Tensor) -> Floats:

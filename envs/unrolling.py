@@ -86,6 +86,9 @@ class UnrolledRun:
     Args:
         run: at its start.
 
+    Attributes:
+        device: where the students are, and temperatures are wanted.
+
     Raises:
         InputError: for compiled students, which have no second derivatives, or batch normalization that cannot be
             followed.
@@ -95,6 +98,7 @@ class UnrolledRun:
         if run.task.execution.compile:
             raise InputError("credit in hindsight needs students that are not compiled, got execution.compile=True")
         self._run: DistillationRun | None = run
+        self.device = run.task.device
         self._method = run.method
         self._batch = (run.students.count, run.task.optimization.batch_size)
         StatisticsAdjoint.check(run.students)

@@ -1,7 +1,9 @@
 """Checks of tensors at the public boundary.
 
-Shape and dtype checks are free and always run. Checks of values read the data, which a compiler cannot trace and which
-`torch.func` transforms forbid, so there they are left out: see `values_are_readable`.
+Shape and dtype checks are free and always run. Checks of values read the data. A compiler cannot trace that and
+`torch.func` transforms forbid it, and on an accelerator the host would have to wait at every look until all queued work
+is done. So values are checked on the CPU alone (see `values_are_readable`): on an accelerator NaN goes in and NaN comes
+out, and the same call on tensors moved to the CPU says what is wrong. A `DistillationRun` looks now and then.
 """
 
 import math
@@ -24,10 +26,11 @@ __all__ = [
 
 
 def values_are_readable(tensor: Tensor) -> bool:
-    """Whether Python may branch on the values of `tensor`: not while compiling, exporting or inside `torch.func`."""
-    if torch.compiler.is_compiling() or tensor.is_meta:
-        return False
-    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+    """Whether Python may branch on the values of `tensor`.
+
+    Only on the CPU; not while compiling, exporting or inside `torch.func`.
+    """
+    if torch.compiler.is_compiling() or not tensor.is_cpu:
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 

@@ -18,6 +18,6 @@ def working_precision(student_logits: Tensor, teacher_logits: Tensor) -> tuple[T
 def without_autocast(tensor: Tensor) -> AbstractContextManager[None]:
     """A context in which operations keep their operands' dtype, on the device of `tensor`."""
     kind = tensor.device.type
-    if not torch.is_autocast_enabled(kind):
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return nullcontext()
     return torch.autocast(kind, enabled=False)

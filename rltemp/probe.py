@@ -14,10 +14,11 @@ from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rltemp.alignment import normalized_alignment, probe_gradient
-from rltemp.checks import check_logits, check_targets
+from rltemp.checks import check_logits, check_targets, values_are_readable
 from rltemp.errors import InputError
 from rltemp.precision import without_autocast, working_precision
 from rltemp.seeding import make_generator
+from rltemp.transfer import to_device
 
 __all__ = ["ProbeAlignment"]
 
@@ -96,7 +97,8 @@ class ProbeAlignment:
             teacher_logits: [B, C].
 
         Raises:
-            InputError: before a forward pass, for logits of another one, or after `close`.
+            InputError: before a forward pass, for logits of another one (on the CPU; elsewhere, of another shape), or
+                after `close`.
         """
         check_logits(student_logits, teacher_logits)
         self._check_pass(student_logits)
@@ -118,7 +120,9 @@ class ProbeAlignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self._calls, self._direction = state["calls"], dict(state["direction"])
+        device = self._classifier.weight.device
+        self._calls = state["calls"]
+        self._direction = {name: value.to(device) for name, value in state["direction"].items()}
         self._generator.set_state(state["generator"])
 
     def close(self) -> None:
@@ -144,7 +148,7 @@ class ProbeAlignment:
                 "student_logits must be those of the student's last forward pass, "
                 f"of shape {list(logits.shape)}, got {list(student_logits.shape)}"
             )
-        if not torch.equal(logits.to(student_logits), student_logits):
+        if values_are_readable(student_logits) and not torch.equal(logits.to(student_logits), student_logits):
             raise InputError(
                 "student_logits must be what classifier gave in the student's last forward pass, got other values"
             )
@@ -170,9 +174,10 @@ class ProbeAlignment:
 
     def _draw(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._size == len(self._images):
-            return self._images.to(device), self._targets.to(device)
-        chosen = torch.randperm(len(self._images), generator=self._generator)[: self._size].to(self._images.device)
-        return self._images[chosen].to(device), self._targets[chosen].to(device)
+            return to_device(self._images, device), to_device(self._targets, device)
+        order = torch.randperm(len(self._images), generator=self._generator)
+        chosen = to_device(order[: self._size], self._images.device)
+        return to_device(self._images[chosen], device), to_device(self._targets[chosen], device)
 
     def _tangent(self) -> Tensor:
         """Change of the last pass's logits along the direction, [B, C]."""

@@ -44,7 +44,7 @@ class Temperatures:
                 check_positive(name, tensor)
 
     def _in_range(self) -> bool:
-        # All three in one pass: on an accelerator every look at values waits for the device.
+        # All three in one pass: one look instead of three.
         low, high = torch.stack((self.teacher, self.student, self.scale)).detach().aminmax()
         return low.item() > 0.0 and high.item() < math.inf
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rltemp.errors import InputError
+from rltemp.transfer import filled, to_device
 
 __all__ = ["Augmentation", "Draws", "GaussianNoise", "HorizontalFlip", "Normalize", "Shift", "Transform", "concatenate"]
 
@@ -126,8 +127,7 @@ class Normalize(Transform):
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """The normalized images; `draw` has nothing to say."""
         shape = (1, len(self.mean), 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).view(shape)
-        std = torch.tensor(self.std, device=images.device).view(shape)
+        mean, std = (filled(values, torch.float32, images.device).view(shape) for values in (self.mean, self.std))
         return (images * (1.0 / 255.0) - mean) / std
 
 
@@ -144,7 +144,7 @@ class Augmentation:
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Transform `images` [B, ...] as `draws` say."""
         for transform, draw in zip(self.transforms, draws, strict=True):
-            images = transform.apply(images, draw.to(images.device, non_blocking=True))
+            images = transform.apply(images, to_device(draw, images.device))
         return images
 
     def clean(self, images: Tensor) -> Tensor:

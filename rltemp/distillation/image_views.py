@@ -17,6 +17,7 @@ from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.minibatches import Minibatch, MinibatchStream
 from rltemp.distillation.training_images import ImagesInMemory, index_orders
 from rltemp.errors import InputError
+from rltemp.transfer import to_device
 
 __all__ = ["ImageViews", "ViewMinibatches"]
 
@@ -110,6 +111,6 @@ class ViewMinibatches(MinibatchStream):
     def draw(self) -> Minibatch:
         """The next minibatch of every student."""
         taken = zip((order.take() for order in self._indices), self._generators, strict=True)
-        rows = torch.stack([self._views.choose(*indices) for indices in taken]).to(self._views.device)
+        rows = to_device(torch.stack([self._views.choose(*indices) for indices in taken]), self._views.device)
         images, targets = self._views.look(rows.flatten())
         return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(rows.shape), rows)

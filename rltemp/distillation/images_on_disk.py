@@ -11,6 +11,7 @@ import torch
 from rltemp.data import Augmentation, FolderBatch, FolderLoader, ImageFiles
 from rltemp.distillation.minibatches import Minibatch, MinibatchStream
 from rltemp.seeding import make_generator
+from rltemp.transfer import to_device
 
 __all__ = ["ImagesOnDisk"]
 
@@ -81,7 +82,7 @@ class DiskMinibatches(MinibatchStream):
         """The next minibatch of every student."""
         batches = [next(batch) for batch in self._batches]
         images, targets = (torch.stack([batch[i] for batch in batches]) for i in (0, 1))
-        images, targets = (part.to(self._device, non_blocking=True) for part in (images, targets))
+        images, targets = (to_device(part, self._device) for part in (images, targets))
         return Minibatch(self._augment(images), targets)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from rltemp.distillation.task import Task
 from rltemp.errors import InputError
 from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
+from rltemp.transfer import to_device
 
 __all__ = ["PopulationProbe"]
 
@@ -114,9 +115,7 @@ class PopulationProbe:
         if self._size == len(self._data):
             shared = self._augmentation.clean(self._data.images)
             return students.evaluate(shared), self._data.targets.expand(count, -1)
-        chosen = torch.stack(
-            [torch.randperm(len(self._data), generator=each)[: self._size] for each in self._generators]
-        )
-        chosen = chosen.to(self._data.device)
+        orders = [torch.randperm(len(self._data), generator=generator) for generator in self._generators]
+        chosen = to_device(torch.stack([order[: self._size] for order in orders]), self._data.device)
         images = self._augmentation.clean(self._data.images[chosen.flatten()])
         return students.evaluate_each(images.unflatten(0, (count, -1))), self._data.targets[chosen]

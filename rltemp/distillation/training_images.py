@@ -11,6 +11,7 @@ import torch
 from rltemp.data import Augmentation, BatchIndices, Dataset
 from rltemp.distillation.minibatches import Minibatch, MinibatchStream
 from rltemp.seeding import make_generator
+from rltemp.transfer import to_device
 
 __all__ = ["ImagesInMemory", "Minibatches", "TrainingImages"]
 
@@ -92,7 +93,7 @@ class Minibatches(MinibatchStream):
 
     def draw(self) -> Minibatch:
         """The next minibatch of every student."""
-        indices = torch.stack([order.take() for order in self._indices]).to(self._dataset.device)
+        indices = to_device(torch.stack([order.take() for order in self._indices]), self._dataset.device)
         return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices])
 
 

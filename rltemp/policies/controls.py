@@ -11,6 +11,7 @@ from rltemp.checks import check_number
 from rltemp.errors import InputError
 from rltemp.policies.policy import TemperaturePolicy, progress_tensor
 from rltemp.temperatures import Temperatures, action_to_temperature
+from rltemp.transfer import to_device
 
 __all__ = ["AnnealPolicy", "RandomPolicy"]
 
@@ -45,7 +46,7 @@ class RandomPolicy(TemperaturePolicy):
     ) -> Temperatures:
         """B draws."""
         draws = torch.rand(len(teacher_logits), generator=self.generator, device=self.generator.device)
-        actions = 2.0 * draws.to(teacher_logits) - 1.0
+        actions = 2.0 * to_device(draws, teacher_logits.device).to(teacher_logits.dtype) - 1.0
         return Temperatures.shared(action_to_temperature(actions, self.low, self.high))
 
     def get_extra_state(self) -> Tensor:

@@ -12,6 +12,7 @@ from rltemp.checks import check_number
 from rltemp.errors import InputError
 from rltemp.policies.policy import TemperaturePolicy
 from rltemp.temperatures import Temperatures
+from rltemp.transfer import filled
 
 __all__ = ["InfluencePolicy"]
 
@@ -48,7 +49,7 @@ class InfluencePolicy(TemperaturePolicy):
         if alignment is None or alignment.shape[1] != len(self.temperatures):
             got = None if alignment is None else list(alignment.shape)
             raise InputError(f"alignment must have shape [B, {len(self.temperatures)}], one per temperature, got {got}")
-        grid = torch.tensor(self.temperatures, dtype=teacher_logits.dtype, device=teacher_logits.device)
+        grid = filled(self.temperatures, teacher_logits.dtype, teacher_logits.device)
         best = grid[alignment.argmax(1)]
         indifferent = alignment.amax(1) == alignment.amin(1)
         return Temperatures.shared(torch.where(indifferent, self.default, best))

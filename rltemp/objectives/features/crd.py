@@ -81,8 +81,8 @@ class CRD(FeatureObjective):
         """Loss of anchors [B, E] against others [B, 1 + K, E], whose first is their own."""
         closeness = ((others @ anchors[:, :, None]).squeeze(2) / self.temperature).exp()
         normalizers = self.get_buffer("normalizers")
-        if normalizers[side] == 0.0:
-            normalizers[side] = closeness.detach().mean() * self.bank.instances
+        first = closeness.detach().mean() * self.bank.instances
+        normalizers[side] = torch.where(normalizers[side] == 0.0, first, normalizers[side])
         # A copy: the other side writes into the buffer before the backward pass.
         closeness = closeness / normalizers[side].clone()
         noise = self.negatives / self.bank.instances

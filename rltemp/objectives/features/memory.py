@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from rltemp.checks import check_targets
 from rltemp.errors import InputError
+from rltemp.transfer import to_device
 
 __all__ = ["MemoryBank"]
 
@@ -49,7 +50,7 @@ class MemoryBank(nn.Module):
         shape = (len(indices), count)
         draws = torch.rand(shape, generator=self.generator, device=self.generator.device, dtype=torch.float64)
         others = self.instances - size
-        place = (draws.to(indices.device) * others).long().clamp(max=others - 1)
+        place = (to_device(draws, indices.device) * others).long().clamp(max=others - 1)
         return self.get_buffer("order")[torch.where(place < start, place, place + size)]
 
     def entries(self, indices: Tensor) -> tuple[Tensor, Tensor]:
