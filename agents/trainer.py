@@ -5,7 +5,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
+from stable_baselines3 import PPO
 
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
 from rltemp.agents.credit.redistribution import Redistribution
@@ -13,7 +15,7 @@ from rltemp.agents.metrics import RolloutRecorder, update_metrics
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter, student_env
-from rltemp.errors import InputError
+from rltemp.errors import DivergenceError, InputError
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent
 from rltemp.seeding import make_generator
@@ -78,6 +80,9 @@ class Trainer:
         """Play one episode with every student, update the policy and the calibration, and return the metrics.
 
         `progress` advances with every step of the environment.
+
+        Raises:
+            DivergenceError: for an agent or students that are not finite any more; `history` then ends before.
         """
         recorder = RolloutRecorder(progress or NoProgress())
         self._venv.seed(_episode_seed(self.agent.seed, len(self.history)))
@@ -86,8 +91,7 @@ class Trainer:
         with self._stream.active():
             # Whatever episode is open gives way to one with a seed of its own.
             self.model.set_env(self._venv, force_reset=True)
-            steps = self.model.n_steps * self._venv.num_envs
-            self.model.learn(steps, callback=recorder, reset_num_timesteps=False)
+            self._learn(recorder)
         self.calibration.update()
         metrics = {**recorder.metrics(), **update_metrics(self.model)}
         self.history.append(metrics)
@@ -136,6 +140,35 @@ class Trainer:
         self._stream.load_state_dict(state["random"])
         self.history = [dict(metrics) for metrics in state["history"]]
         self.best = state["best"]
+
+    def _learn(self, recorder: RolloutRecorder) -> None:
+        """One rollout and its update.
+
+        Raises:
+            DivergenceError: for an agent that cannot act any more. SB3 notices some of it, and says so in its own way.
+        """
+        steps = self.model.n_steps * self._venv.num_envs
+        trouble: ValueError | None = None
+        try:
+            self.model.learn(steps, callback=recorder, reset_num_timesteps=False)
+        except DivergenceError:
+            raise
+        except ValueError as error:
+            trouble = error
+        if not _can_act(self.model):
+            raise DivergenceError(
+                f"the agent diverged in rollout {len(self.history) + 1}: "
+                "lower agent.learning_rate, or agent.log_std and agent.reward_scale where they are large"
+            ) from trouble
+        if trouble is not None:
+            raise trouble
+
+
+def _can_act(model: PPO) -> bool:
+    """Whether all weights are finite, and the noise has a standard deviation > 0 and a finite variance."""
+    std = model.policy.log_std.detach().exp()
+    tensors = [*model.policy.parameters(), std.square(), std.log()]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def _episode_seed(seed: int, rollout: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -9,13 +10,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import filelock
 import numpy as np
 
-from rltemp.errors import InputError
+from rltemp.errors import DivergenceError, InputError
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.machine import describe_machine
 from rltemp.files import atomic_write
@@ -107,6 +108,18 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return (self.path / FINISHED).exists()
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Work on the run; if it diverges before anything was measured, no folder is left, and its name is free."""
+        try:
+            yield
+        except DivergenceError:
+            if not (self.path / METRICS).exists():
+                if self._lock is not None:
+                    self._lock.release(force=True)
+                shutil.rmtree(self.path)
+            raise
 
     def finish(self) -> None:
         """Mark the run as finished: from now on `start` refuses it."""

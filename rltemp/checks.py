@@ -6,7 +6,10 @@ is done. So values are checked on the CPU alone (see `values_are_readable`): on 
 out, and the same call on tensors moved to the CPU says what is wrong. A `DistillationRun` looks now and then.
 """
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -21,16 +24,35 @@ __all__ = [
     "check_positive",
     "check_targets",
     "check_vector",
+    "checks_values",
+    "unchecked",
     "values_are_readable",
 ]
+
+_CHECKS_VALUES = contextvars.ContextVar("checks_values", default=True)
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Let values pass unread inside the block, NaN among them; shapes are still checked."""
+    token = _CHECKS_VALUES.set(False)
+    try:
+        yield
+    finally:
+        _CHECKS_VALUES.reset(token)
+
+
+def checks_values() -> bool:
+    """Whether values are to be checked: not inside `unchecked`."""
+    return _CHECKS_VALUES.get()
 
 
 def values_are_readable(tensor: Tensor) -> bool:
     """Whether Python may branch on the values of `tensor`.
 
-    Only on the CPU; not while compiling, exporting or inside `torch.func`.
+    Only on the CPU; not while compiling, exporting or inside `torch.func`, nor inside `unchecked`.
     """
-    if torch.compiler.is_compiling() or not tensor.is_cpu:
+    if torch.compiler.is_compiling() or not tensor.is_cpu or not checks_values():
         return False
     return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 

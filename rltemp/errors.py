@@ -1,6 +1,6 @@
-"""The one exception a user's mistake raises."""
+"""The exceptions a user's mistake raises."""
 
-__all__ = ["InputError"]
+__all__ = ["DivergenceError", "InputError"]
 
 
 class InputError(ValueError):
@@ -8,3 +8,7 @@ class InputError(ValueError):
 
     The command line prints the message on one line and exits with code 2; anything else that escapes is a defect.
     """
+
+
+class DivergenceError(InputError):
+    """Training that left the finite numbers, or all useful ones: the message says whose, when, and what to lower."""

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.errors import InputError
-from rltemp.policies.progress import as_tensor
 from rltemp.precision import without_autocast
 from rltemp.softmax import log_softmax, softmax
 from rltemp.tracing import is_transformed
+from rltemp.transfer import progress_tensor
 
 __all__ = ["ALIGNED_FEATURES", "FEATURES_VERSION", "LOGIT_FEATURES", "LogitFeatures", "center"]
 
@@ -121,7 +121,7 @@ class LogitFeatures:
     ) -> Tensor:
         with torch.no_grad(), without_autocast(student_logits):
             columns = _of_logits(student_logits.detach().float(), teacher_logits.detach().float(), targets)
-            now = as_tensor(progress, student_logits.detach().float())
+            now = progress_tensor(progress, student_logits.detach().float())
             # Contiguous like the other columns: one that is not makes stacking them three times as slow.
             columns["progress"] = now.expand(student_logits.shape[0]).contiguous()
             if "alignment" in self.needs and alignment is not None:

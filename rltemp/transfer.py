@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rltemp.tracing import is_transformed
 
-__all__ = ["filled", "to_device"]
+__all__ = ["filled", "progress_tensor", "to_device"]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -24,3 +24,10 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 def filled(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Numbers [N] that are known to the host, filled in on `device`: `torch.tensor` would copy them there, and wait."""
     return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
+
+
+def progress_tensor(progress: float | Tensor, like: Tensor) -> Tensor:
+    """The progress of a run as a tensor of shape [] or [B], with the dtype and device of `like`."""
+    if isinstance(progress, Tensor):
+        return progress.to(like)
+    return torch.full((), progress, dtype=like.dtype, device=like.device)

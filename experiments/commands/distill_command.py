@@ -56,17 +56,19 @@ def distill(
 
     Raises:
         InputError: if this run has finished, or was started with another recipe, policy or seed.
+        DivergenceError: for a teacher or a student that diverges; whole epochs before are kept.
     """
     check_probe([spec], setting.recipe.policy)
     config = f"{dump_recipe(setting.recipe, agent=False)}# policy: {spec.name}\n# seed: {seed}\n"
     folder = RunFolder.start(root, setting.name, name, config)
-    task = task or build(setting, root)
-    whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.method)
-    _resume(whole, folder)
-    with progress(f"student under {spec.label}", task.steps) as display:
-        display.advance(whole.run.step)
-        while not whole.run.finished:
-            _epoch(whole, folder, display)
+    with folder.measuring():
+        task = task or build(setting, root)
+        whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.method)
+        _resume(whole, folder)
+        with progress(f"student under {spec.label}", task.steps) as display:
+            display.advance(whole.run.step)
+            while not whole.run.finished:
+                _epoch(whole, folder, display)
     test = score(whole.run.students, task.test, task.augmentation)
     scores = {field.name: float(getattr(test, field.name)) for field in dataclasses.fields(test)}
     # What papers report that choose the epoch on the test images; here for comparison with them alone.
@@ -88,6 +90,7 @@ def _epoch(whole: PolicyRun, folder: RunFolder, display: Progress) -> None:
     for _ in range(updates):
         whole.advance(recorder)
         display.advance()
+    whole.run.check()
     validation = score(whole.run.students, task.validation, task.augmentation)
     quantiles = np.median(recorder.trace().quantiles, axis=0)
     folder.append_metrics(

@@ -30,18 +30,20 @@ def train(setting: NamedRecipe, root: str, name: str, tasks: Sequence[Task] | No
 
     Raises:
         InputError: if this run has finished, or was started with another recipe.
+        DivergenceError: for a teacher, a student or an agent that diverges; what was measured before is kept.
     """
     load_start(setting.recipe)  # before a folder is made: a wrong one leaves nothing behind
     folder = RunFolder.start(root, setting.name, name, dump_recipe(setting.recipe))
-    tasks = tasks or build_all(setting, root)
-    with progress("policy", tasks[0].steps * setting.recipe.agent.rollouts) as display:
-        policy = train_policy(
-            setting.recipe,
-            task=tasks,
-            run_dir=folder.path,
-            resume=True,
-            progress=display,
-        )
+    with folder.measuring():
+        tasks = tasks or build_all(setting, root)
+        with progress("policy", tasks[0].steps * setting.recipe.agent.rollouts) as display:
+            policy = train_policy(
+                setting.recipe,
+                task=tasks,
+                run_dir=folder.path,
+                resume=True,
+                progress=display,
+            )
     policy.card = {"recipe": setting.name, **policy.card}
     path = save_policy(policy, folder.path / "policy", overwrite=True)
     folder.finish()

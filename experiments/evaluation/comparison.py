@@ -19,7 +19,7 @@ from rltemp.experiments.evaluation.statistics import (
 
 __all__ = ["Comparison", "Row", "Verdict", "compare", "points"]
 
-Verdict = Literal["better", "worse", "unclear", "reference", ""]
+Verdict = Literal["better", "worse", "unclear", "diverged", "reference", ""]
 """How a policy stands to the best static temperature; "" where there is none to compare with."""
 
 ORDER: tuple[Family, ...] = ("trained", "schedule", "static", "rule", "control")
@@ -36,6 +36,7 @@ class Row:
         accuracy: test accuracy with its interval, in [0, 1].
         nll: mean test cross-entropy in nats.
         calibration_error: mean expected calibration error on the test images, in [0, 1].
+        diverged: how many students did, over all members; the row then is compared with nothing.
         versus_static: accuracy above the best static temperature; None for that one itself, or if there is none.
         versus_schedule: accuracy above the best schedule; None for that one itself, or if there is none.
         verdict: whether `versus_static` shows a difference.
@@ -48,10 +49,16 @@ class Row:
     accuracy: Difference
     nll: float
     calibration_error: float
+    diverged: int
     versus_static: Difference | None
     versus_schedule: Difference | None
     verdict: Verdict
     schedule_verdict: Verdict
+
+    @property
+    def students(self) -> int:
+        """Over all members."""
+        return sum(len(member.accuracy) for member in self.members)
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,8 @@ class Comparison:
 def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
     """Judge every policy of an evaluation.
 
-    The references are chosen on validation data. Learned policies are what is tested, so Holm's correction runs over
-    them, and over all other policies apart.
+    The references are chosen on validation data, among policies under which no student diverged. Learned policies are
+    what is tested, so Holm's correction runs over them, and over all other policies apart.
 
     Args:
         evaluation: what was measured.
@@ -88,8 +95,9 @@ def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
     families = [members[0].family for _, members in groups]
     static = [_versus(members, best_static, confidence) for _, members in groups]
     schedule = [_versus(members, best_schedule, confidence) for _, members in groups]
-    verdicts = _verdicts(static, families, best_static is not None, confidence)
-    schedule_verdicts = _verdicts(schedule, families, best_schedule is not None, confidence)
+    diverged = [sum(member.diverged for member in members) for _, members in groups]
+    verdicts = _verdicts(static, families, diverged, best_static is not None, confidence)
+    schedule_verdicts = _verdicts(schedule, families, diverged, best_schedule is not None, confidence)
     rows = tuple(
         Row(
             label=_label(name, members),
@@ -98,6 +106,7 @@ def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
             accuracy=_mean(members, confidence),
             nll=float(np.mean([member.nll for member in members])),
             calibration_error=float(np.mean([member.calibration_error for member in members])),
+            diverged=diverged[i],
             versus_static=static[i],
             versus_schedule=schedule[i],
             verdict=verdicts[i],
@@ -126,7 +135,7 @@ def signed(share: float) -> str:
 
 
 def _best(evaluation: Evaluation, family: Family) -> PolicyResult | None:
-    candidates = evaluation.family(family)
+    candidates = [result for result in evaluation.family(family) if not result.diverged]
     return choose_best(candidates) if candidates else None
 
 
@@ -146,7 +155,7 @@ def _mean(members: tuple[PolicyResult, ...], confidence: float) -> Difference:
 
 
 def _versus(members: tuple[PolicyResult, ...], reference: PolicyResult | None, confidence: float) -> Difference | None:
-    if reference is None or reference in members:
+    if reference is None or reference in members or any(member.diverged for member in members):
         return None
     if len(members) == 1:
         return paired_difference(members[0].accuracy, reference.accuracy, confidence)
@@ -154,9 +163,13 @@ def _versus(members: tuple[PolicyResult, ...], reference: PolicyResult | None, c
 
 
 def _verdicts(
-    differences: list[Difference | None], families: list[Family], has_reference: bool, confidence: float
+    differences: list[Difference | None],
+    families: list[Family],
+    diverged: list[int],
+    has_reference: bool,
+    confidence: float,
 ) -> list[Verdict]:
-    verdicts: list[Verdict] = ["reference" if has_reference else ""] * len(differences)
+    verdicts: list[Verdict] = ["diverged" if count else "reference" if has_reference else "" for count in diverged]
     for learned in (True, False):
         tested = [
             (i, difference)
@@ -176,12 +189,15 @@ def _headline(
     if not trained:
         return "No learned policy was evaluated."
     if static is None:
-        return "No static temperature was evaluated, so that nothing can be said of the learned policy."
+        trouble = "came to its end without diverging" if evaluation.family("static") else "was evaluated"
+        return f"No static temperature {trouble}, so that nothing can be said of the learned policy."
     sentences = []
     for row in trained:
         subject = "The learned policy" if len(trained) == 1 else f"The learned policy “{row.label}”"
         if len(row.members) > 1:
             subject += f" (mean of {len(row.members)} trainings)"
+        if row.diverged:
+            sentences.append(f"{subject} diverged: {row.diverged} of {row.students} students came to nothing.")
         for kind, reference, difference, verdict in (
             ("static temperature", static, row.versus_static, row.verdict),
             ("schedule", schedule, row.versus_schedule, row.schedule_verdict),

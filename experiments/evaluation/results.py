@@ -26,6 +26,10 @@ QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 """The quantiles that a `TemperatureTrace` keeps."""
 
 
+_HOPELESS = 1e3
+"""Nats beyond which a student has diverged; a guess among a million classes costs 14."""
+
+
 @dataclass(frozen=True, eq=False)
 class TemperatureTrace:
     """The temperatures a policy chose, in summary and as a sample of M instances.
@@ -63,10 +67,10 @@ class PolicyResult:
     Attributes:
         name: identifies the policy within the evaluation, e.g. "static(temperature=4)".
         accuracy: share of the test images classified correctly, [S], in [0, 1].
-        nll: mean cross-entropy on the test images in nats, [S], >= 0.
+        nll: mean cross-entropy on the test images in nats, [S], >= 0; infinite for a student that diverged.
         calibration_error: expected calibration error on the test images, [S], in [0, 1].
         validation_accuracy: accuracy on the validation images, [S], in [0, 1].
-        validation_nll: mean cross-entropy on the validation images in nats, [S], >= 0.
+        validation_nll: mean cross-entropy on the validation images in nats, [S], >= 0; likewise.
         trace: the temperatures it chose, if they were recorded.
         label: what people call it, e.g. "T = 4".
         family: what kind of policy it is.
@@ -91,10 +95,15 @@ class PolicyResult:
         if self.family not in get_args(Family):
             raise InputError(f"family must be one of {', '.join(get_args(Family))}, got {self.family!r}")
         students = len(_store(self, "accuracy", (None,), 0.0, 1.0))
-        _store(self, "nll", (students,), 0.0)
+        _store(self, "nll", (students,), 0.0, finite=False)
         _store(self, "calibration_error", (students,), 0.0, 1.0)
         _store(self, "validation_accuracy", (students,), 0.0, 1.0)
-        _store(self, "validation_nll", (students,), 0.0)
+        _store(self, "validation_nll", (students,), 0.0, finite=False)
+
+    @property
+    def diverged(self) -> int:
+        """How many students diverged: their cross-entropy is infinite, or so large that nothing was learned."""
+        return int((np.maximum(self.nll, self.validation_nll) > _HOPELESS).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +167,7 @@ def _store(
     low: float,
     high: float = np.inf,
     positive: bool = False,
+    finite: bool = True,
 ) -> FloatArray:
     """Replace a field of a frozen dataclass by a checked, read-only float64 copy of itself."""
     values: ArrayLike = getattr(owner, name)
@@ -168,10 +178,11 @@ def _store(
     if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
         want = ", ".join("any" if n is None else str(n) for n in shape)
         raise InputError(f"{name} must have shape [{want}], got {list(array.shape)}")
-    inside = np.isfinite(array) & (array >= low) & (array <= high) & ((array > low) | (not positive))
+    inside = (array >= low) & (array <= high) & ((array > low) | (not positive)) & (np.isfinite(array) | (not finite))
     if not bool(inside.all()):
         bounds = f"{'>' if positive else '>='} {low:g}" + ("" if high == np.inf else f" and <= {high:g}")
-        raise InputError(f"{name} must be finite, {bounds}, got {array[~inside].ravel()[0]:g}")
+        want = f"finite, {bounds}" + ("" if finite else ", or infinite")
+        raise InputError(f"{name} must be {want}, got {array[~inside].ravel()[0]:g}")
     array.setflags(write=False)
     object.__setattr__(owner, name, array)
     return array

@@ -41,7 +41,8 @@ MEANINGS = {
     "Best static, best schedule": "Those with the highest mean accuracy on the validation images. Choosing on the "
     "test images would flatter the choice.",
     "Verdict": "“better” or “worse” if the difference to the best static temperature stands after Holm's "
-    "correction for the number of policies tested; else “unclear”, which is not the same as equal.",
+    "correction for the number of policies tested; else “unclear”, which is not the same as equal. “diverged” with the "
+    "number of students whose training left all useful numbers: such a policy is compared with nothing.",
 }
 
 

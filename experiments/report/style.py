@@ -42,7 +42,7 @@ th:last-child, td:last-child { text-align: left; }
 tr.family-trained th { color: var(--learned); font-weight: 700; }
 tr.family-trained td { font-weight: 600; }
 td.verdict-better { color: var(--better); }
-td.verdict-worse { color: var(--worse); }
+td.verdict-worse, td.verdict-diverged { color: var(--worse); }
 td.verdict-unclear { color: var(--unclear); }
 td.verdict-reference { color: var(--reference); }
 .figures { columns: 2 27rem; column-gap: 1.25rem; }

@@ -16,7 +16,14 @@ from rltemp.experiments.evaluation.statistics import Difference
 
 __all__ = ["Cells", "to_cells", "to_html", "to_markdown", "to_rich"]
 
-STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "unclear": "yellow", "reference": "cyan", "": ""}
+STYLES: dict[Verdict, str] = {
+    "better": "green",
+    "worse": "red",
+    "unclear": "yellow",
+    "diverged": "red",
+    "reference": "cyan",
+    "": "",
+}
 
 
 @dataclass(frozen=True)
@@ -39,14 +46,14 @@ def to_cells(comparison: Comparison) -> Cells:
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("Policy", _name),
         ("Accuracy, %", lambda row: f"{100 * row.accuracy.mean:.2f} ± {100 * _half(row.accuracy):.2f}"),
-        ("NLL", lambda row: f"{row.nll:.3f}"),
+        ("NLL", lambda row: f"{row.nll:.3f}" if row.nll < 1e3 else f"{row.nll:.1e}"),
         ("ECE, %", lambda row: f"{100 * row.calibration_error:.1f}"),
     ]
     if comparison.best_static is not None:
         columns.append((_versus(comparison.best_static), lambda row: _gap(row.versus_static)))
     if comparison.best_schedule is not None:
         columns.append((_versus(comparison.best_schedule), lambda row: _gap(row.versus_schedule)))
-    columns.append(("Verdict", lambda row: row.verdict))
+    columns.append(("Verdict", _verdict))
     return Cells(
         header=tuple(title for title, _ in columns),
         lines=tuple(tuple(text(row) for _, text in columns) for row in comparison.rows),
@@ -94,6 +101,10 @@ def to_html(comparison: Comparison) -> str:
 
 def _name(row: Row) -> str:
     return row.label if len(row.members) == 1 else f"{row.label} ({len(row.members)} trainings)"
+
+
+def _verdict(row: Row) -> str:
+    return f"diverged ({row.diverged} of {row.students})" if row.diverged else row.verdict
 
 
 def _versus(reference: PolicyResult) -> str:

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from rltemp.checks import checks_values
+from rltemp.distillation.divergence import first_diverged, is_due
 from rltemp.distillation.minibatches import Minibatch
 from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Output
 from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Answers
-from rltemp.errors import InputError
+from rltemp.errors import DivergenceError, InputError
 from rltemp.objectives.method import Method
 from rltemp.temperatures import Temperatures
 
@@ -94,7 +96,11 @@ class DistillationRun:
         return self.step >= self.task.steps
 
     def observe(self) -> ForwardPass:
-        """The next minibatch through student and teacher; the same answer until `update`."""
+        """The next minibatch through student and teacher; the same answer until `update`.
+
+        Raises:
+            DivergenceError: for students that are not finite, or beyond all use; on an accelerator every 50 updates.
+        """
         if self._observation is None:
             minibatch = self._minibatches.draw()
             seeds = self._forward_seeds.draw()
@@ -106,7 +112,20 @@ class DistillationRun:
                 progress=self.progress,
                 seeds=seeds,
             )
+            if is_due(self._observation.student.logits, self.step):
+                self._refuse_diverged(self._observation.student.logits, minibatch.targets)
         return self._observation
+
+    def check(self) -> None:
+        """Look at what the students have become, on validation images.
+
+        Raises:
+            DivergenceError: for students that are not finite, or beyond all use.
+        """
+        if checks_values():
+            sample = self.task.validation.images[: self.task.optimization.batch_size]
+            logits = self.students.predict(self.task.augmentation.clean(sample)).logits
+            self._refuse_diverged(logits, self.task.validation.targets[: len(sample)])
 
     def update(self, temperatures: Temperatures) -> None:
         """One optimizer step on the observed minibatch.
@@ -116,6 +135,7 @@ class DistillationRun:
 
         Raises:
             InputError: when the run is finished, or for another number of instances.
+            DivergenceError: after the last update, as `check` does.
         """
         if self.finished:
             raise InputError(f"update() was called after the last of {self.task.steps} updates")
@@ -126,6 +146,8 @@ class DistillationRun:
         self._optimizer.step()
         self._observation = None
         self.step += 1
+        if self.finished:
+            self.check()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the rest of the run depends on.
@@ -153,6 +175,14 @@ class DistillationRun:
         self._optimizer.load_state_dict(state["optimizer"])
         self._minibatches.load_state_dict(state["minibatches"])
         self._forward_seeds.load_state_dict(state["forward_seeds"])
+
+    def _refuse_diverged(self, logits: Tensor, targets: Tensor) -> None:
+        if (found := first_diverged(logits, targets)) is not None:
+            student, loss = found
+            raise DivergenceError(
+                f"student {student} diverged at update {self.step} (loss {loss:.3g}): "
+                "lower optimization.lr, or ce_weight and kd_weight where they are large"
+            )
 
     def _loss(self, observation: ForwardPass, temperatures: Temperatures) -> Tensor:
         """Sum over students of their mean loss: each student's gradient is that of its own mean."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from rltemp.checks import check_number
 from rltemp.errors import InputError
-from rltemp.policies.policy import TemperaturePolicy, progress_tensor
+from rltemp.policies.policy import TemperaturePolicy
 from rltemp.temperatures import Temperatures, action_to_temperature
-from rltemp.transfer import to_device
+from rltemp.transfer import progress_tensor, to_device
 
 __all__ = ["AnnealPolicy", "RandomPolicy"]
 

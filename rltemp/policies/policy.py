@@ -12,7 +12,7 @@ from rltemp.errors import InputError
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["TemperaturePolicy", "progress_tensor"]
+__all__ = ["TemperaturePolicy"]
 
 
 class TemperaturePolicy(nn.Module, ABC):
@@ -76,13 +76,6 @@ class TemperaturePolicy(nn.Module, ABC):
         alignment: Tensor | None,
     ) -> Temperatures:
         """The rule itself, on checked input: logits of one dtype, float32 or float64, outside autocast."""
-
-
-def progress_tensor(progress: float | Tensor, like: Tensor) -> Tensor:
-    """Progress as a tensor of shape [] or [B], with the dtype and device of `like`."""
-    if isinstance(progress, Tensor):
-        return progress.to(like)
-    return torch.full((), progress, dtype=like.dtype, device=like.device)
 
 
 def _check_progress(progress: float | Tensor, batch: int) -> None:

@@ -11,13 +11,10 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from rltemp.distillation.minibatches import MinibatchStream
-from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
-from rltemp.distillation.randomness import ForwardSeeds, random_layers
-from rltemp.distillation.students import LoopStudents, StackedStudents, Students
+from rltemp.distillation.randomness import random_layers
+from rltemp.distillation.students import LoopStudents, StackedStudents
 from rltemp.distillation.teacher import Ensemble
 from rltemp.distillation.training_images import TrainingImages
 from rltemp.errors import InputError
@@ -25,6 +22,7 @@ from rltemp.files import atomic_write
 from rltemp.networks import Execution, Network, load_checkpoint
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
+from rltemp.tasks.label_training import train_on_labels
 
 __all__ = ["make_teacher"]
 
@@ -87,30 +85,8 @@ def _train(
     kind = StackedStudents if members[0].stacks else LoopStudents
     students = kind(members, execution).to(train.device)
     minibatches = train.minibatches(seeds, optimization.batch_size)
-    _train_on_labels(students, minibatches, students.forward_seeds(seeds), optimization, advance)
+    train_on_labels(students, minibatches, students.forward_seeds(seeds), optimization, advance)
     return [students.extract(index) for index in range(len(members))]
-
-
-def _train_on_labels(
-    members: Students,
-    minibatches: MinibatchStream,
-    seeds: ForwardSeeds,
-    settings: schema.Optimization,
-    advance: Callable[[], None],
-) -> None:
-    """Train networks side by side, without a teacher; `advance` is called after every update."""
-    optimizer = make_optimizer(members.parameters(), settings)
-    steps = settings.epochs * minibatches.per_epoch
-    members.train()
-    for step in range(steps):
-        minibatch = minibatches.draw()
-        logits = members(minibatch.images, seeds.draw()).logits
-        losses = F.cross_entropy(logits.flatten(0, 1), minibatch.targets.flatten(), reduction="none")
-        set_learning_rate(optimizer, learning_rate(settings, step / steps))
-        optimizer.zero_grad()
-        losses.view(minibatch.targets.shape).mean(1).sum().backward()
-        optimizer.step()
-        advance()
 
 
 def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> str:

@@ -13,7 +13,7 @@ from rltemp.agents.credit.calibration import Influence, Uniform
 from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.trainer import Trainer, make_calibration
 from rltemp.envs.toy import ToyVectorEnv
-from rltemp.errors import InputError
+from rltemp.errors import DivergenceError, InputError
 from rltemp.recipes.schema import Agent
 
 AGENT = Agent(students=4, hidden=(16, 16), log_std=-2.0, influence_weight=1.0)
@@ -203,3 +203,29 @@ def test_settings_name_the_calibration() -> None:
 
 
 CALIBRATIONS: tuple[Any, ...] = ("uniform", "influence", "redistribution")
+
+
+@pytest.mark.parametrize("where", ["action_net.weight", "log_std"])
+@pytest.mark.parametrize("value", [np.nan, 1e3, -1e3])
+def test_an_agent_that_cannot_act_is_named_and_not_counted(where: str, value: float) -> None:
+    """SB3 refuses some of it in its own words, and lets the rest pass."""
+    trainer = make()
+    trainer.rollout()
+    trainer.model.policy.get_parameter(where).data.fill_(value)
+    if where == "action_net.weight" and np.isfinite(value):
+        trainer.rollout()  # far off, but it can act
+        return
+    with pytest.raises(DivergenceError, match=r"the agent diverged in rollout 2: lower agent.learning_rate"):
+        trainer.rollout()
+    assert len(trainer.history) == 1
+
+
+def test_a_mistake_of_the_environment_is_no_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make()
+
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise ValueError("a mistake of the environment")
+
+    monkeypatch.setattr(trainer.model, "learn", broken)
+    with pytest.raises(ValueError, match=r"^a mistake of the environment$"):
+        trainer.rollout()

@@ -20,8 +20,10 @@ import rltemp
 from rltemp import DistillationLoss, LearnedPolicy, LogitFeatures, ProbeAlignment, TemperaturePolicy, make_policy
 from rltemp.data import Augmentation, Dataset, GaussianNoise, HorizontalFlip, Normalize, Shift
 from rltemp.distillation import Task
+from rltemp.distillation.image_views import ImageViews
 from rltemp.distillation.policy_run import PolicyRun
-from rltemp.distillation.views import Views
+from rltemp.distillation.teacher import Teacher
+from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES
 from rltemp.networks import Network, make_network
 from rltemp.objectives import DKD
@@ -44,7 +46,7 @@ class NoWaiting(TorchDispatchMode):
     """Refuses copies from the CPU to the accelerator that wait; those that read from it fail by themselves."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -136,17 +138,17 @@ def _task(network: str, *, stacked: bool, views: bool) -> Task:
     def build(generator: torch.Generator) -> Network:
         return make_network(network, CLASSES, shape, generator, **options)
 
+    training = ImagesInMemory(data, augmentation)
+    network_of_teacher = build(make_generator(1)).to(META).requires_grad_(False)
     return Task(
-        train=data,
+        training=ImageViews(training, 2, make_generator(0, "views")) if views else training,
+        probe=data,
         validation=data,
         test=data,
-        augmentation=augmentation,
-        teacher=build(make_generator(1)).to(META).requires_grad_(False),
+        teacher=Teacher(network_of_teacher, torch.empty(64, CLASSES, device=META) if views else None),
         make_student=build,
         optimization=Optimization(epochs=2, batch_size=BATCH),
         stacked=stacked,
-        views=Views(data, augmentation, 2, make_generator(0, "views")) if views else None,
-        bank=torch.empty(64, CLASSES, device=META) if views else None,
     )
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,3 +110,37 @@ def test_numbers_as_text() -> None:
     shares = (0.021, -0.003, 0.0, -0.00001, 0.12345)
     assert [signed(share) for share in shares] == ["+2.10", f"{MINUS}0.30", "0.00", "0.00", "+12.35"]
     assert points(Difference(0.021, -0.015, 0.027, 5, 0.1)) == f"+2.10 points [{MINUS}1.50, +2.70]"
+
+
+def lost(name: str, family: Family, students: int, **options: Any) -> PolicyResult:
+    """A policy that is best by accuracy, under which some students diverged."""
+    result = policy(name, family, around(0.9), validation=0.95, **options)
+    nll = result.nll.copy()
+    nll[:students] = [np.inf, 1e20, 2e3][:students]
+    return replace(result, nll=nll)
+
+
+def test_a_policy_that_diverged_is_compared_with_nothing() -> None:
+    learned = policy("agent", "trained", around(0.72))
+    results = (STATIC, lost("T = 1", "static", 1), lost("16 → 1", "schedule", 2), learned)
+    comparison = compare(evaluation(*results))
+    assert comparison.best_static is STATIC
+    assert comparison.best_schedule is None
+    rows = {row.label: row for row in comparison.rows}
+    assert [(rows[name].diverged, rows[name].verdict) for name in ("T = 1", "16 → 1", "T = 4", "agent")] == [
+        (1, "diverged"),
+        (2, "diverged"),
+        (0, "reference"),
+        (0, "better"),
+    ]
+    assert rows["T = 1"].versus_static is None
+    alone = compare(evaluation(STATIC, learned)).rows[0]
+    assert rows["agent"].versus_static == alone.versus_static
+
+
+def test_the_headline_says_what_diverged() -> None:
+    trainings = [lost("a", "trained", 3, group="agent"), policy("b", "trained", 0.7, group="agent")]
+    headline = compare(evaluation(STATIC, *trainings)).headline
+    assert headline == "The learned policy (mean of 2 trainings) diverged: 3 of 24 students came to nothing."
+    alone = compare(evaluation(lost("T = 1", "static", 1), policy("agent", "trained", around(0.72)))).headline
+    assert alone.startswith("No static temperature came to its end without diverging")

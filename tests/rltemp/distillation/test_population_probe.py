@@ -181,7 +181,7 @@ def test_each_student_is_judged_by_images_that_its_own_seed_draws(tiny_task: Tas
     """Two students of equal parameters see different probes; the images are those of the seed's own permutation."""
     twins = dataclasses.replace(tiny_task, make_student=lambda _: tiny_task.make_student(make_generator(0)))
     run = DistillationRun(twins, SEEDS)
-    probe = PopulationProbe(twins.train, twins.augmentation, seeds=SEEDS, size=7, every=1, scope="classifier")
+    probe = PopulationProbe(twins.probe, twins.augmentation, seeds=SEEDS, size=7, every=1, scope="classifier")
     tangents = probe.tangents(run.students, run.observe())
     student = run.students.extract(0).double()
     for k, seed in enumerate(SEEDS):
