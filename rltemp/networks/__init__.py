@@ -7,6 +7,7 @@ from rltemp.networks.external import ExternalNetwork, classifier_of
 from rltemp.networks.mlp import MLP
 from rltemp.networks.network import Network
 from rltemp.networks.registry import list_networks, make_network
+from rltemp.networks.requests import check_request
 
 __all__ = [
     "CNN",
@@ -14,6 +15,7 @@ __all__ = [
     "Execution",
     "ExternalNetwork",
     "Network",
+    "check_request",
     "classifier_of",
     "list_networks",
     "load_checkpoint",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rltemp.errors import InputError
 from rltemp.networks.network import Network
 
-__all__ = ["ExternalNetwork", "classifier_of", "timm_network", "torchvision_network"]
+__all__ = ["ExternalNetwork", "check_external_name", "classifier_of", "timm_network", "torchvision_network"]
 
 
 class ExternalNetwork(Network):
@@ -43,7 +43,22 @@ class ExternalNetwork(Network):
         return features
 
 
-def torchvision_network(name: str, classes: int, in_shape: Sequence[int], **options: Any) -> ExternalNetwork:
+def check_external_name(library: str, name: str) -> None:
+    """Refuse a name that `library`, "torchvision" or "timm", does not have.
+
+    Names that say where an architecture comes from are refused as well, but for "hf-hub:...", of timm's Hub: they may
+    be files.
+    """
+    if library == "torchvision":
+        _check_torchvision_name(name)
+        return
+    timm = _timm(name)
+    known = timm.is_model(name) and ("." not in name or name in timm.list_pretrained())
+    if not known and not name.startswith("hf-hub:"):
+        raise InputError(f"name must be 'timm:' and one of timm's models, or 'timm:hf-hub:...', got {name!r}")
+
+
+def torchvision_network(name: str, classes: int, in_shape: Sequence[int], /, **options: Any) -> ExternalNetwork:
     """A classification model of torchvision, e.g. "resnet18"; `options` go to its constructor.
 
     Raises:
@@ -52,33 +67,43 @@ def torchvision_network(name: str, classes: int, in_shape: Sequence[int], **opti
     """
     from torchvision import models  # a second to import, and most runs do without it
 
-    if name not in models.list_models(module=models):
-        raise InputError(f"name must be 'torchvision:' and one of its classification models, got {name!r}")
+    _check_torchvision_name(name)
     if in_shape[0] != 3:
         raise InputError(f"in_shape must have 3 channels for torchvision's models, got {tuple(in_shape)}")
     try:
         model = models.get_model(name, num_classes=classes, **options)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever a constructor of others raises
         raise InputError(f"options must fit torchvision's {name!r}, got {options}: {error}") from error
     return ExternalNetwork(model, classes)
 
 
-def timm_network(name: str, classes: int, in_shape: Sequence[int], **options: Any) -> ExternalNetwork:
+def timm_network(name: str, classes: int, in_shape: Sequence[int], /, **options: Any) -> ExternalNetwork:
     """A model of timm, e.g. "vit_tiny_patch16_224"; `options` go to its constructor.
 
     Raises:
         InputError: where timm is not installed, for a name it does not have, options the model does not take, or a
             model that does not end in a linear layer.
     """
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError as error:
-        raise InputError(f"name must not start with 'timm:' where timm is not installed, got {name!r}") from error
+    timm = _timm(name)
     try:
         model = timm.create_model(name, num_classes=classes, in_chans=in_shape[0], **options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:
         raise InputError(f"name and options must fit one of timm's models, got {name!r} {options}: {error}") from error
     return ExternalNetwork(model, classes)
+
+
+def _check_torchvision_name(name: str) -> None:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise InputError(f"name must be 'torchvision:' and one of its classification models, got {name!r}")
+
+
+def _timm(name: str) -> Any:
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise InputError(f"name must not start with 'timm:' where timm is not installed, got {name!r}") from error
 
 
 def classifier_of(network: nn.Module, classes: int) -> nn.Linear:

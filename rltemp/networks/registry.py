@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,27 +24,65 @@ from rltemp.networks.shufflenetv2 import ShuffleNetV2
 from rltemp.networks.vgg import VGG, VGG_BLOCKS
 from rltemp.networks.wrn import WideResNet
 
-__all__ = ["list_networks", "make_network"]
+__all__ = ["check_options", "find_network", "list_networks", "make_network"]
 
 Builder = Callable[..., Network]
 """Takes classes, in_shape and options."""
+
+_WIDEST = 16384
+
+
+class _Architecture(NamedTuple):
+    """What is known by one name.
+
+    Attributes:
+        line: what it is.
+        build: builds it.
+        check: takes the options alone, and refuses those that `build` could not take.
+    """
+
+    line: str
+    build: Builder
+    check: Callable[..., None]
 
 
 def _mlp(classes: int, in_shape: Sequence[int], *, hidden: Sequence[int] = (256, 256)) -> Network:
     return MLP([math.prod(in_shape), *hidden, classes])
 
 
+def _check_mlp(*, hidden: object = ()) -> None:
+    if not _are_widths(hidden):
+        raise InputError(f"hidden must be a list of widths in [1, {_WIDEST}], got {hidden!r}")
+
+
 def _cnn(classes: int, in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32, 64)) -> Network:
     return CNN(channels, classes, _image_channels(in_shape))
 
 
-def _fixed(build: Builder, *sizes: Any) -> Builder:
+def _check_cnn(*, channels: object = (1,)) -> None:
+    if not channels or not _are_widths(channels):
+        raise InputError(f"channels must be at least one width in [1, {_WIDEST}], got {channels!r}")
+
+
+def _check_nothing() -> None:
+    """A network without options."""
+
+
+def _are_widths(value: object) -> bool:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return False
+    return all(
+        isinstance(part, Integral) and not isinstance(part, bool) and 1 <= int(part) <= _WIDEST for part in value
+    )
+
+
+def _fixed(line: str, build: Builder, *sizes: Any) -> _Architecture:
     """A network without options: `build` of its sizes, the classes and the channels of an image."""
 
     def builder(classes: int, in_shape: Sequence[int]) -> Network:
         return build(*sizes, classes, _image_channels(in_shape))
 
-    return builder
+    return _Architecture(line, builder, _check_nothing)
 
 
 def _image_channels(in_shape: Sequence[int]) -> int:
@@ -52,39 +92,34 @@ def _image_channels(in_shape: Sequence[int]) -> int:
 
 
 _NARROW, _WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
-_NETWORKS: dict[str, tuple[str, Builder]] = {
-    "mlp": ("multilayer perceptron; hidden: widths between input and logits", _mlp),
-    "cnn": ("plain convolutional network; channels: width of each layer", _cnn),
+_NETWORKS: dict[str, _Architecture] = {
+    "mlp": _Architecture("multilayer perceptron; hidden: widths between input and logits", _mlp, _check_mlp),
+    "cnn": _Architecture("plain convolutional network; channels: width of each layer", _cnn, _check_cnn),
     **{
-        f"resnet{depth}": (
-            f"residual network, {depth} layers of 16 to 64 channels",
-            _fixed(cifar_resnet, depth, _NARROW),
-        )
+        f"resnet{depth}": _fixed(f"residual network, {depth} layers of 16 to 64 channels", cifar_resnet, depth, _NARROW)
         for depth in (8, 14, 20, 32, 44, 56, 110)
     },
     **{
-        f"resnet{depth}x4": (
-            f"residual network, {depth} layers of 32 to 256 channels",
-            _fixed(cifar_resnet, depth, _WIDE),
+        f"resnet{depth}x4": _fixed(
+            f"residual network, {depth} layers of 32 to 256 channels", cifar_resnet, depth, _WIDE
         )
         for depth in (8, 32)
     },
-    "resnet50": ("ResNet-50 with a stem for small images", _fixed(resnet50)),
+    "resnet50": _fixed("ResNet-50 with a stem for small images", resnet50),
     **{
-        f"wrn_{depth}_{widen}": (
-            f"wide residual network, {depth} layers, width {widen}",
-            _fixed(WideResNet, depth, widen),
+        f"wrn_{depth}_{widen}": _fixed(
+            f"wide residual network, {depth} layers, width {widen}", WideResNet, depth, widen
         )
         for depth in (16, 40)
         for widen in (1, 2)
     },
     **{
-        name: (f"VGG with batch normalization, {name[3:]} layers", _fixed(VGG, blocks))
+        name: _fixed(f"VGG with batch normalization, {name[3:]} layers", VGG, blocks)
         for name, blocks in VGG_BLOCKS.items()
     },
-    "mobilenetv2": ("MobileNetV2 of half the width", _fixed(MobileNetV2)),
-    "shufflenetv1": ("ShuffleNet with three groups", _fixed(ShuffleNetV1)),
-    "shufflenetv2": ("ShuffleNetV2 1x", _fixed(ShuffleNetV2)),
+    "mobilenetv2": _fixed("MobileNetV2 of half the width", MobileNetV2),
+    "shufflenetv1": _fixed("ShuffleNet with three groups", ShuffleNetV1),
+    "shufflenetv2": _fixed("ShuffleNetV2 1x", ShuffleNetV2),
 }
 _LIBRARIES: dict[str, tuple[str, Builder]] = {
     "torchvision": ("any classification model of torchvision; options of its constructor", torchvision_network),
@@ -95,7 +130,7 @@ _LIBRARIES: dict[str, tuple[str, Builder]] = {
 def list_networks() -> dict[str, str]:
     """Names `make_network` knows, with one line each; NAME stands for any name of that library."""
     return {
-        **{name: line for name, (line, _) in _NETWORKS.items()},
+        **{name: architecture.line for name, architecture in _NETWORKS.items()},
         **{f"{library}:NAME": line for library, (line, _) in _LIBRARIES.items()},
     }
 
@@ -115,24 +150,41 @@ def make_network(
     Raises:
         InputError: for an unknown name or option, or classes and shapes the network cannot have.
     """
-    builder = _find(name)
+    architecture = find_network(name)
     if classes < 2:
         raise InputError(f"classes must be >= 2, got {classes}")
     if not in_shape or min(in_shape) < 1:
         raise InputError(f"in_shape must be the shape of one image, sizes >= 1, got {tuple(in_shape)}")
-    try:
-        inspect.signature(builder).bind(classes, in_shape, **options)
-    except TypeError as error:
-        raise InputError(f"options of {name!r} must be ones it takes, got {options}: {error}") from error
+    check_options(name, options)
     with seeded_by(generator):
-        return builder(classes, in_shape, **options)
+        return architecture.build(classes, in_shape, **options)
 
 
-def _find(name: str) -> Builder:
+def find_network(name: str) -> _Architecture:
+    """What is known by `name`; the constructors of other libraries check their options themselves.
+
+    Raises:
+        InputError: for an unknown name.
+    """
     library, separator, model = name.partition(":")
     if separator and library in _LIBRARIES:
-        build = _LIBRARIES[library][1]
-        return lambda classes, in_shape, **options: build(model, classes, in_shape, **options)
+        line, build = _LIBRARIES[library]
+        return _Architecture(line, functools.partial(build, model), lambda **options: None)
     if name not in _NETWORKS:
         raise InputError(f"name must be one of {', '.join(list_networks())}, got {name!r}")
-    return _NETWORKS[name][1]
+    return _NETWORKS[name]
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that the network `name` does not take, before its classes and images are known.
+
+    Raises:
+        InputError: for an unknown name or option, or an option of another type or size.
+    """
+    check = find_network(name).check
+    try:
+        inspect.signature(make_network).bind(name, 2, (1,), None, **options)
+        inspect.signature(check).bind(**options)
+    except TypeError as error:
+        raise InputError(f"options of {name!r} must be ones it takes, got {dict(options)}: {error}") from error
+    check(**options)

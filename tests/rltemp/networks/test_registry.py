@@ -194,7 +194,7 @@ def test_a_network_without_linear_end_has_no_classifier() -> None:
         ("mlp", 1, (1, 8, 8), {}, "classes must be >= 2, got 1"),
         ("mlp", 10, (), {}, "in_shape"),
         ("mlp", 10, (1, 8, 8), {"widths": (3,)}, "options of 'mlp'.*widths"),
-        ("mlp", 10, (1, 8, 8), {"hidden": (0,)}, "sizes"),
+        ("mlp", 10, (1, 8, 8), {"hidden": (0,)}, r"hidden must be a list of widths in \[1, 16384\], got \(0,\)"),
         ("cnn", 10, (3, 16, 16), {"channels": ()}, "channels must be at least one width"),
         ("resnet20", 10, (3, 32, 32), {"depth": 3}, "options of 'resnet20'.*depth"),
         ("resnet20", 10, (64,), {}, r"in_shape must be \(channels, height, width\)"),

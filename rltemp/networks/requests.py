@@ -1,0 +1,60 @@
+"""Networks that a recipe asks for, which may come from a stranger: checked before data are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rltemp.errors import InputError
+from rltemp.networks.external import check_external_name
+from rltemp.networks.registry import check_options, find_network, make_network
+from rltemp.seeding import make_generator
+
+__all__ = ["check_request"]
+
+_NAME_FILES = ("cache_dir", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args")
+_FETCH_WEIGHTS = ("pretrained", "weights")
+
+
+def check_request(field: str, name: str, options: Mapping[str, Any], *, allow_download: bool = False) -> None:
+    """Refuse a network that could not be built, or must not be fetched.
+
+    Classes and images are not known yet: networks of other libraries are tried with 10 classes of colour images.
+
+    Args:
+        field: what the recipe calls it, such as "student".
+        name: of the network, as `make_network` takes it.
+        options: of the network.
+        allow_download: whether architecture and weights may come from the network; files never do, since a library may
+            run what is in them.
+
+    Raises:
+        InputError: for an unknown name or option, and what may not be fetched.
+    """
+    library, separator, model = name.partition(":")
+    with _prefixed(f"{field}."):
+        find_network(name)
+        if separator:
+            check_external_name(library, model)
+    with _prefixed(f"{field}.options: "):
+        check_options(name, options)
+        for option in options:
+            if option in _NAME_FILES:
+                raise InputError(f"{option} must not be given, since a recipe may come from a stranger")
+    fetched = [f"options.{option}" for option in _FETCH_WEIGHTS if options.get(option)]
+    if separator and ":" in model:
+        fetched.insert(0, f"name {name!r}")
+    if fetched and not allow_download:
+        raise InputError(f"{field}.{fetched[0]} would be downloaded: give --allow-download to allow it")
+    if separator and options and not fetched:
+        with _prefixed(f"{field}.options: "):
+            make_network(name, 10, (3, 32, 32), make_generator(0), **options)
+
+
+@contextmanager
+def _prefixed(prefix: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{prefix}{error}") from error
