@@ -8,6 +8,7 @@ from typing import Any
 from rltemp.distillation.task import Task
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe, load_recipe
+from rltemp.recipes.consistency import check_settings
 from rltemp.tasks import build_task
 
 __all__ = ["resolve"]
@@ -19,14 +20,13 @@ def resolve(
     """The recipe with its overrides, and its task, built unless it is given, or several are.
 
     Raises:
-        InputError: for an unknown recipe or key, a wrong type, or overrides beside a recipe that is a value already.
+        InputError: for an unknown recipe or key, a wrong type or value, or overrides beside a recipe that is a value.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
     elif overrides:
         raise InputError(f"overrides need the name or file of a recipe, got a Recipe and {sorted(overrides)}")
-    if recipe.agent.credit == "influence" and recipe.agent.reward_every != 1:
-        raise InputError(f"agent.reward_every must be 1 for agent.credit 'influence', got {recipe.agent.reward_every}")
     if task is None:
         return recipe, (build_task(recipe),)
+    check_settings(recipe)
     return recipe, (task,) if isinstance(task, Task) else tuple(task)

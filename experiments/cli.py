@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _overrides(rest: Sequence[str]) -> dict[str, Any]:
     """Values of the recipe out of `--name value` and `--name=value`, read as YAML."""
-    import yaml
+    from rltemp.recipes.plain_yaml import load_plain
 
     overrides: dict[str, Any] = {}
     words = iter(rest)
@@ -51,10 +51,7 @@ def _overrides(rest: Sequence[str]) -> dict[str, Any]:
             value = next(words, "")
             if not value:
                 raise InputError(f"--{name} needs a value")
-        try:
-            overrides[name.replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"--{name} must have a YAML value, got {value!r}") from error
+        overrides[name.replace("-", "_")] = load_plain(value, f"--{name}")
     return overrides
 
 
@@ -71,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         if command.takes_recipe:
             subparser.add_argument("recipe", help="name of a recipe that comes with rltemp, or a .yaml file")
             subparser.add_argument("--print-config", action="store_true", help="show the whole recipe, and do nothing")
+            subparser.add_argument(
+                "--allow-download", action="store_true", help="let the recipe fetch data and networks from the network"
+            )
         command.add_options(subparser)
         subparser.set_defaults(run=command.run, takes_recipe=command.takes_recipe)
     return parser

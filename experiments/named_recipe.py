@@ -20,23 +20,30 @@ __all__ = ["NamedRecipe", "build", "build_all", "read"]
 
 @dataclasses.dataclass(frozen=True)
 class NamedRecipe:
-    """A recipe and what it is called; runs go into a folder of that name."""
+    """A recipe and what it is called; runs go into a folder of that name.
+
+    Attributes:
+        name: of the folder.
+        recipe: the setting.
+        allow_download: whether what the recipe names may be fetched from the network, as `check_recipe` takes it.
+    """
 
     name: str
     recipe: Recipe
+    allow_download: bool = False
 
 
-def read(recipe: str, overrides: Mapping[str, Any]) -> NamedRecipe:
+def read(recipe: str, overrides: Mapping[str, Any], *, allow_download: bool = False) -> NamedRecipe:
     """The recipe of this name or file, with overrides, checked before any work starts."""
-    setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides))
+    setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides), allow_download)
     for variation in vary(setting.recipe):
-        check_recipe(variation)
+        check_recipe(variation, allow_download=allow_download)
     return setting
 
 
 def build_all(setting: NamedRecipe, root: str | None = None) -> list[Task]:
     """What the agent of a recipe trains on: its task, and those of the agent's variations; see `build`."""
-    return [build(NamedRecipe(setting.name, recipe), root) for recipe in vary(setting.recipe)]
+    return [build(dataclasses.replace(setting, recipe=recipe), root) for recipe in vary(setting.recipe)]
 
 
 def build(setting: NamedRecipe, root: str | None = None) -> Task:
@@ -51,4 +58,4 @@ def build(setting: NamedRecipe, root: str | None = None) -> Task:
         # So small that they are done before a second thread has woken up; on shared cores waiting for it costs tenfold.
         torch.set_num_threads(1)
     with progress("teacher", max(1, build_steps(recipe))) as display:
-        return build_task(recipe, advance=display.advance, cache=root)
+        return build_task(recipe, advance=display.advance, cache=root, allow_download=setting.allow_download)

@@ -98,7 +98,8 @@ def _missing(
     done: dict[Unit, PolicyResult] = {}
     with progress("policies", max(1, task.steps * len(units))) as display:
         display.advance(task.steps * len(found))
-        fresh = run_units(setting.recipe, task, waiting, processes, root, display)
+        allow_download = setting.allow_download
+        fresh = run_units(setting.recipe, task, waiting, processes, root, display, allow_download=allow_download)
         for unit, result in itertools.chain(found.items(), fresh):
             parts.keep(unit, result)
             done[unit] = result

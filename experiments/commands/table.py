@@ -17,7 +17,8 @@ __all__ = ["COMMANDS", "RECIPE_HELP", "Command"]
 
 RECIPE_HELP = (
     "Any value of the recipe can be given by its dotted name, such as --optimization.epochs 3 or --agent.seed=1; "
-    "--print-config shows them all."
+    "--print-config shows them all. What a recipe names is downloaded (data.download, networks timm:hf-hub:...) only "
+    "with --allow-download, which no recipe can give."
 )
 
 Overrides = dict[str, Any]
@@ -65,7 +66,7 @@ def _train(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.train_command import train
     from rltemp.experiments.named_recipe import read
 
-    setting = read(options.recipe, overrides)
+    setting = read(options.recipe, overrides, allow_download=options.allow_download)
     if not _printed(options, setting.recipe):
         print(f"policy: {train(setting, options.runs, options.name)}")
 
@@ -92,7 +93,7 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.evaluation.specs import parse_policies, trained_policies
     from rltemp.experiments.named_recipe import build, read
 
-    setting = read(options.recipe, overrides)
+    setting = read(options.recipe, overrides, allow_download=options.allow_download)
     specs = [*parse_policies(options.policies), *trained_policies(options.policy)]
     if options.students < 2:
         raise InputError(f"--students must be >= 2, for an interval, got {options.students}")
@@ -103,6 +104,7 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
         words = ["rltemp", "evaluate", options.recipe, "--policies", options.policies]
         words += [word for path in options.policy for word in ("--policy", path)]
         words += ["--students", str(options.students), "--seed", str(options.seed)]
+        words += ["--allow-download"] * options.allow_download
         words += [f"--{name}={value}" for name, value in overrides.items()]
         report = run_comparison(
             setting,
@@ -128,7 +130,7 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.evaluation.specs import parse_policy
     from rltemp.experiments.named_recipe import read
 
-    setting, spec = read(options.recipe, overrides), parse_policy(options.policy)
+    setting, spec = read(options.recipe, overrides, allow_download=options.allow_download), parse_policy(options.policy)
     if not _printed(options, setting.recipe):
         result = distill(setting, spec, options.seed, options.runs, options.name)
         accuracy, nll = 100 * float(result.test.accuracy), float(result.test.nll)

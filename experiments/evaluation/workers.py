@@ -46,7 +46,14 @@ class Worker:
 
 
 def run_units(
-    recipe: Recipe, task: Task, units: Sequence[Unit], processes: int, cache: str, display: Progress
+    recipe: Recipe,
+    task: Task,
+    units: Sequence[Unit],
+    processes: int,
+    cache: str,
+    display: Progress,
+    *,
+    allow_download: bool = False,
 ) -> Iterator[tuple[Unit, PolicyResult]]:
     """Results of units, in the order in which they are finished.
 
@@ -57,6 +64,7 @@ def run_units(
         processes: how many work side by side, each with one thread; each builds the task for itself.
         cache: where the other processes find the teacher.
         display: advances by `task.steps` per unit.
+        allow_download: as for `build_task`.
     """
     if min(processes, len(units)) <= 1:
         # As in the other processes: sums over several threads round otherwise.
@@ -67,9 +75,9 @@ def run_units(
             yield unit, worker.run(unit, display)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        min(processes, len(units)), context, _start, (recipe, cache, context.Value("i", 0), torch.cuda.device_count())
-    )
+    started, devices = context.Value("i", 0), torch.cuda.device_count()
+    arguments = (recipe, cache, started, devices, allow_download)
+    pool = ProcessPoolExecutor(min(processes, len(units)), context, _start, arguments)
     try:
         futures = {pool.submit(_run, unit): unit for unit in units}
         for future in as_completed(futures):
@@ -84,15 +92,14 @@ _worker: list[Worker] = []
 """The worker of this process, once it is started."""
 
 
-def _start(recipe: Recipe, cache: str, started: Synchronized[Any], devices: int) -> None:
+def _start(recipe: Recipe, cache: str, started: Synchronized[Any], devices: int, allow_download: bool) -> None:
     torch.set_num_threads(1)
     with started.get_lock():
         number = started.value
         started.value += 1
     shared = recipe.execution.device == "cpu" or devices == 0
-    _worker.append(
-        Worker(recipe, build_task(recipe, device=None if shared else f"cuda:{number % devices}", cache=cache))
-    )
+    device = None if shared else f"cuda:{number % devices}"
+    _worker.append(Worker(recipe, build_task(recipe, device=device, cache=cache, allow_download=allow_download)))
 
 
 def _run(unit: Unit) -> PolicyResult:

@@ -27,7 +27,7 @@ from torch import Tensor
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION, LogitFeatures
 from rltemp.policies.card import render_card
-from rltemp.policies.learned import HIGHEST, LOWEST, LearnedPolicy
+from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST, LearnedPolicy
 
 __all__ = ["FORMAT_VERSION", "load_policy", "save_policy"]
 
@@ -38,7 +38,6 @@ _WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
 _KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
 _OPTIONAL_KEYS = {"scale"}
 _MOST_JSON = 1 << 20
-_MOST_LAYERS, _WIDEST = 8, 4096
 
 
 def save_policy(policy: LearnedPolicy, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -202,9 +201,9 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
     if len(names) != len(set(names)) or not set(names) <= set(ALIGNED_FEATURES) or not names:
         raise InputError(f"{folder}: features must be names this version has, each once, got {_short(names)}")
     hidden = description["hidden"]
-    if not isinstance(hidden, list) or len(hidden) > _MOST_LAYERS or not all(_is_width(width) for width in hidden):
+    if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(_is_width(width) for width in hidden):
         raise InputError(
-            f"{folder}: hidden must be at most {_MOST_LAYERS} widths in [1, {_WIDEST}], got {_short(hidden)}"
+            f"{folder}: hidden must be at most {MOST_LAYERS} widths in [1, {WIDEST}], got {_short(hidden)}"
         )
     limits = description["temperature_range"]
     if not isinstance(limits, list) or len(limits) != 2 or not all(_in_limits(limit) for limit in limits):
@@ -237,7 +236,7 @@ def _check_size(path: Path, widths: Sequence[int]) -> None:
 
 
 def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _WIDEST
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= WIDEST
 
 
 def _in_limits(value: object) -> bool:

@@ -15,10 +15,13 @@ from rltemp.policies.policy import TemperaturePolicy
 from rltemp.precision import without_autocast
 from rltemp.temperatures import Temperatures, action_to_temperature
 
-__all__ = ["HIGHEST", "LOWEST", "LearnedPolicy"]
+__all__ = ["HIGHEST", "LOWEST", "MOST_LAYERS", "WIDEST", "LearnedPolicy"]
 
 LOWEST, HIGHEST = 1e-3, 1e6
 """Limits of temperatures and of a scale: within them the loss and its gradient are far from overflow."""
+
+MOST_LAYERS, WIDEST = 8, 4096
+"""Limits of the hidden layers that a policy's file may have."""
 
 
 class LearnedPolicy(TemperaturePolicy):

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rltemp.errors import InputError
+from rltemp.recipes.finding import is_file_name, list_recipes, read_recipe
 from rltemp.recipes.schema import Recipe
 from rltemp.recipes.typed import typed
 
 __all__ = ["dump_recipe", "list_recipes", "load_recipe", "vary"]
 
-_SUFFIXES = (".yaml", ".yml")
+_LONGEST_CHAIN, _DEEPEST = 10, 16
 _VARIABLE = ("data", "teacher", "student", "optimization")
 _RENAMED = {("agent", "calibration"): "credit"}
 """Keys by section that recipes may still use, and what each is called."""
-
-
-def list_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = importlib.resources.files("rltemp.recipes")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -36,7 +30,8 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
         overrides: values by dotted name ("optimization.epochs") or nested ({"optimization": {"epochs": 3}}).
 
     Raises:
-        InputError: for an unknown recipe or key, a value of the wrong type, or a file that is no YAML mapping.
+        InputError: for an unknown recipe or key, a value of another type or out of its range, or a file that is not a
+            mapping in plain YAML (see `load_plain`).
     """
     values = _content(recipe, ())
     if isinstance(values, dict):
@@ -54,20 +49,27 @@ def vary(recipe: Recipe) -> list[Recipe]:
     """What the agent of a recipe trains on: the recipe itself, then each of `agent.variations`.
 
     Raises:
-        InputError: for a variation of what all tasks of an agent have in common, or one that is no recipe.
+        InputError: for a variation of what all tasks of an agent have in common, the batch size and the number of
+            updates among them, or one that is no recipe.
     """
     whole = [recipe]
+    plain = {name: _plain(value) for name, value in dataclasses.asdict(recipe).items() if name != "agent"}
     for number, changes in enumerate(recipe.agent.variations):
         name = f"agent.variations[{number}]"
-        values = _plain(dataclasses.asdict(recipe))
+        values = dict(plain)
         for key, value in changes.items():
             if key.split(".")[0] not in _VARIABLE:
-                raise InputError(f"{name} must change values of {', '.join(_VARIABLE)}, got {key!r}")
+                raise InputError(f"{name} must change values of {', '.join(_VARIABLE)}, got {key[:80]!r}")
             _merge(values, _nested(key, value))
         try:
-            whole.append(typed(Recipe, values, ""))
+            whole.append(dataclasses.replace(typed(Recipe, values, ""), agent=recipe.agent))
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
+        if _course(whole[-1]) != _course(recipe):
+            raise InputError(
+                f"{name} must have the recipe's batch size and number of updates {_course(recipe)}, "
+                f"got {_course(whole[-1])}"
+            )
     return whole
 
 
@@ -88,40 +90,26 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
 
 def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
     """Plain values of a recipe, put on top of those of the recipe that it extends."""
-    import yaml
+    from rltemp.recipes.plain_yaml import load_plain
 
-    try:
-        values = yaml.safe_load(_read(recipe))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"recipe {recipe} must be YAML: {' '.join(str(error).split())}") from error
+    values = load_plain(read_recipe(recipe), f"recipe {recipe}")
     values = _renamed(values) if isinstance(values, dict) else values
     if not isinstance(values, dict) or "extends" not in values:
         return {} if values is None else values
     base = values.pop("extends")
     if not isinstance(base, str):
         raise InputError(f"recipe {recipe}: extends must be the name or file of a recipe, got {base!r}")
-    if Path(base).suffix in _SUFFIXES:
+    if is_file_name(base):
         base = str(Path(recipe).parent / base)
     if base in (chain := (*extended_by, str(recipe))):
         raise InputError(f"recipe {recipe}: extends must not come back to {base}")
+    if len(chain) > _LONGEST_CHAIN:
+        raise InputError(f"recipe {recipe}: at most {_LONGEST_CHAIN} recipes may extend one another")
     whole = _content(base, chain)
     if not isinstance(whole, dict):
         return whole
     _merge(whole, values)
     return whole
-
-
-def _read(recipe: str | Path) -> str:
-    path = Path(recipe)
-    if path.suffix in _SUFFIXES:
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"recipe file {path} cannot be read: {error}") from error
-    if str(recipe) not in list_recipes():
-        known = ", ".join(list_recipes())
-        raise InputError(f"recipe must be one of {known}, or the path of a .yaml file; got {str(recipe)!r}")
-    return (importlib.resources.files("rltemp.recipes") / f"{recipe}.yaml").read_text(encoding="utf-8")
 
 
 def _merge(values: dict[str, Any], override: Mapping[str, Any]) -> None:
@@ -153,8 +141,19 @@ def _renamed(values: dict[str, Any]) -> dict[str, Any]:
 
 def _nested(name: str, value: Any) -> dict[str, Any]:
     """{"a": {"b": value}} from "a.b"."""
-    head, _, rest = name.partition(".")
-    return {head: _nested(rest, value) if rest else value}
+    *outer, inner = name.split(".")
+    if len(outer) > _DEEPEST:
+        raise InputError(f"the name of a value must have at most {_DEEPEST} dots, got {len(outer)}")
+    nested = {inner: value}
+    for part in reversed(outer):
+        nested = {part: nested}
+    return nested
+
+
+def _course(recipe: Recipe) -> tuple[int, int]:
+    """Batch size and updates of a run."""
+    optimization = recipe.optimization
+    return optimization.batch_size, optimization.epochs * (recipe.data.train // optimization.batch_size)
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,18 @@
 """What a recipe says: the whole setting of an experiment, as typed values.
 
-Every field can be overridden by its dotted name (`optimization.epochs`) on the command line or as a keyword.
+Every field can be overridden by its dotted name (`optimization.epochs`) on the command line or as a keyword. A number's
+range stands beside its type and is checked whenever a recipe is read or built; what must fit together is in
+`rltemp.recipes.consistency`.
+
+A recipe may come from a stranger: reading it runs nothing. What it names is fetched from the network (`data.download`,
+networks with published weights) only by leave of whoever runs it, `--allow-download`, which no recipe can give.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST
+from rltemp.recipes.ranges import Length, Range
 
 __all__ = ["Agent", "Credit", "Data", "Execution", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
 
@@ -20,7 +28,7 @@ class Data:
         name: "digits" (bundled), "cifar100" (torchvision's files, or a tree of images) or "folder" (a tree of images:
             train/<class>/*, test/<class>/*).
         path: folder of the data; unused by "digits".
-        download: let torchvision download CIFAR-100 into `path` if it is not there.
+        download: let torchvision download CIFAR-100 into `path` if it is not there; needs `--allow-download`.
         train: number of training images; all policies train on the same ones.
         validation: number of held-out images of the training data: the reward's probe, and what anything is picked on.
         split_seed: which images fall into which part.
@@ -40,22 +48,25 @@ class Data:
     name: Literal["digits", "cifar100", "folder"] = "digits"
     path: str | None = None
     download: bool = False
-    train: int = 600
-    validation: int = 300
-    split_seed: int = 0
-    image_size: int | None = None
-    shift: int = 1
-    noise: float = 0.3
+    train: Annotated[int, Range(1)] = 600
+    validation: Annotated[int, Range(1)] = 300
+    split_seed: Annotated[int, Range(0)] = 0
+    image_size: Annotated[int, Range(1, 4096)] | None = None
+    shift: Annotated[int, Range(0, 4096)] = 1
+    noise: Annotated[float, Range(0)] = 0.3
     flip: bool = False
     in_memory: bool = True
-    workers: int = 0
-    views: int | None = None
-    label_noise: float = 0.0
+    workers: Annotated[int, Range(0)] = 0
+    views: Annotated[int, Range(1)] | None = None
+    label_noise: Annotated[float, Range(0, 1)] = 0.0
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network by its registered name, and the options its builder takes."""
+    """A network by its registered name, and the options its builder takes.
+
+    One whose architecture or weights come from the network, such as "timm:hf-hub:...", needs `--allow-download`.
+    """
 
     name: str = "mlp"
     options: dict[str, Any] = field(default_factory=dict)
@@ -79,16 +90,16 @@ class Optimization:
         objective: "kd" or "dkd".
     """
 
-    epochs: int = 5
-    batch_size: int = 32
-    lr: float = 0.05
-    momentum: float = 0.9
+    epochs: Annotated[int, Range(1)] = 5
+    batch_size: Annotated[int, Range(1)] = 32
+    lr: Annotated[float, Range(above=0)] = 0.05
+    momentum: Annotated[float, Range(0, below=1)] = 0.9
     nesterov: bool = True
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Range(0)] = 0.0
     schedule: Literal["cosine", "multistep"] = "cosine"
-    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
-    ce_weight: float = 0.1
-    kd_weight: float = 0.9
+    milestones: tuple[Annotated[float, Range(above=0, most=1)], ...] = (0.625, 0.75, 0.875)
+    ce_weight: Annotated[float, Range(0)] = 0.1
+    kd_weight: Annotated[float, Range(0)] = 0.9
     objective: Literal["kd", "dkd"] = "kd"
 
 
@@ -112,15 +123,15 @@ class Teacher:
     """
 
     network: Network = field(default_factory=lambda: Network("mlp", {"hidden": [256, 256]}))
-    members: int = 5
-    train: int | None = None
-    shift: int | None = None
+    members: Annotated[int, Range(1)] = 5
+    train: Annotated[int, Range(1)] | None = None
+    shift: Annotated[int, Range(0, 4096)] | None = None
     flip: bool | None = None
-    epochs: int = 60
-    batch_size: int = 32
-    lr: float = 0.05
-    weight_decay: float = 0.0005
-    seed: int = 0
+    epochs: Annotated[int, Range(0)] = 60
+    batch_size: Annotated[int, Range(1)] = 32
+    lr: Annotated[float, Range(above=0)] = 0.05
+    weight_decay: Annotated[float, Range(0)] = 0.0005
+    seed: Annotated[int, Range(0)] = 0
     checkpoint: str | None = None
 
 
@@ -158,12 +169,12 @@ class PolicySpace:
         features: names out of `LogitFeatures` that a policy in training sees; empty for all that the alignment allows.
     """
 
-    low: float = 0.5
-    high: float = 32.0
-    scale: float | None = None
+    low: Annotated[float, Range(LOWEST, HIGHEST)] = 0.5
+    high: Annotated[float, Range(LOWEST, HIGHEST)] = 32.0
+    scale: Annotated[float, Range(LOWEST, HIGHEST)] | None = None
     alignment: Literal["none", "classifier", "network"] = "network"
-    probe_size: int = 600
-    every: int = 1
+    probe_size: Annotated[int, Range(1)] = 600
+    every: Annotated[int, Range(1)] = 1
     features: tuple[str, ...] = ()
 
 
@@ -195,23 +206,23 @@ class Agent:
         seed: everything random in the agent's training.
     """
 
-    students: int = 16
-    rollouts: int = 12
+    students: Annotated[int, Range(1)] = 16
+    rollouts: Annotated[int, Range(1)] = 12
     credit: Credit = "hindsight"
-    influence_weight: float = 2.0
-    return_weight: float = 0.3
-    reward_scale: float = 5.0
-    reward_every: int = 1
-    learning_rate: float = 3e-3
-    gae_lambda: float = 0.95
-    target_kl: float = 0.1
-    epochs: int = 8
-    minibatches: int = 12
-    hidden: tuple[int, ...] = (64, 64)
-    log_std: float = -2.0
+    influence_weight: Annotated[float, Range(0)] = 2.0
+    return_weight: Annotated[float, Range(0)] = 0.3
+    reward_scale: Annotated[float, Range(above=0)] = 5.0
+    reward_every: Annotated[int, Range(1)] = 1
+    learning_rate: Annotated[float, Range(above=0)] = 3e-3
+    gae_lambda: Annotated[float, Range(0, 1)] = 0.95
+    target_kl: Annotated[float, Range(above=0)] = 0.1
+    epochs: Annotated[int, Range(1)] = 8
+    minibatches: Annotated[int, Range(1)] = 12
+    hidden: Annotated[tuple[Annotated[int, Range(1, WIDEST)], ...], Length(MOST_LAYERS)] = (64, 64)
+    log_std: Annotated[float, Range(-20, 2)] = -2.0
     start: str | None = None
-    variations: tuple[dict[str, Any], ...] = ()
-    seed: int = 0
+    variations: Annotated[tuple[dict[str, Any], ...], Length(256)] = ()
+    seed: Annotated[int, Range(0)] = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From plain values, as YAML gives them, to a dataclass whose fields have the types they state."""
+"""From plain values, as YAML gives them, to a dataclass whose fields have the types and ranges they state."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from rltemp.errors import InputError
+from rltemp.recipes.ranges import Length, Range
 
 __all__ = ["typed"]
 
 T = TypeVar("T")
+
+_DEEPEST = 16
+_INTEGERS = Range(above=-(2**63), below=2**63)
 
 
 def typed(kind: type[T], values: object, name: str) -> T:
@@ -21,48 +25,85 @@ def typed(kind: type[T], values: object, name: str) -> T:
 
     Args:
         kind: its fields are of the types bool, int, float, str, dict, a tuple of one of these, one of them or None, a
-            choice of literals, or another such dataclass.
-        values: a mapping.
+            choice of literals, or another such dataclass; `Annotated` with a `Range`, or for a tuple with a `Length`.
+        values: a mapping, or an instance of `kind`, every field of which is then checked again.
         name: what errors call it; a field is `name.field`, or `field` where `name` is empty.
 
     Raises:
-        InputError: for anything but a mapping, an unknown field, a value of another type, NaN or infinity.
+        InputError: for anything else, an unknown field, a value of another type or out of its range, NaN or infinity.
     """
+    if isinstance(values, kind) and dataclasses.is_dataclass(values):
+        values = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
     if not isinstance(values, Mapping):
-        raise _wrong(name, "a mapping of values", values)
-    hints = typing.get_type_hints(kind)
+        raise _wrong(name, "be a mapping of values", values)
+    hints = typing.get_type_hints(kind, include_extras=True)
     unknown = [key for key in values if key not in hints]
     if unknown:
-        raise InputError(f"unknown key {_join(name, unknown[0])!r}, want one of {', '.join(hints)}")
+        raise InputError(f"unknown key {_shown(_join(name, unknown[0]))}, want one of {', '.join(hints)}")
     return kind(**{key: _convert(hints[key], value, _join(name, key)) for key, value in values.items()})
 
 
-def _convert(hint: Any, value: object, name: str) -> Any:
+def _convert(hint: Any, value: object, name: str, nullable: bool = False) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        converted = _convert(arguments[0], value, name)
+        for limit in arguments[1:]:
+            _check_limit(limit, converted, name, nullable)
+        return converted
     if dataclasses.is_dataclass(hint):
         return typed(typing.cast(type[Any], hint), value, name)
     if origin is Literal:
         if not isinstance(value, str) or value not in arguments:
-            raise _wrong(name, f"one of {', '.join(arguments)}", value)
+            raise _wrong(name, f"be one of {', '.join(arguments)}", value)
         return value
     if origin in (types.UnionType, typing.Union):
         (wanted,) = (argument for argument in arguments if argument is not types.NoneType)
-        return None if value is None else _convert(wanted, value, name)
+        return None if value is None else _convert(wanted, value, name, nullable=True)
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            raise _wrong(name, "a list", value)
+            raise _wrong(name, "be a list", value)
         return tuple(_convert(arguments[0], part, f"{name}[{i}]") for i, part in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise _wrong(name, "a mapping of names to values", value)
+            raise _wrong(name, "be a mapping of names to values", value)
+        _check_plain(value, name)
         return dict(value)
     return _number(name, value) if hint is float else _plain(hint, value, name)
+
+
+def _check_limit(limit: Range | Length, value: Any, name: str, nullable: bool) -> None:
+    if isinstance(limit, Length):
+        if len(value) > limit.most:
+            raise InputError(f"{name} must have at most {limit.most} values, got {len(value)}")
+    elif value not in limit:
+        raise _wrong(name, limit.wanted(nullable), int(value) if value == int(value) else value)
+
+
+def _check_plain(value: object, name: str, depth: int = 0) -> None:
+    """Refuse what YAML without aliases could not say: for the options of networks, whose types nobody states."""
+    if depth > _DEEPEST:
+        raise InputError(f"{name} must be at most {_DEEPEST} levels deep")
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _plain(str, key, f"a key of {name}")
+            _check_plain(part, name, depth + 1)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _check_plain(part, name, depth + 1)
+    elif isinstance(value, float):
+        _number(name, value)
+    elif isinstance(value, int):
+        _plain(type(value), value, name)
+    elif value is not None and not isinstance(value, str):
+        raise _wrong(name, "hold plain values", value)
 
 
 def _plain(hint: type[Any], value: object, name: str) -> Any:
     # To Python, True is an integer.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise _wrong(name, {int: "an integer", str: "text", bool: "true or false"}[hint], value)
+        raise _wrong(name, {int: "be an integer", str: "be text", bool: "be true or false"}[hint], value)
+    if hint is int and value not in _INTEGERS:
+        raise _wrong(name, "be an integer of at most 63 bits", value)
     return value
 
 
@@ -73,13 +114,20 @@ def _number(name: str, value: object) -> float:
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise _wrong(name, "a finite number", value)
+        raise _wrong(name, "be a finite number", value)
     return number
 
 
 def _wrong(name: str, want: str, got: object) -> InputError:
-    text = repr(got)
-    return InputError(f"{name or 'the whole'} must be {want}, got {text if len(text) <= 80 else text[:77] + '...'}")
+    return InputError(f"{name or 'the whole'} must {want}, got {_shown(got)}")
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of levels
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _join(name: str, key: object) -> str:

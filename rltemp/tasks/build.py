@@ -16,9 +16,9 @@ from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import ImagesInMemory, TrainingImages
 from rltemp.errors import InputError
-from rltemp.networks import Execution, Network, make_network
-from rltemp.policies.learned import HIGHEST, LOWEST
+from rltemp.networks import Execution, Network, check_request, make_network
 from rltemp.recipes import schema
+from rltemp.recipes.consistency import check_consistency
 from rltemp.seeding import make_generator
 from rltemp.tasks.parts import make_parts
 from rltemp.tasks.sources import check_source, load_source, make_augmentation
@@ -34,6 +34,7 @@ def build_task(
     device: torch.device | str | None = None,
     advance: Callable[[], None] = lambda: None,
     cache: str | Path | None = None,
+    allow_download: bool = False,
 ) -> Task:
     """Load the data and train the teacher of a recipe.
 
@@ -43,11 +44,12 @@ def build_task(
         advance: called `build_steps(recipe)` times while the teacher learns and answers.
         cache: a folder, made if missing, where trained teachers and decoded images are kept and looked for, so that a
             recipe's teacher is trained once.
+        allow_download: as for `check_recipe`.
 
     Raises:
-        InputError: for a batch larger than the data, or options that do not fit the networks.
+        InputError: as `check_recipe`, or for data and networks that do not fit together.
     """
-    check_recipe(recipe)
+    check_recipe(recipe, allow_download=allow_download)
     cache = None if cache is None else Path(cache)
     device = torch.device(device if device is not None else _device(recipe.execution.device))
     execution = _execution(recipe.execution)
@@ -87,38 +89,24 @@ def build_task(
     )
 
 
-def check_recipe(recipe: schema.Recipe) -> None:
+def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False) -> None:
     """Refuse what can be seen to be wrong before any work starts.
 
+    Args:
+        recipe: the setting; it may come from a stranger.
+        allow_download: whether data and networks that it names may be fetched from the network.
+
     Raises:
-        InputError: for sizes < 1, a learning rate <= 0, a batch larger than the training data, a scale no policy has,
-            rewards that are paid at a cadence their calibration cannot do with, or as `check_source`.
+        InputError: for values out of range or that do not fit together, networks that do not exist or do not take their
+            options, missing files, or what would be downloaded without leave.
     """
-    check_source(recipe.data)
-    data, optimization, agent, scale = recipe.data, recipe.optimization, recipe.agent, recipe.policy.scale
-    for name, value, least in (
-        ("data.train", data.train, 1),
-        ("data.validation", data.validation, 1),
-        ("data.workers", data.workers, 0),
-        ("optimization.epochs", optimization.epochs, 1),
-        ("optimization.batch_size", optimization.batch_size, 1),
-        ("teacher.members", recipe.teacher.members, 1),
-        ("agent.reward_every", agent.reward_every, 1),
-    ):
-        if value < least:
-            raise InputError(f"{name} must be >= {least}, got {value}")
-    if agent.credit == "influence" and agent.reward_every > 1:
-        raise InputError(f"agent.reward_every must be 1 for agent.credit 'influence', got {agent.reward_every}")
-    if scale is not None and not LOWEST <= scale <= HIGHEST:
-        raise InputError(f"policy.scale must be null or lie in [{LOWEST:g}, {HIGHEST:g}], got {scale:g}")
-    if optimization.batch_size > data.train:
-        raise InputError(
-            f"optimization.batch_size must be at most data.train = {data.train}, got {optimization.batch_size}"
-        )
-    if recipe.teacher.train is not None and recipe.teacher.train < data.train:
-        raise InputError(f"teacher.train must be at least data.train = {data.train}, got {recipe.teacher.train}")
-    if optimization.lr <= 0:
-        raise InputError(f"optimization.lr must be > 0, got {optimization.lr:g}")
+    check_consistency(recipe)
+    for field, network in (("student", recipe.student), ("teacher.network", recipe.teacher.network)):
+        check_request(field, network.name, network.options, allow_download=allow_download)
+    check_source(recipe.data, allow_download=allow_download)
+    checkpoint = recipe.teacher.checkpoint
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise InputError(f"teacher.checkpoint must be a file, got {checkpoint}, which does not exist")
 
 
 def build_steps(recipe: schema.Recipe) -> int:
@@ -166,5 +154,5 @@ def _builder(network: schema.Network, data: Dataset) -> Callable[[torch.Generato
     def build(generator: torch.Generator) -> Network:
         return make_network(network.name, data.classes, data.shape, generator, **network.options)
 
-    build(make_generator(0))  # refuses what does not fit before any work starts
+    build(make_generator(0))  # refuses what does not fit these images before the teacher is trained
     return build

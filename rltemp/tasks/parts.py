@@ -10,7 +10,6 @@ import torch
 
 from rltemp.data import Dataset, ImageFiles, decode_centers
 from rltemp.data.splits import split
-from rltemp.errors import InputError
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 from rltemp.tasks.sources import Source
@@ -49,7 +48,7 @@ def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None)
         cache: folder where decoded images are kept.
 
     Raises:
-        InputError: for more images than there are, or a share of wrong labels outside [0, 1].
+        InputError: for more images than there are.
     """
     if isinstance(source.images, Dataset):
         parts = _cut(recipe, source.images, with_test=source.test is None)
@@ -95,8 +94,6 @@ def _joined(a: Images, b: Images) -> Images:
 
 def _with_label_noise(data: Images, share: float, generator: torch.Generator) -> Images:
     """Replace a share of the labels by labels drawn at random."""
-    if not 0.0 <= share <= 1.0:
-        raise InputError(f"data.label_noise must lie in [0, 1], got {share:g}")
     chosen = torch.rand(len(data), generator=generator) < share
     random = torch.randint(data.classes, (len(data),), generator=generator)
     return dataclasses.replace(data, targets=torch.where(chosen, random, data.targets))

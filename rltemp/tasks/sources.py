@@ -95,28 +95,20 @@ def _on_disk(root: Path, settings: schema.Data, cache: Path | None) -> Source:
     return Source(files, test, (_standardization(sample.images),))
 
 
-def check_source(settings: schema.Data) -> None:
+def check_source(settings: schema.Data, *, allow_download: bool = False) -> None:
     """Refuse what can be seen to be wrong before an image is looked at.
 
     Raises:
-        InputError: for a missing folder, or images that cannot stay on disk.
+        InputError: for a missing folder, or a download without leave.
     """
-    if settings.name != "digits":
-        if settings.path is None:
-            raise InputError(f"data.path must name the folder of {settings.name!r}, got null")
-        downloads = settings.name == "cifar100" and settings.download
-        if not downloads and not Path(settings.path).is_dir():
-            hint = " (data.download=true fetches it)" if settings.name == "cifar100" else ""
-            raise InputError(f"data.path must be the folder of {settings.name!r}, got {settings.path}, no folder{hint}")
-    if settings.in_memory:
+    if settings.path is None or settings.name == "digits":
         return
-    if settings.name != "folder":
-        raise InputError(f"data.in_memory must be true for {settings.name!r}, got false")
-    if settings.image_size is None or settings.views is not None:
-        raise InputError(
-            "data.image_size must be a number and data.views null where data.in_memory is false, "
-            f"got {settings.image_size} and {settings.views}"
-        )
+    if settings.name == "cifar100" and settings.download:
+        if not allow_download:
+            raise InputError("data.download true would download CIFAR-100: give --allow-download to allow it")
+    elif not Path(settings.path).is_dir():
+        hint = " (data.download=true fetches it)" if settings.name == "cifar100" else ""
+        raise InputError(f"data.path must be the folder of {settings.name!r}, got {settings.path}, no folder{hint}")
 
 
 def make_augmentation(

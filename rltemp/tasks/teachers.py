@@ -17,7 +17,6 @@ from rltemp.distillation.randomness import random_layers
 from rltemp.distillation.students import LoopStudents, StackedStudents
 from rltemp.distillation.teacher import Ensemble
 from rltemp.distillation.training_images import TrainingImages
-from rltemp.errors import InputError
 from rltemp.files import atomic_write
 from rltemp.networks import Execution, Network, load_checkpoint
 from rltemp.recipes import schema
@@ -50,14 +49,12 @@ def make_teacher(
         advance: called after every update of the training.
 
     Raises:
-        InputError: for a checkpoint that does not fit, or one of several members.
+        InputError: for a checkpoint that does not fit.
     """
     # Seeds of the members: far from any a student has, so that teacher and student never start alike.
     seeds = [(settings.seed << 32) + (member << 16) + 1 for member in range(settings.members)]
     members = [build(make_generator(seed, "teacher")) for seed in seeds]
     if settings.checkpoint is not None:
-        if settings.members != 1:
-            raise InputError(f"teacher.members must be 1 for a teacher out of a checkpoint, got {settings.members}")
         load_checkpoint(members[0], settings.checkpoint)
         return Ensemble(members, execution).to(train.device)
     kept = None if cache is None else cache / f"{_fingerprint(settings, members[0], train, execution)}.safetensors"

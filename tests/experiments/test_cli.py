@@ -15,6 +15,7 @@ import yaml
 from rltemp import load_policy
 from rltemp.agents.trainer import Trainer
 from rltemp.experiments.cli import main
+from rltemp.experiments.named_recipe import read
 from rltemp.progress import Progress
 
 TINY = [
@@ -128,6 +129,25 @@ def test_distill_reuses_the_policy(trained: Path) -> None:
         (["train", "digits", "--data.in_memory=false"], "data.in_memory must be true for 'digits'"),
         (["train", "digits", "--policy.scale=-1"], "policy.scale must be null or lie in"),
         (["policies", "--agent.seed=1"], "takes no values of a recipe"),
+        (["train", "digits-shrt"], "did you mean 'digits-short'?"),
+        (["train", "digits-short", "--student.name", "nope"], "student.name must be one of mlp, cnn"),
+        (["train", "digits-short", "--teacher.network.name=nope"], "teacher.network.name must be one of mlp, cnn"),
+        (["train", "digits-short", "--student.options={hidden: abc}"], "student.options: hidden must be"),
+        (
+            ["train", "digits-short", "--student.name=torchvision:resnet18", "--student.options.weights=DEFAULT"],
+            "allow",
+        ),
+        (["distill", "digits-short", "--policy=static", "--agent.rollouts=0"], "agent.rollouts must be >= 1, got 0"),
+        (["train", "digits-short", "--print-config", "--policy.low=-3"], "policy.low must lie in [0.001, 1e+06]"),
+        (["train", "digits-short", "--optimization.momentum=0"], "optimization.nesterov must be false"),
+        (
+            ["train", "digits-short", "--teacher.members=1", "--teacher.checkpoint=no.pth"],
+            "got no.pth, which does",
+        ),
+        (
+            ["train", "cifar100-cpu", "--data.download=true"],
+            "data.download true would download CIFAR-100: give --allow-download to allow it",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_before_any_work(
@@ -153,6 +173,18 @@ def test_print_config_shows_the_recipe_and_does_nothing(
     assert main(["train", "digits", "--print-config", "--agent.seed", "7"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["agent"]["seed"] == 7
     assert not list(tmp_path.iterdir())
+
+
+def test_leave_to_download_is_no_value_of_a_recipe(tmp_path: Path) -> None:
+    """Only the command line gives it, and it reaches what builds the task."""
+    (tmp_path / "odd.yaml").write_text("extends: cifar100-cpu\ndata: {download: true}\nallow_download: true")
+    assert "unknown key 'allow_download'" in run(tmp_path, "train", "odd.yaml").err
+    assert "unknown key 'allow_download'" in run(tmp_path, "train", "digits", "--allow_download=true").err
+    (tmp_path / "odd.yaml").write_text("extends: cifar100-cpu\ndata: {download: true}")
+    allowed = run(tmp_path, "train", "odd.yaml", "--print-config", "--allow-download")
+    assert (allowed.code, allowed.err) == (0, "")
+    assert "allow" not in allowed.out
+    assert read(str(tmp_path / "odd.yaml"), {}, allow_download=True).allow_download
 
 
 def test_an_aligned_policy_needs_its_probe(trained: Path) -> None:

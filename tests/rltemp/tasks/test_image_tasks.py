@@ -318,7 +318,7 @@ def test_tangents_through_a_network_are_directional_derivatives(task: Task) -> N
         ("data", {"name": "folder", "path": "nowhere"}, "data.path must be the folder of 'folder', got nowhere"),
         ("data", {"name": "folder", "path": "."}, "folder must be a folder with one sub-folder"),
         ("data", {"image_size": 5}, "side must divide"),
-        ("data", {"views": 0}, "data.views must be >= 1, got 0"),
+        ("data", {"views": 0}, "data.views must be null or >= 1, got 0"),
         ("data", {"validation": 13}, "sizes must be >= 1 each and fit into 36 instances"),
         ("teacher", {"train": 20}, "teacher.train must be at least data.train = 24, got 20"),
         ("teacher", {"train": 31}, "fit into 36 instances"),
@@ -330,6 +330,14 @@ def test_what_cannot_be_built_is_refused(recipe: Recipe, part: str, values: dict
         pytest.skip("there is a GPU")
     with pytest.raises(InputError, match=message):
         build_task(_with(recipe, part, **values))
+
+
+def test_a_download_needs_leave(recipe: Recipe) -> None:
+    """Given it, a tree of images that is there already is read, and nothing fetched."""
+    recipe = _with(recipe, "data", download=True)
+    with pytest.raises(InputError, match=r"^data\.download true would download CIFAR-100: give --allow-download"):
+        build_task(recipe)
+    assert len(build_task(recipe, allow_download=True).probe) == recipe.data.train
 
 
 def test_classes_without_test_images_are_refused(recipe: Recipe, tree: Path, tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""What the values of a recipe must have to do with each other; ranges of single values stand in the schema."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from rltemp.errors import InputError
+from rltemp.features import LogitFeatures
+from rltemp.recipes.schema import Agent, Data, Optimization, PolicySpace, Recipe, Teacher
+from rltemp.recipes.typed import typed
+
+__all__ = ["check_consistency", "check_settings"]
+
+
+def check_consistency(recipe: Recipe) -> None:
+    """Refuse a recipe that cannot be built, as far as it shows without a look at files and networks.
+
+    Raises:
+        InputError: as `check_settings`, or for data and a teacher that do not fit together or to the updates.
+    """
+    check_settings(recipe)
+    _check_data(recipe.data)
+    _check_teacher(recipe.teacher, recipe.data)
+    batch, images = recipe.optimization.batch_size, recipe.data.train
+    if batch > images:
+        raise InputError(f"optimization.batch_size must be at most data.train = {images}, got {batch}")
+
+
+def check_settings(recipe: Recipe) -> None:
+    """Refuse settings that mean nothing, whatever data and teacher are at hand.
+
+    Raises:
+        InputError: for any value of another type than the schema's or out of its range, such as a recipe made in Python
+            may have, or values that contradict each other.
+    """
+    typed(Recipe, recipe, "")
+    _check_optimization(recipe.optimization)
+    _check_policy(recipe.policy)
+    _check_agent(recipe.agent)
+
+
+def _check_data(data: Data) -> None:
+    if data.name != "digits" and data.path is None:
+        raise InputError(f"data.path must name the folder of {data.name!r}, got null")
+    if data.in_memory:
+        return
+    if data.name != "folder":
+        raise InputError(f"data.in_memory must be true for {data.name!r}, got false")
+    if data.image_size is None or data.views is not None:
+        raise InputError(
+            "data.image_size must be a number and data.views null where data.in_memory is false, "
+            f"got {data.image_size} and {data.views}"
+        )
+
+
+def _check_teacher(teacher: Teacher, data: Data) -> None:
+    if teacher.train is not None and teacher.train < data.train:
+        raise InputError(f"teacher.train must be at least data.train = {data.train}, got {teacher.train}")
+    if teacher.checkpoint is not None and teacher.members != 1:
+        raise InputError(f"teacher.members must be 1 for a teacher out of a checkpoint, got {teacher.members}")
+
+
+def _check_optimization(optimization: Optimization) -> None:
+    if optimization.nesterov and optimization.momentum == 0:
+        raise InputError("optimization.nesterov must be false without optimization.momentum, got true")
+    if optimization.schedule == "multistep" and not optimization.milestones:
+        raise InputError("optimization.milestones must be at least one share of the run for 'multistep', got none")
+    if any(early >= late for early, late in pairwise(optimization.milestones)):
+        raise InputError(f"optimization.milestones must increase, got {list(optimization.milestones)}")
+
+
+def _check_policy(space: PolicySpace) -> None:
+    if space.low >= space.high:
+        raise InputError(f"policy.low must be less than policy.high = {space.high:g}, got {space.low:g}")
+    if not space.features:
+        return
+    try:
+        features = LogitFeatures(space.features)
+    except InputError as error:
+        raise InputError(f"policy.{error}") from error
+    if space.alignment == "none" and "alignment" in features.needs:
+        raise InputError(f"policy.features need policy.alignment, got 'none' with {', '.join(features.names)}")
+
+
+def _check_agent(agent: Agent) -> None:
+    if agent.credit == "influence" and agent.reward_every > 1:
+        raise InputError(f"agent.reward_every must be 1 for agent.credit 'influence', got {agent.reward_every}")

@@ -1,0 +1,61 @@
+"""Where recipes are: in the package, by name, or in files."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import os
+import stat
+from pathlib import Path
+
+from rltemp.errors import InputError
+
+__all__ = ["is_file_name", "list_recipes", "read_recipe"]
+
+_SUFFIXES = (".yaml", ".yml")
+_MOST_BYTES = 1 << 18
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = importlib.resources.files("rltemp.recipes")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def is_file_name(recipe: str | Path) -> bool:
+    """Whether this is the path of a file, by its suffix, and not the name of a recipe of the package."""
+    return Path(recipe).suffix in _SUFFIXES
+
+
+def read_recipe(recipe: str | Path) -> str:
+    """The text of a recipe, by its name or path.
+
+    Raises:
+        InputError: for an unknown name, or a file that is missing, large, no plain file or not UTF-8.
+    """
+    if is_file_name(recipe):
+        return _read_file(Path(recipe))
+    known = list_recipes()
+    if str(recipe) not in known:
+        nearest = difflib.get_close_matches(str(recipe), known, n=1, cutoff=0.5)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise InputError(
+            "recipe must be one of `rltemp recipes`, such as digits-short, or the path of a .yaml file; "
+            f"got {str(recipe)[:80]!r}{hint}"
+        )
+    return (importlib.resources.files("rltemp.recipes") / f"{recipe}.yaml").read_text(encoding="utf-8")
+
+
+def _read_file(path: Path) -> str:
+    try:
+        # Without waiting for whoever should write to a pipe.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is no plain file")
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"recipe file {path} cannot be read: {error}") from error
