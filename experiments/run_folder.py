@@ -20,6 +20,7 @@ from rltemp.errors import DivergenceError, InputError
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.machine import describe_machine
 from rltemp.files import atomic_write
+from rltemp.reading import read_text
 
 __all__ = ["RunFolder"]
 
@@ -97,7 +98,7 @@ class RunFolder:
     @property
     def config(self) -> str:
         """The configuration the run was started with, as YAML."""
-        return (self.path / CONFIG).read_bytes().decode("utf-8")
+        return read_text(self.path / CONFIG)
 
     @property
     def checkpoints(self) -> Path:
@@ -142,17 +143,21 @@ class RunFolder:
     def read_metrics(self) -> dict[str, FloatArray]:
         """The columns of metrics.csv, each [rows]; empty if nothing was written."""
         columns, rows = self._metrics()
-        try:
-            values = np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
-        except ValueError as error:
-            raise InputError(f"{self.path / METRICS} must hold numbers in {len(columns)} columns ({error})") from error
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(columns))
         return {column: values[:, index] for index, column in enumerate(columns)}
 
     def _metrics(self) -> tuple[list[str], list[list[str]]]:
         path = self.path / METRICS
-        if not path.exists():
+        if not os.path.lexists(path):
             return [], []
-        columns, *rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""))) or [[]]
+        text = read_text(path)
+        try:
+            columns, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+            lengths = {len([float(cell) for cell in row]) for row in rows}
+        except (csv.Error, ValueError) as error:
+            raise InputError(f"{path} must hold numbers in columns with names ({error})") from error
+        if lengths - {len(columns)} or len(set(columns)) < len(columns):
+            raise InputError(f"{path} must hold numbers in {len(columns)} columns, each with a name of its own")
         return columns, rows
 
     def _write_metrics(self, columns: list[str], rows: list[list[str]]) -> None:

@@ -21,6 +21,7 @@ from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.files import atomic_write
 from rltemp.progress import Progress
+from rltemp.reading import restore
 from rltemp.recipes import dump_recipe
 
 __all__ = ["Distilled", "distill"]
@@ -111,6 +112,6 @@ def _resume(whole: PolicyRun, folder: RunFolder) -> None:
     path = folder.checkpoints / _CHECKPOINT
     task = whole.run.task
     if path.exists():
-        whole.load_state_dict(torch.load(path, weights_only=True))
+        restore(whole.load_state_dict, path)
     if (folder.path / "metrics.csv").exists():
         folder.keep_metrics(whole.run.step // (task.steps // task.optimization.epochs))

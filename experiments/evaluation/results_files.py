@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rltemp.errors import InputError
+from rltemp.errors import InputError, first_line, short
 from rltemp.experiments.evaluation.results import METRICS, Evaluation, PolicyResult, TemperatureTrace
 from rltemp.files import atomic_write
+from rltemp.reading import read_text
 
 __all__ = ["describe_result", "load_evaluation", "restore_result", "save_evaluation"]
 
@@ -20,6 +22,8 @@ FORMAT = 1
 TABLE = "results.csv"
 REST = "evaluation.json"
 COLUMNS = ("policy", "seed", *METRICS)
+DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What comes of values of another kind than those that were written."""
 TRACE_FIELDS = ("progress", "quantiles", "difficulty", "temperature", "sample_progress")
 
 
@@ -63,18 +67,21 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
     rest = _read_rest(Path(folder) / REST)
     values = _read_table(Path(folder) / TABLE)
     try:
-        seeds = tuple(int(seed) for seed in rest["seeds"])
+        seeds = tuple(operator.index(seed) for seed in rest["seeds"])
         names = [policy["name"] for policy in rest["policies"]]
         if sorted(values) != sorted((name, seed) for name in names for seed in seeds):
             raise InputError(f"{TABLE} must hold each policy of {REST} once with each seed")
         results = tuple(
             restore_result(policy, [values[policy["name"], seed] for seed in seeds]) for policy in rest["policies"]
         )
-        return Evaluation(rest["recipe"], rest["setting"], seeds, results, rest["machine"])
+        recipe, setting, machine = rest["recipe"], rest["setting"], rest["machine"]
+        if not (isinstance(recipe, str) and isinstance(setting, dict) and isinstance(machine, dict)):
+            raise TypeError("recipe must be text, setting and machine objects")
+        return Evaluation(recipe, setting, seeds, results, machine)
     except InputError as error:
         raise InputError(f"{folder} must hold an evaluation: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{Path(folder) / REST} is damaged: {type(error).__name__} {error}") from error
+    except DAMAGE as error:
+        raise InputError(f"{Path(folder) / REST} is damaged: {type(error).__name__} {first_line(error)}") from error
 
 
 def describe_result(result: PolicyResult) -> dict[str, Any]:
@@ -90,8 +97,15 @@ def describe_result(result: PolicyResult) -> dict[str, Any]:
 
 
 def restore_result(policy: Mapping[str, Any], rows: Sequence[tuple[float, ...]]) -> PolicyResult:
-    """The result of what `describe_result` gave, and the metrics of each student."""
+    """The result of what `describe_result` gave, and the metrics of each student.
+
+    Raises:
+        InputError: for values out of range; one of `DAMAGE` for another structure.
+    """
     trace = policy["trace"]
+    words = [policy["name"], policy["label"], policy["family"], policy["group"] or ""]
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError("name, label, family and group must be text")
     columns: dict[str, Any] = dict(zip(METRICS, zip(*rows, strict=True), strict=True))
     return PolicyResult(
         name=policy["name"],
@@ -103,30 +117,24 @@ def restore_result(policy: Mapping[str, Any], rows: Sequence[tuple[float, ...]])
     )
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be a readable UTF-8 file ({error})") from error
-
-
 def _read_rest(path: Path) -> dict[str, Any]:
     try:
-        rest = json.loads(_read(path))
-    except ValueError as error:
+        rest = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} must be JSON ({error})") from error
     if not isinstance(rest, dict) or rest.get("format") != FORMAT:
-        got = rest.get("format") if isinstance(rest, dict) else type(rest).__name__
+        got = short(rest.get("format")) if isinstance(rest, dict) else type(rest).__name__
         raise InputError(f"{path} must be an evaluation of format {FORMAT}, got {got}")
     return rest
 
 
 def _read_table(path: Path) -> dict[tuple[str, int], tuple[float, ...]]:
-    rows = list(csv.reader(io.StringIO(_read(path), newline="")))
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
+        raise InputError(f"{path} must be a table of comma-separated values ({error})") from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise InputError(
-            f"{path} must have the columns {', '.join(COLUMNS)}, got {', '.join(rows[0]) if rows else 'none'}"
-        )
+        raise InputError(f"{path} must have the columns {', '.join(COLUMNS)}, got {short(rows[0]) if rows else 'none'}")
     values: dict[tuple[str, int], tuple[float, ...]] = {}
     for line, row in enumerate(rows[1:], start=2):
         try:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from rltemp.errors import InputError
 from rltemp.experiments.evaluation.results import METRICS, FloatArray, PolicyResult, TemperatureTrace
-from rltemp.experiments.evaluation.results_files import describe_result, restore_result
+from rltemp.experiments.evaluation.results_files import DAMAGE, describe_result, restore_result
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.files import atomic_write
+from rltemp.reading import read_text
 
 __all__ = ["Unit", "UnitStore", "cut", "merge"]
 
@@ -72,11 +72,12 @@ class UnitStore:
     def find(self, unit: Unit) -> PolicyResult | None:
         """The result of `unit`; None if there is none, or none that can be read."""
         try:
-            content = json.loads(self._path(unit).read_bytes())
+            content = json.loads(read_text(self._path(unit)))
             rows = list(zip(*(content["metrics"][metric] for metric in METRICS), strict=True))
-            return restore_result(content["policy"], rows)
-        except (OSError, ValueError, KeyError, TypeError, InputError):
+            result = restore_result(content["policy"], rows)
+        except DAMAGE:
             return None
+        return result if len(rows) == len(unit.seeds) and result.name == unit.spec.name else None
 
     def drop(self, units: Sequence[Unit]) -> None:
         """Forget results that are kept elsewhere."""

@@ -86,12 +86,17 @@ class BatchIndices:
         """Go on where `state` was taken.
 
         Raises:
-            InputError: if it was taken of another number of instances.
+            InputError: if it was taken of another number of instances, or is no state of an order.
         """
-        if len(state["order"]) != self.total:
-            raise InputError(f"state must be of {self.total} instances, got one of {len(state['order'])}")
-        self._epoch, self._position = state["epoch"], state["position"]
-        self._order = state["order"].to(self._generator.device, copy=True)
+        order, epoch, position = state["order"], state["epoch"], state["position"]
+        if len(order) != self.total:
+            raise InputError(f"state must be of {self.total} instances, got one of {len(order)}")
+        if order.dtype != torch.int64 or not torch.equal(order.sort().values.cpu(), torch.arange(self.total)):
+            raise InputError(f"order must hold each of {self.total} instances once")
+        if not (isinstance(epoch, int) and isinstance(position, int) and epoch >= 0 and 0 <= position < len(self)):
+            raise InputError(f"epoch must be >= 0 and position in [0, {len(self)}), got {epoch!r} and {position!r}")
+        self._epoch, self._position = epoch, position
+        self._order = order.to(self._generator.device, copy=True)
         self._generator.set_state(state["generator"])
 
     def _permutation(self) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from rltemp.data.augment import Augmentation, HorizontalFlip, Normalize, Shift
 from rltemp.data.dataset import Dataset
 from rltemp.data.folder import load_image_folder
-from rltemp.errors import InputError
+from rltemp.errors import InputError, first_line
 from rltemp.progress import Progress
 
 __all__ = ["CIFAR100_MEAN", "CIFAR100_STD", "cifar100_augmentation", "load_cifar100"]
@@ -50,9 +50,12 @@ def load_cifar100(
     from torchvision.datasets import CIFAR100  # a second to import, and the bundled data do without it
 
     try:
+        # Nothing is unpickled that has not the published checksum.
         data = CIFAR100(str(root), train=part == "train", download=download)
-    except RuntimeError as error:
-        raise InputError(f"root must hold {part}/<class>/* or torchvision's CIFAR-100, got {root}: {error}") from error
+    except (RuntimeError, OSError) as error:
+        raise InputError(
+            f"root must hold {part}/<class>/* or torchvision's CIFAR-100, got {root}: {first_line(error)}"
+        ) from error
     images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
     return Dataset(images, torch.tensor(data.targets), classes=100)
 

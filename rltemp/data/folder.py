@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from rltemp.data.dataset import Dataset
+from rltemp.data.decoding import SUFFIXES, decode
 from rltemp.errors import InputError
 from rltemp.files import atomic_write
 from rltemp.progress import NoProgress, Progress
+from rltemp.reading import read_safetensors
 
-__all__ = ["ImageFiles", "decode", "decode_files", "list_images", "load_image_folder"]
+__all__ = ["ImageFiles", "decode_files", "list_images", "load_image_folder"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def decode_files(
         return _decode_all(files, prepare, progress or NoProgress())
     _make_folder(Path(cache))
     stored = Path(cache) / f"{name}-{files.fingerprint()}.safetensors"
-    dataset = _read(stored, files.classes)
+    dataset = _read(stored, files)
     if dataset is None:
         dataset = _decode_all(files, prepare, progress or NoProgress())
         tensors = {"images": dataset.images, "targets": dataset.targets}
@@ -105,39 +106,42 @@ def decode_files(
 
 
 def list_images(folder: str | Path) -> ImageFiles:
-    """Image files of a tree with their classes, sorted.
+    """Image files of a tree with their classes, sorted; links are followed.
 
     Raises:
-        InputError: for a missing folder, fewer than two classes, or a class without images.
+        InputError: for a missing folder, fewer than two classes, a class without images, a folder within itself, or a
+            name of an image that is no regular file.
     """
-    from torchvision.datasets import ImageFolder  # a second to import, and the bundled data do without it
-
     if not Path(folder).is_dir():
         raise InputError(f"folder must be a folder with one sub-folder of images per class, got {folder}")
+    classes = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+    files = [sorted(_images_below(name, frozenset())) for name in classes]
+    empty = [name for name, found in zip(classes, files, strict=True) if not found]
+    if empty or not classes:
+        lacks = f"no image in {', '.join(empty)}" if empty else "no sub-folder"
+        raise InputError(f"folder must hold one sub-folder of images per class, got {folder}: {lacks}")
+    if len(classes) < 2:
+        raise InputError(f"folder must hold at least two classes, {folder} has {len(classes)}")
+    paths = tuple(os.path.join(*parts) for found in files for parts in found)
+    targets = [target for target, found in enumerate(files) for _ in found]
+    return ImageFiles(paths, torch.tensor(targets), len(classes))
+
+
+def _images_below(folder: str, above: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Folder and name of every image in and below `folder`, which lies in the folders `above`."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise InputError(f"folder must hold no link to a folder around it, got {folder}")
     try:
-        tree = ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise InputError(f"folder must hold one sub-folder of images per class, got {folder}: {error}") from error
-    if len(tree.classes) < 2:
-        raise InputError(f"folder must hold at least two classes, {folder} has {len(tree.classes)}")
-    paths, targets = zip(*tree.samples, strict=True)
-    return ImageFiles(paths, torch.tensor(targets), len(tree.classes))
-
-
-def decode(path: str) -> Tensor:
-    """One image file as uint8 [3, H, W].
-
-    Raises:
-        InputError: if it is not a readable image.
-    """
-    from torchvision.datasets.folder import default_loader
-    from torchvision.transforms.functional import pil_to_tensor
-
-    try:
-        image: Tensor = pil_to_tensor(default_loader(path))
+        for entry in os.scandir(folder):
+            if entry.is_dir():
+                yield from _images_below(entry.path, above | {real})
+            elif entry.name.lower().endswith(SUFFIXES):
+                if not entry.is_file():
+                    raise InputError(f"folder must hold readable images, {entry.path} is no regular file")
+                yield folder, entry.name
     except OSError as error:
-        raise InputError(f"folder must hold readable images, {path} is not one: {error}") from error
-    return image
+        raise InputError(f"folder must be readable with all in it, got {folder}: {error}") from error
 
 
 def _same_size() -> Callable[[Tensor, str], Tensor]:
@@ -183,12 +187,14 @@ def _make_folder(cache: Path) -> None:
         raise InputError(f"cache must be a folder, {cache} cannot be made one: {error.strerror}") from error
 
 
-def _read(path: Path, classes: int) -> Dataset | None:
-    """The data set at `path`; None if there is none, or none that can be read."""
-    if not path.is_file():
-        return None
+def _read(path: Path, files: ImageFiles) -> Dataset | None:
+    """The decoded `files` at `path`; None if there are none, or none that can be read."""
     try:
-        tensors = safetensors.torch.load_file(path)
-        return Dataset(tensors["images"], tensors["targets"], classes)
-    except (safetensors.SafetensorError, KeyError, InputError):
+        tensors = read_safetensors(path)
+        images, targets = tensors["images"], tensors["targets"]
+    except (InputError, KeyError):
         return None
+    fits = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3 and images.numel() > 0
+    if not (fits and len(images) == len(files) and torch.equal(targets, files.targets)):
+        return None
+    return Dataset(images, files.targets, files.classes)

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
 from rltemp.data.batches import BatchIndices
 from rltemp.data.dataset import Dataset
-from rltemp.data.folder import ImageFiles, decode, decode_files
+from rltemp.data.decoding import decode
+from rltemp.data.folder import ImageFiles, decode_files
 from rltemp.errors import InputError
 from rltemp.progress import Progress
 
@@ -83,16 +84,19 @@ class FolderLoader:
             batch_sampler=(
                 list(zip(batch.tolist(), seeds[batch].tolist(), strict=True)) for batch in batches.remaining()
             ),
+            collate_fn=_collate,
             num_workers=self._workers,
             pin_memory=torch.cuda.is_available(),
             # Without one, the loader would draw its workers' seeds from the global generator.
             generator=torch.Generator(),
         )
-        for images, targets, indices in loader:
+        for batch in loader:
+            if isinstance(batch, InputError):
+                raise batch
             batches.take()
             if batches.position == 0:
                 self._seeds = self._draw_seeds()
-            yield FolderBatch(images, targets, indices)
+            yield FolderBatch(*batch)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the batches to come."""
@@ -102,10 +106,13 @@ class FolderLoader:
         """Go on where `state` was taken.
 
         Raises:
-            InputError: if it was taken of another number of instances.
+            InputError: if it was taken of another number of instances, or is no state of a loader.
         """
         self._batches.load_state_dict(state["batches"])
-        self._seeds = state["seeds"].clone()
+        seeds = state["seeds"]
+        if seeds.dtype != torch.int64 or seeds.shape != self._seeds.shape:
+            raise InputError(f"seeds must be int64 [{len(self._files)}], got {seeds.dtype} {list(seeds.shape)}")
+        self._seeds = seeds.clone()
 
     def _draw_seeds(self) -> Tensor:
         """One seed per instance, for the crops of one epoch."""
@@ -113,7 +120,16 @@ class FolderLoader:
         return torch.randint(2**63 - 1, size, generator=self._generator, device=self._generator.device)
 
 
-class _Files(TorchDataset[tuple[Tensor, int, int]]):
+_Instance = tuple[Tensor, int, int]
+
+
+def _collate(instances: list[_Instance | InputError]) -> list[Tensor] | InputError:
+    """A batch, or the first error: raised in a worker's process, it would come with that one's traceback as text."""
+    errors = (instance for instance in instances if isinstance(instance, InputError))
+    return next(errors, None) or default_collate(instances)
+
+
+class _Files(TorchDataset[_Instance | InputError]):
     """Decodes, crops and resizes the instance of an index, as the seed beside it says."""
 
     def __init__(self, files: ImageFiles, side: int, augment: bool) -> None:
@@ -124,9 +140,12 @@ class _Files(TorchDataset[tuple[Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int, int]:
+    def __getitem__(self, item: tuple[int, int]) -> _Instance | InputError:
         index, seed = item
-        image, target = decode(self._images.paths[index]), int(self._images.targets[index])
+        try:
+            image, target = decode(self._images.paths[index]), int(self._images.targets[index])
+        except InputError as error:
+            return error
         height, width = image.shape[1:]
         if self._augment:
             box = random_crop(height, width, torch.Generator().manual_seed(seed))

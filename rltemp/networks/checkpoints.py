@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from rltemp.errors import InputError
+from rltemp.errors import InputError, short
+from rltemp.reading import read_safetensors, read_torch, require_file
 
 __all__ = ["load_checkpoint", "load_crd_checkpoint"]
 
@@ -24,6 +22,7 @@ _RENAMES = (
     (re.compile(r"\.(downsample|convShortcut)\."), ".shortcut."),
     (re.compile(r"^(layer|block(?=\d\.layer\.))(\d)\.(layer\.)?"), lambda match: f"layers.{int(match[2]) - 1}."),
 )
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def load_checkpoint(network: nn.Module, path: str | Path) -> None:
@@ -36,12 +35,8 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> None:
     if path.suffix != ".safetensors":
         load_crd_checkpoint(network, path)
         return
-    _require_file(path)
-    try:
-        weights = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"path must be a safetensors file, {path} is not: {error}") from error
-    _load(network, weights, path)
+    require_file(path, "a safetensors file", _most_bytes(network))
+    _load(network, read_safetensors(path), path)
 
 
 def load_crd_checkpoint(network: nn.Module, path: str | Path) -> None:
@@ -55,10 +50,15 @@ def load_crd_checkpoint(network: nn.Module, path: str | Path) -> None:
         path: a file holding a state dict, alone or under "model" or "state_dict".
 
     Raises:
-        InputError: for a missing or unreadable file, one that holds more than tensors and plain values, another
-            architecture or number of classes, or weights that are not finite.
+        InputError: for a missing, damaged or far too large file, one that holds more than tensors and plain values,
+            another architecture or number of classes, or weights that are no dense real numbers or not finite.
     """
-    _load(network, {_rename(name): tensor for name, tensor in _read(Path(path)).items()}, Path(path))
+    _load(network, _read(Path(path), _most_bytes(network)), Path(path))
+
+
+def _most_bytes(network: nn.Module) -> int:
+    """More than the weights in double precision with an optimizer's averages of them."""
+    return 16 * sum(int(value.nbytes) for value in network.state_dict().values()) + (64 << 20)
 
 
 def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
@@ -71,31 +71,40 @@ def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None
             f"path must hold the weights of this {type(network).__name__}: {path} lacks {_some(missing)} "
             f"and has besides {_some(unexpected)}"
         )
-    for name, tensor in weights.items():
-        if tensor.shape != own[name].shape:
-            raise InputError(f"{name} of {path} must have shape {list(own[name].shape)}, got {list(tensor.shape)}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{name} of {path} must be finite, got NaN or infinite values")
-    network.load_state_dict({**own, **weights})
+    fitting = {name: _fitting(tensor, own[name], f"{name} of {path}") for name, tensor in weights.items()}
+    network.load_state_dict({**own, **fitting})
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
-    _require_file(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"path must be a checkpoint of tensors and plain values, {path} is not: {reason}") from error
+def _fitting(tensor: Tensor, own: Tensor, name: str) -> Tensor:
+    """`tensor` in the type of the network's `own`; everything is checked before memory is taken for a value."""
+    if tensor.is_meta or tensor.is_quantized or tensor.is_nested or tensor.layout != torch.strided:
+        got = "no values" if tensor.is_meta else f"{tensor.layout} {tensor.dtype}"
+        raise InputError(f"{name} must be a dense tensor of {own.dtype}, got {got}")
+    if not (tensor.dtype == own.dtype or (tensor.dtype in _REAL and own.dtype in _REAL)):
+        raise InputError(f"{name} must be of {own.dtype}, or a type that turns into it, got {tensor.dtype}")
+    if tensor.shape != own.shape:
+        raise InputError(f"{name} must have shape {list(own.shape)}, got {short(list(tensor.shape))}")
+    cast = tensor.to(own.dtype)
+    if not bool(torch.isfinite(cast).all()):
+        raise InputError(f"{name} must be finite, got NaN or infinite values")
+    return cast
+
+
+def _read(path: Path, most_bytes: int) -> dict[str, Tensor]:
+    """The state dict at `path` under our names."""
+    content: Any = read_torch(path, map_location="cpu", most_bytes=most_bytes)
     if isinstance(content, Mapping):
         content = content.get("model", content.get("state_dict", content))
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise InputError(f"path must hold a state dict, alone or under 'model' or 'state_dict', {path} does not")
-    return content
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"path must be a checkpoint file, got {path}, which does not exist")
+    weights: dict[str, Tensor] = {}
+    for name, tensor in content.items():
+        if (own := _rename(name)) in weights:
+            raise InputError(f"path must hold each weight once, {path} has two of {own}")
+        weights[own] = tensor
+    return weights
 
 
 def _rename(name: str) -> str:
@@ -107,4 +116,5 @@ def _rename(name: str) -> str:
 def _some(names: list[str]) -> str:
     if not names:
         return "nothing"
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = [name if name.isprintable() and len(name) < 80 else short(name) for name in names[:3]]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

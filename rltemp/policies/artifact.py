@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rltemp.errors import InputError
+from rltemp.errors import InputError, first_line, short
 from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION, LogitFeatures
 from rltemp.policies.card import render_card
 from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST, LearnedPolicy
@@ -164,14 +164,14 @@ def _read_description(path: Path) -> dict[str, Any]:
             path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_unique
         )
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} must be plain JSON, got something else: {_first_line(error)}") from error
+        raise InputError(f"{path} must be plain JSON, got something else: {first_line(error)}") from error
     if not isinstance(description, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(description).__name__}")
     version = description.get("format_version")
     if not _is_version(version, FORMAT_VERSION):
-        raise InputError(f"{path}: format_version must be {FORMAT_VERSION}, got {_short(version)}")
+        raise InputError(f"{path}: format_version must be {FORMAT_VERSION}, got {short(version)}")
     if set(description) - _OPTIONAL_KEYS != _KEYS:
-        raise InputError(f"{path} must have the keys {sorted(_KEYS)}, got {_short(sorted(description))}")
+        raise InputError(f"{path} must have the keys {sorted(_KEYS)}, got {short(sorted(description))}")
     return description
 
 
@@ -195,26 +195,26 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
     """The policy without its weights, every value checked before it decides the size of anything."""
     version, names = description["features_version"], description["features"]
     if not _is_version(version, FEATURES_VERSION):
-        raise InputError(f"{folder}: features_version must be {FEATURES_VERSION}, got {_short(version)}")
+        raise InputError(f"{folder}: features_version must be {FEATURES_VERSION}, got {short(version)}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{folder}: features must be a list of names, got {_short(names)}")
+        raise InputError(f"{folder}: features must be a list of names, got {short(names)}")
     if len(names) != len(set(names)) or not set(names) <= set(ALIGNED_FEATURES) or not names:
-        raise InputError(f"{folder}: features must be names this version has, each once, got {_short(names)}")
+        raise InputError(f"{folder}: features must be names this version has, each once, got {short(names)}")
     hidden = description["hidden"]
     if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(_is_width(width) for width in hidden):
         raise InputError(
-            f"{folder}: hidden must be at most {MOST_LAYERS} widths in [1, {WIDEST}], got {_short(hidden)}"
+            f"{folder}: hidden must be at most {MOST_LAYERS} widths in [1, {WIDEST}], got {short(hidden)}"
         )
     limits = description["temperature_range"]
     if not isinstance(limits, list) or len(limits) != 2 or not all(_in_limits(limit) for limit in limits):
         raise InputError(
-            f"{folder}: temperature_range must be two numbers in [{LOWEST:g}, {HIGHEST:g}], got {_short(limits)}"
+            f"{folder}: temperature_range must be two numbers in [{LOWEST:g}, {HIGHEST:g}], got {short(limits)}"
         )
     scale = description.get("scale")
     if scale is not None and not _in_limits(scale):
-        raise InputError(f"{folder}: scale must be null or a number in [{LOWEST:g}, {HIGHEST:g}], got {_short(scale)}")
+        raise InputError(f"{folder}: scale must be null or a number in [{LOWEST:g}, {HIGHEST:g}], got {short(scale)}")
     if not isinstance(description["card"], dict):
-        raise InputError(f"{folder}: card must be an object, got {_short(description['card'])}")
+        raise InputError(f"{folder}: card must be an object, got {short(description['card'])}")
     _check_size(folder / _WEIGHTS, (len(names), *hidden, 1))
     low, high = (float(limit) for limit in limits)
     return LearnedPolicy(
@@ -250,13 +250,13 @@ def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tenso
         names = set(file.keys())
         if names != set(expected):
             missing, extra = sorted(set(expected) - names), sorted(names - set(expected))
-            raise InputError(f"{path}: tensors missing {_short(missing)}, unexpected {_short(extra)}")
+            raise InputError(f"{path}: tensors missing {short(missing)}, unexpected {short(extra)}")
         for name, value in expected.items():
             part = file.get_slice(name)
             if list(part.get_shape()) != list(value.shape) or part.get_dtype() != "F32":
                 raise InputError(
                     f"{path}: {name} must be F32 {list(value.shape)}, "
-                    f"got {part.get_dtype()} {_short(list(part.get_shape()))}"
+                    f"got {part.get_dtype()} {short(list(part.get_shape()))}"
                 )
         return {name: file.get_tensor(name) for name in expected}
 
@@ -265,12 +265,3 @@ def _check_finite(weights: Mapping[str, Tensor], where: Path) -> None:
     bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise InputError(f"{where}: weights must be finite, got NaN or infinity in {', '.join(bad)}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from rltemp.distillation.image_views import ImageViews
+from rltemp.errors import InputError
 from rltemp.files import atomic_write
+from rltemp.reading import read_safetensors
 
 __all__ = ["BANK_CHUNK", "teacher_bank"]
 
@@ -62,7 +63,8 @@ def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:
 def _read(path: Path, rows: int) -> Tensor | None:
     """The logits at `path`; None if there are none, or none that can be read."""
     try:
-        logits = safetensors.torch.load_file(path)["logits"]
-    except (OSError, KeyError, safetensors.SafetensorError):
+        logits = read_safetensors(path)["logits"]
+    except (KeyError, InputError):
         return None
-    return logits if len(logits) == rows else None
+    fits = logits.ndim == 2 and len(logits) == rows and logits.is_floating_point()
+    return logits if fits and bool(torch.isfinite(logits).all()) else None

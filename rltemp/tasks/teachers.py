@@ -8,10 +8,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rltemp.distillation.randomness import random_layers
 from rltemp.distillation.students import LoopStudents, StackedStudents
@@ -19,6 +18,7 @@ from rltemp.distillation.teacher import Ensemble
 from rltemp.distillation.training_images import TrainingImages
 from rltemp.files import atomic_write
 from rltemp.networks import Execution, Network, load_checkpoint
+from rltemp.reading import read_safetensors
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 from rltemp.tasks.label_training import train_on_labels
@@ -105,14 +105,16 @@ def _keep(members: nn.ModuleList, path: Path) -> None:
 
 def _load(members: nn.ModuleList, path: Path) -> bool:
     """Whether `path` held the members' weights; a damaged file is as good as none, and changes nothing."""
-    if not path.is_file():
-        return False
     try:
-        weights = safetensors.torch.load_file(path)
-    except safetensors.SafetensorError:
+        weights = read_safetensors(path)
+    except InputError:
         return False
     own = members.state_dict()
-    if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in own.items()}:
+    if set(weights) != set(own) or not all(_fits(weights[name], value) for name, value in own.items()):
         return False
     members.load_state_dict(weights)
     return True
+
+
+def _fits(kept: Tensor, own: Tensor) -> bool:
+    return kept.shape == own.shape and kept.dtype == own.dtype and bool(torch.isfinite(kept).all())
