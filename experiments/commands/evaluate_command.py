@@ -23,6 +23,7 @@ from rltemp.experiments.report.page import write_report
 from rltemp.experiments.report.tables import to_markdown, to_rich
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.files import atomic_write
+from rltemp.markdown import escape_markdown
 from rltemp.recipes import dump_recipe
 
 __all__ = ["run_comparison"]
@@ -74,8 +75,9 @@ def run_comparison(
     comparison = compare(evaluation)
     console = output()
     console.print(to_rich(comparison))
-    console.print(comparison.headline, comparison.note, sep="\n")
-    atomic_write(folder.path / "table.md", f"{comparison.headline}\n\n{to_markdown(comparison)}\n\n{comparison.note}\n")
+    console.print(comparison.headline, comparison.note, sep="\n", markup=False, emoji=False)
+    headline = escape_markdown(comparison.headline)
+    atomic_write(folder.path / "table.md", f"{headline}\n\n{to_markdown(comparison)}\n\n{comparison.note}\n")
     report = folder.path / "report.html"
     write_report(report, evaluation, training_metrics, command)
     return report

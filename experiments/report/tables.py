@@ -13,6 +13,7 @@ from rich.text import Text
 from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict, signed
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.statistics import Difference
+from rltemp.markdown import escape_markdown
 
 __all__ = ["Cells", "to_cells", "to_html", "to_markdown", "to_rich"]
 
@@ -79,10 +80,10 @@ def to_markdown(comparison: Comparison) -> str:
     """The table in GitHub's Markdown, with a line end at its end."""
     cells = to_cells(comparison)
     ruler = [":--" if index in (0, len(cells.header) - 1) else "--:" for index in range(len(cells.header))]
-    lines = [cells.header, ruler]
+    lines = [[escape_markdown(title) for title in cells.header], ruler]
     for line, row in zip(cells.lines, cells.rows, strict=True):
-        name = line[0].replace("|", "\\|")
-        lines.append((f"**{name}**" if row.family == "trained" else name, *line[1:]))
+        name = escape_markdown(line[0])
+        lines.append([f"**{name}**" if row.family == "trained" else name, *line[1:]])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rltemp.markdown import escape_markdown
+
 if TYPE_CHECKING:
     from rltemp.policies.learned import LearnedPolicy
 
@@ -26,7 +28,7 @@ def render_card(policy: LearnedPolicy) -> str:
         "\n".join(f"- `{name}`" for name in policy.features.names),
     ]
     for title, content in policy.card.items():
-        sections += [f"## {title.replace('_', ' ').capitalize()}", _render(content)]
+        sections += [f"## {_text(title.replace('_', ' ').capitalize())}", _render(content)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -49,11 +51,15 @@ def _usage(policy: LearnedPolicy) -> str:
 
 def _render(content: Any, indent: str = "") -> str:
     if not isinstance(content, Mapping):
-        return f"{indent}{content}"
+        return f"{indent}{_text(content)}"
     lines = []
     for key, value in content.items():
         if isinstance(value, Mapping):
-            lines += [f"{indent}- {key}:", _render(value, indent + "  ")]
+            lines += [f"{indent}- {_text(f'{key}:')}", _render(value, indent + "  ")]
         else:
-            lines.append(f"{indent}- {key}: {value}")
+            lines.append(f"{indent}- {_text(f'{key}:')} {_text(value)}".rstrip())
     return "\n".join(lines)
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, int | float) else escape_markdown(str(value))

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from rltemp.experiments.evaluation.comparison import Comparison, compare
@@ -45,8 +46,20 @@ def test_cells_by_hand(comparison: Comparison) -> None:
 def test_markdown_has_a_cell_per_column(comparison: Comparison) -> None:
     lines = to_markdown(comparison).splitlines()
     assert len(lines) == 2 + 4
-    assert lines[2].startswith("| **a <b> \\| c** | 75.00")
+    assert lines[2].startswith("| **a \\<b\\> \\| c** | 75.00")
     assert {line.replace("\\|", "").count("|") for line in lines} == {8}
+
+
+def test_a_label_of_a_stranger_is_one_cell_of_text(comparison: Comparison) -> None:
+    label = "a | b\n\n# c\n[link](http://e.com) `code` <img src=x> \\| **x**"
+    rows = (replace(comparison.rows[0], label=label), *comparison.rows[1:])
+    tokens = MarkdownIt().enable("table").parse(to_markdown(replace(comparison, rows=rows)))
+    assert {token.type.split("_")[0] for token in tokens} == {"table", "thead", "tbody", "tr", "th", "td", "inline"}
+    cells = [token for token in tokens if token.type == "inline"]
+    assert len(cells) == 5 * 7
+    children = [child for child in cells[7].children or [] if child.content != "<!-- -->"]
+    assert {child.type for child in children} <= {"text", "text_special", "strong_open", "strong_close"}
+    assert "".join(child.content for child in children) == " ".join(label.split())
 
 
 class Reader(HTMLParser):
