@@ -54,9 +54,13 @@ class RandomStream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`."""
+        """Continue from `state_dict()`; what is no state of a generator is refused here, before a global one moves."""
         kind, keys, *rest = state["numpy"]
-        self._states = (state["python"], (kind, keys.numpy().astype(np.uint32), *rest), state["torch"].clone())
+        states = (state["python"], (kind, keys.numpy().astype(np.uint32), *rest), state["torch"].clone())
+        random.Random().setstate(states[0])
+        np.random.RandomState().set_state(states[1])
+        torch.Generator().set_state(states[2])
+        self._states = states
 
 
 def _get_states() -> tuple[Any, Any, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import operator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rltemp.agents.metrics import RolloutRecorder, update_metrics
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter, student_env
+from rltemp.distillation.optimization import load_optimizer
 from rltemp.errors import DivergenceError, InputError
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent
@@ -126,20 +128,23 @@ class Trainer:
         """Continue from `state_dict()`.
 
         Raises:
-            InputError: for the state of other settings; only the number of rollouts may differ.
+            InputError: for the state of other settings; only the number of rollouts may differ. This trainer is of no
+                use then.
         """
         ours, theirs = ({**settings, "rollouts": None} for settings in (dataclasses.asdict(self.agent), state["agent"]))
         different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         if different:
             name = different[0]
             raise InputError(f"agent.{name} must be {theirs.get(name)!r} to continue, got {ours.get(name)!r}")
+        best = state["best"]
+        self.best = None if best is None else {**best, "score": float(best["score"])}
+        self.restore_best()  # which shows that the weights fit
         self.model.policy.load_state_dict(state["policy"])
-        self.model.policy.optimizer.load_state_dict(state["optimizer"])
-        self.model.num_timesteps = state["timesteps"]
+        load_optimizer(self.model.policy.optimizer, state["optimizer"])
+        self.model.num_timesteps = operator.index(state["timesteps"])
         self.calibration.load_state_dict(state["calibration"])
         self._stream.load_state_dict(state["random"])
         self.history = [dict(metrics) for metrics in state["history"]]
-        self.best = state["best"]
 
     def _learn(self, recorder: RolloutRecorder) -> None:
         """One rollout and its update.

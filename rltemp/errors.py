@@ -14,6 +14,8 @@ class InputError(ValueError):
 
 class DivergenceError(InputError):
     """Training that left the finite numbers, or all useful ones: the message says whose, when, and what to lower."""
+
+
 def first_line(error: BaseException) -> str:
     """What an exception says, as far as it goes into one line; its type if it says nothing."""
     return next(filter(None, str(error).splitlines()), type(error).__name__)

@@ -96,7 +96,7 @@ def restore(load: Callable[[Any], None], path: str | os.PathLike[str]) -> None:
     """Hand the content of a checkpoint of one's own run to `load`, whose object is of no use if that fails.
 
     Raises:
-        InputError: for a missing or damaged file, or a state that does not fit; an `InputError` of `load` passes.
+        InputError: for a missing or damaged file, or a state that does not fit.
     """
     require_file(path, "a checkpoint")
     try:
@@ -108,12 +108,11 @@ def restore(load: Callable[[Any], None], path: str | os.PathLike[str]) -> None:
         ) from error
     try:
         load(state)
-    except InputError:
-        raise
     except Exception as error:  # of torch, of the generators, of the optimizer, whatever they find wrong
+        reason = first_line(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
         raise InputError(
             f"{path} must be a checkpoint of this run, got one that does not fit: remove it to start the run anew "
-            f"({type(error).__name__}: {first_line(error)})"
+            f"({reason})"
         ) from error
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rltemp.agents.credit.calibration import Calibration, Floats, RunningRms
+from rltemp.distillation.optimization import load_optimizer
 from rltemp.envs.contract import Transition
 
 __all__ = ["Redistribution"]
@@ -90,7 +91,7 @@ class Redistribution(Calibration):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"])
         self._replay.clear()
         self._replay.extend((inputs, reward) for inputs, reward in state["replay"])
         self._rms.load_state_dict(state["rms"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from rltemp.errors import InputError
 from rltemp.recipes.schema import Optimization
 
-__all__ = ["learning_rate", "make_optimizer", "set_learning_rate"]
+__all__ = ["learning_rate", "load_optimizer", "make_optimizer", "set_learning_rate"]
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimization) -> torch.optim.SGD:
@@ -22,6 +24,25 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimization) -
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
     )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Take over the averages of an optimizer of the same parameters; the settings stay those of `optimizer`.
+
+    Args:
+        optimizer: SGD or Adam.
+        state: its `state_dict()` when it was saved.
+
+    Raises:
+        InputError: for averages of other shapes.
+    """
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state["state"]})
+    for parameter, averages in optimizer.state.items():
+        for name, value in averages.items():
+            want = torch.Size() if name == "step" else parameter.shape
+            if value is not None and (not isinstance(value, Tensor) or value.shape != want):
+                got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise InputError(f"{name} of the optimizer must have shape {list(want)}, got {got}")
 
 
 def learning_rate(settings: Optimization, progress: float) -> float:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from rltemp.checks import checks_values
 from rltemp.distillation.divergence import first_diverged, is_due
 from rltemp.distillation.minibatches import Minibatch
-from rltemp.distillation.optimization import learning_rate, make_optimizer, set_learning_rate
+from rltemp.distillation.optimization import learning_rate, load_optimizer, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Output
 from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Answers
-from rltemp.errors import DivergenceError, InputError
+from rltemp.errors import DivergenceError, InputError, short
 from rltemp.objectives.method import Method
 from rltemp.temperatures import Temperatures
 
@@ -167,12 +167,19 @@ class DistillationRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, with the same task and seeds."""
+        """Go on where `state` was taken, with the same task and seeds.
+
+        Raises:
+            InputError: for the state of another run. This one is of no use then.
+        """
+        step = state["step"]
+        if not isinstance(step, int) or not 0 <= step <= self.task.steps:
+            raise InputError(f"step must be a number of updates in [0, {self.task.steps}], got {short(step)}")
         self._observation = None
-        self.step = state["step"]
+        self.step = step
         self.students.load_state_dict(state["students"])
         self._companion.load_state_dict(state["companion"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"])
         self._minibatches.load_state_dict(state["minibatches"])
         self._forward_seeds.load_state_dict(state["forward_seeds"])
 

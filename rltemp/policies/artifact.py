@@ -202,9 +202,7 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         raise InputError(f"{folder}: features must be names this version has, each once, got {short(names)}")
     hidden = description["hidden"]
     if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(_is_width(width) for width in hidden):
-        raise InputError(
-            f"{folder}: hidden must be at most {MOST_LAYERS} widths in [1, {WIDEST}], got {short(hidden)}"
-        )
+        raise InputError(f"{folder}: hidden must be at most {MOST_LAYERS} widths in [1, {WIDEST}], got {short(hidden)}")
     limits = description["temperature_range"]
     if not isinstance(limits, list) or len(limits) != 2 or not all(_in_limits(limit) for limit in limits):
         raise InputError(

@@ -16,6 +16,7 @@ from rltemp.distillation.randomness import random_layers
 from rltemp.distillation.students import LoopStudents, StackedStudents
 from rltemp.distillation.teacher import Ensemble
 from rltemp.distillation.training_images import TrainingImages
+from rltemp.errors import InputError
 from rltemp.files import atomic_write
 from rltemp.networks import Execution, Network, load_checkpoint
 from rltemp.reading import read_safetensors
