@@ -43,16 +43,21 @@ def require_file(path: str | os.PathLike[str], kind: str, most_bytes: int | None
     return Path(path)
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], kind: str = "a readable UTF-8 file", most_bytes: int = _MOST_TEXT) -> str:
     """A UTF-8 text file, line ends as they are.
 
+    Args:
+        path: the file.
+        kind: what it has to be, for the message.
+        most_bytes: how large it may be; 256 MiB by default.
+
     Raises:
-        InputError: for a file that is missing, larger than 256 MiB, or no UTF-8.
+        InputError: for a file that is missing, larger, or no UTF-8.
     """
     try:
-        return require_file(path, "a readable UTF-8 file", _MOST_TEXT).read_bytes().decode("utf-8")
+        return require_file(path, kind, most_bytes).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be a readable UTF-8 file ({error})") from error
+        raise InputError(f"{path} must be {kind} ({error})") from error
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
-import os
-import stat
 from pathlib import Path
 
 from rltemp.errors import InputError
+from rltemp.reading import read_text
 
 __all__ = ["is_file_name", "list_recipes", "read_recipe"]
 
@@ -34,7 +33,10 @@ def read_recipe(recipe: str | Path) -> str:
         InputError: for an unknown name, or a file that is missing, large, no plain file or not UTF-8.
     """
     if is_file_name(recipe):
-        return _read_file(Path(recipe))
+        try:
+            return read_text(recipe, "a recipe in UTF-8", _MOST_BYTES)
+        except InputError as error:
+            raise InputError(f"recipe file {recipe} cannot be read: {error}") from error
     known = list_recipes()
     if str(recipe) not in known:
         nearest = difflib.get_close_matches(str(recipe), known, n=1, cutoff=0.5)
@@ -44,18 +46,3 @@ def read_recipe(recipe: str | Path) -> str:
             f"got {str(recipe)[:80]!r}{hint}"
         )
     return (importlib.resources.files("rltemp.recipes") / f"{recipe}.yaml").read_text(encoding="utf-8")
-
-
-def _read_file(path: Path) -> str:
-    try:
-        # Without waiting for whoever should write to a pipe.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("it is no plain file")
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
-        return content.decode("utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"recipe file {path} cannot be read: {error}") from error

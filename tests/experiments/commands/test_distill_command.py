@@ -8,6 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from rltemp.distillation import Task
+from rltemp.errors import InputError
+from rltemp.experiments.commands import distill_command
 from rltemp.experiments.commands.distill_command import distill
 from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.named_recipe import NamedRecipe
@@ -35,3 +37,31 @@ def test_the_last_epoch_counts_and_the_best_stands_beside_it(
     assert {name: value.shape for name, value in weights.items()} == {
         name: value.shape for name, value in task.students([0]).extract(0).state_dict().items()
     }
+
+
+def test_a_run_whose_checkpoint_is_damaged_is_refused_and_begins_anew_without_it(
+    tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimization = dataclasses.replace(tiny_task.optimization, epochs=2)
+    task = dataclasses.replace(tiny_task, optimization=optimization)
+    recipe = NamedRecipe("tiny", dataclasses.replace(tiny_recipe, optimization=optimization))
+    whole = distill(recipe, parse_policy("static"), 3, str(tmp_path), "whole", task)
+    epoch = distill_command._epoch
+
+    def interrupted(*arguments: object) -> None:
+        epoch(*arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distill_command, "_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill(recipe, parse_policy("static"), 3, str(tmp_path), "run", task)
+    monkeypatch.undo()
+    checkpoint = tmp_path / "tiny" / "run" / "checkpoints" / "run.pt"
+    for damaged in (b"", checkpoint.read_bytes()[:-100], b"PK" + checkpoint.read_bytes()):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"checkpoints/run\.pt must be a checkpoint of this run, .* remove it"):
+            distill(recipe, parse_policy("static"), 3, str(tmp_path), "run", task)
+    checkpoint.unlink()
+    again = distill(recipe, parse_policy("static"), 3, str(tmp_path), "run", task)
+    for name in ("metrics.csv", "student.safetensors", "scores.json"):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()

@@ -1,16 +1,18 @@
 """Every family against its published layout: names, shapes and arithmetic written down a second time, as functions."""
 
 import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rltemp.errors import InputError
-from rltemp.networks import load_crd_checkpoint, make_network
+from rltemp.networks import load_checkpoint, load_crd_checkpoint, make_network
 
 
 class Reference:
@@ -234,6 +236,15 @@ class _Foreign:
         (lambda w: {"model": 3}, "must hold a state dict"),
         (lambda w: [1, 2], "must hold a state dict"),
         (lambda w: {"model": w, "opt": _Foreign()}, "tensors and plain values"),
+        (lambda w: {"model": {**w, 3: w["fc.bias"]}}, "must hold a state dict"),
+        (lambda w: {"model": {**w, "linear.bias": w["fc.bias"]}}, "two of classifier.bias"),
+        (lambda w: {"model": {**w, "fc.bias": w["fc.bias"].to(torch.complex64)}}, r"float32, .* got torch.complex64"),
+        (lambda w: {"model": {**w, "fc.bias": w["fc.bias"].long()}}, r"float32, .* got torch.int64"),
+        (lambda w: {"model": {**w, "fc.bias": torch.full((100,), 1e300, dtype=torch.float64)}}, "must be finite"),
+        (lambda w: {"model": {**w, "fc.bias": w["fc.bias"].to_sparse()}}, r"dense .* got torch.sparse_coo"),
+        (lambda w: {"model": {**w, "fc.bias": w["fc.bias"].to("meta")}}, r"dense .* got no values"),
+        (lambda w: {"model": {**w, "fc.bias": torch.quantize_per_tensor(w["fc.bias"], 1.0, 0, torch.qint8)}}, "dense"),
+        (lambda w: {"model": {**w, "fc.bias": torch.zeros(1).expand(1 << 50)}}, r"\[100\], got \[1125899906842624\]"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(
@@ -256,3 +267,36 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "teacher.pth").write_bytes(content)
         with pytest.raises(InputError, match="tensors and plain values"):
             load_crd_checkpoint(network, tmp_path / "teacher.pth")
+
+
+@pytest.mark.parametrize(
+    "change", [torch.Tensor.double, lambda t: t.to(memory_format=torch.channels_last), nn.Parameter]
+)
+def test_weights_may_be_kept_in_another_way(change: Any, weights: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({"model": {**weights, "conv1.weight": change(weights["conv1.weight"])}}, tmp_path / "teacher.pth")
+    network = make_network("resnet8", 100, (3, 32, 32), torch.Generator())
+    load_crd_checkpoint(network, tmp_path / "teacher.pth")
+    assert torch.equal(network.state_dict()["conv1.weight"], weights["conv1.weight"])
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pth"
+    torch.save({"model": weights}, path)
+    whole, pattern = bytearray(path.read_bytes()), weights["conv1.weight"].numpy().tobytes()
+    whole[whole.index(pattern)] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"the checksum of its record .* is wrong"):
+        load_crd_checkpoint(make_network("resnet8", 100, (3, 32, 32), torch.Generator()), path)
+
+
+def test_archives_that_grow_and_files_that_are_far_too_large_are_refused(tmp_path: Path) -> None:
+    network, path = make_network("resnet8", 100, (3, 32, 32), torch.Generator()), tmp_path / "teacher.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(1 << 20))
+    with pytest.raises(InputError, match="compressed or overlap"):
+        load_crd_checkpoint(network, path)
+    for name in ("teacher.pth", "teacher.safetensors"):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(1 << 40)  # takes no room on disk
+        with pytest.raises(InputError, match="at most"):
+            load_checkpoint(network, tmp_path / name)
