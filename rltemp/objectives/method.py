@@ -21,9 +21,9 @@ __all__ = ["Method", "Terms"]
 class Terms(NamedTuple):
     """What a method sums up, without weights: [N] each, None where its weight is 0."""
 
-    ce: Tensor | None
     kd: Tensor
     plain: Tensor | None
+    ce: Tensor | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +61,14 @@ class Method:
 
     def terms(self, student: Tensor, teacher: Tensor, targets: Tensor | None, temperatures: Temperatures) -> Terms:
         """The terms of logits [N, C] and targets [N]; without targets there is no cross-entropy."""
-        ce = plain = None
-        if self.ce_weight > 0.0 and targets is not None:
-            ce = F.cross_entropy(student, targets, reduction="none")
+        kd = self.objective(student, teacher, targets, temperatures)
+        plain = ce = None
         if self.plain_weight > 0.0:
             plain_temperatures = Temperatures.shared(student.new_full((len(student),), self.plain_temperature))
             plain = kd_loss(student, teacher, plain_temperatures)
-        return Terms(ce, self.objective(student, teacher, targets, temperatures), plain)
+        if self.ce_weight > 0.0 and targets is not None:
+            ce = F.cross_entropy(student, targets, reduction="none")
+        return Terms(kd, plain, ce)
 
     def fade(self, progress: float | Tensor) -> float | Tensor:
         """w(progress), in [0, 1]; a number for a number, a tensor for a tensor."""
