@@ -20,6 +20,7 @@ from rltemp.experiments.evaluation.workers import run_units
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.page import write_report
+from rltemp.experiments.report.sentences import headline, note
 from rltemp.experiments.report.tables import to_markdown, to_rich
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.files import atomic_write
@@ -75,9 +76,9 @@ def run_comparison(
     comparison = compare(evaluation)
     console = output()
     console.print(to_rich(comparison))
-    console.print(comparison.headline, comparison.note, sep="\n", markup=False, emoji=False)
-    headline = escape_markdown(comparison.headline)
-    atomic_write(folder.path / "table.md", f"{headline}\n\n{to_markdown(comparison)}\n\n{comparison.note}\n")
+    console.print(headline(comparison), note(comparison), sep="\n", markup=False, emoji=False)
+    text = f"{escape_markdown(headline(comparison))}\n\n{to_markdown(comparison)}\n\n{note(comparison)}\n"
+    atomic_write(folder.path / "table.md", text)
     report = folder.path / "report.html"
     write_report(report, evaluation, training_metrics, command)
     return report

@@ -17,7 +17,7 @@ from rltemp.experiments.evaluation.statistics import (
     paired_difference,
 )
 
-__all__ = ["Comparison", "Row", "Verdict", "compare", "points"]
+__all__ = ["Comparison", "Row", "Verdict", "compare"]
 
 Verdict = Literal["better", "worse", "unclear", "diverged", "reference", ""]
 """How a policy stands to the best static temperature; "" where there is none to compare with."""
@@ -63,21 +63,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What an evaluation shows.
+    """What an evaluation shows; `rltemp.experiments.report.sentences` says it in English.
 
     Attributes:
+        evaluation: what was judged.
+        confidence: coverage of every interval.
         rows: one per method: trained policies first, then schedules, static temperatures, rules, controls.
         best_static: the static temperature chosen on validation data.
         best_schedule: the schedule chosen on validation data.
-        headline: what it comes to, in a sentence or two per learned policy.
-        note: how to read the numbers.
     """
 
+    evaluation: Evaluation
+    confidence: float
     rows: tuple[Row, ...]
     best_static: PolicyResult | None
     best_schedule: PolicyResult | None
-    headline: str
-    note: str
 
 
 def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
@@ -115,23 +115,12 @@ def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
         for i, (name, members) in enumerate(groups)
     )
     return Comparison(
+        evaluation=evaluation,
+        confidence=confidence,
         rows=rows,
         best_static=best_static,
         best_schedule=best_schedule,
-        headline=_headline(evaluation, rows, best_static, best_schedule),
-        note=_note(evaluation, confidence),
     )
-
-
-def points(difference: Difference) -> str:
-    """An accuracy difference in percentage points with its interval, as text: "+2.10 points [+1.50, +2.70]"."""
-    return f"{signed(difference.mean)} points [{signed(difference.low)}, {signed(difference.high)}]"
-
-
-def signed(share: float) -> str:
-    """A share in percent with its sign, two decimals: "+2.10", "−0.30", "0.00"."""
-    rounded = round(100 * share, 2)
-    return "0.00" if rounded == 0 else f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _best(evaluation: Evaluation, family: Family) -> PolicyResult | None:
@@ -180,57 +169,3 @@ def _verdicts(
         for (i, difference), p in zip(tested, adjusted, strict=True):
             verdicts[i] = "unclear" if p >= 1 - confidence else "better" if difference.mean > 0 else "worse"
     return verdicts
-
-
-def _headline(
-    evaluation: Evaluation, rows: tuple[Row, ...], static: PolicyResult | None, schedule: PolicyResult | None
-) -> str:
-    trained = [row for row in rows if row.family == "trained"]
-    if not trained:
-        return "No learned policy was evaluated."
-    if static is None:
-        trouble = "came to its end without diverging" if evaluation.family("static") else "was evaluated"
-        return f"No static temperature {trouble}, so that nothing can be said of the learned policy."
-    sentences = []
-    for row in trained:
-        subject = "The learned policy" if len(trained) == 1 else f"The learned policy “{row.label}”"
-        if len(row.members) > 1:
-            subject += f" (mean of {len(row.members)} trainings)"
-        if row.diverged:
-            sentences.append(f"{subject} diverged: {row.diverged} of {row.students} students came to nothing.")
-        for kind, reference, difference, verdict in (
-            ("static temperature", static, row.versus_static, row.verdict),
-            ("schedule", schedule, row.versus_schedule, row.schedule_verdict),
-        ):
-            if reference is not None and difference is not None:
-                chosen = _among(len(evaluation.family(reference.family)))
-                best = f"the best {kind} ({reference.label}, {chosen})"
-                sentences.append(_sentence(subject, best, difference, verdict))
-                subject = "It"
-    return " ".join(sentences)
-
-
-def _among(count: int) -> str:
-    return f"chosen among {count} on validation data" if count > 1 else "the only one evaluated"
-
-
-def _sentence(subject: str, reference: str, difference: Difference, verdict: Verdict) -> str:
-    gap = points(difference)
-    if verdict == "better":
-        return f"{subject} beats {reference} by {gap}."
-    if verdict == "worse":
-        return f"{subject} does worse than {reference}: {gap}."
-    inside = difference.low <= 0 <= difference.high
-    reason = "the interval contains 0" if inside else "not clear once corrected for the number of learned policies"
-    return f"{subject} does not clearly beat {reference}: {gap}, {reason}."
-
-
-def _note(evaluation: Evaluation, confidence: float) -> str:
-    several = any(len(members) > 1 for members in evaluation.groups().values())
-    crossed = " Where a method was trained several times, the interval covers its trainings as well." if several else ""
-    return (
-        f"Test accuracy after the last epoch. Intervals are {100 * confidence:g} % t intervals over "
-        f"{len(evaluation.seeds)} students, paired: under every policy a student has the same initial weights, batches "
-        f"and augmentation.{crossed} Verdicts are against the best static temperature, with Holm's correction. The "
-        "intervals speak of new students on this data with this teacher, not of other data."
-    )

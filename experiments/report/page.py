@@ -22,6 +22,7 @@ from rltemp.experiments.report.plots import (
     plot_training,
     rows_with_temperature,
 )
+from rltemp.experiments.report.sentences import headline, note
 from rltemp.experiments.report.style import STYLE
 from rltemp.experiments.report.tables import to_html
 from rltemp.files import atomic_write
@@ -92,12 +93,12 @@ def write_report(
 <p>rltemp · knowledge distillation, {len(evaluation.seeds)} paired students per policy</p>
 <h1>{escape(title)}</h1>
 </header>
-<p class="headline verdict-{trained[0].verdict if trained else ""}">{escape(comparison.headline)}</p>
+<p class="headline verdict-{trained[0].verdict if trained else ""}">{escape(headline(comparison))}</p>
 <h2>Comparison</h2>
 <div class="scroll" tabindex="0" role="region" aria-label="Comparison of the policies">
 {to_html(comparison)}
 </div>
-<p class="note">{escape(comparison.note)}</p>
+<p class="note">{escape(note(comparison))}</p>
 <h2>Figures</h2>
 <div class="figures">
 {figures}

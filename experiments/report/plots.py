@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from rltemp.errors import InputError
-from rltemp.experiments.evaluation.comparison import Comparison, Row, signed
+from rltemp.experiments.evaluation.comparison import Comparison, Row
 from rltemp.experiments.evaluation.results import FloatArray, PolicyResult, TemperatureTrace
 from rltemp.experiments.evaluation.statistics import Difference
 from rltemp.experiments.report.figure import (
@@ -27,6 +27,7 @@ from rltemp.experiments.report.figure import (
     drawing,
     temperature_axis,
 )
+from rltemp.experiments.report.sentences import signed
 
 __all__ = [
     "TRAINING_COLUMNS",

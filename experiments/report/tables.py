@@ -10,9 +10,10 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict, signed
+from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.statistics import Difference
+from rltemp.experiments.report.sentences import signed
 from rltemp.markdown import escape_markdown
 
 __all__ = ["Cells", "to_cells", "to_html", "to_markdown", "to_rich"]

@@ -19,11 +19,11 @@ from torch import Tensor
 from rltemp import LearnedPolicy, TemperaturePolicy, Temperatures, load_policy, make_policy
 from rltemp.distillation import Task
 from rltemp.distillation.teacher import Answers
-from rltemp.experiments.evaluation.comparison import points
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.statistics import paired_difference
+from rltemp.experiments.report.sentences import points
 from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task

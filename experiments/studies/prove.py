@@ -28,7 +28,7 @@ from rltemp.distillation import Task
 from rltemp.envs import DistillationVectorEnv, Transition
 from rltemp.experiments.commands.evaluate_command import run_comparison
 from rltemp.experiments.commands.train_command import train
-from rltemp.experiments.evaluation.comparison import Comparison, compare, points
+from rltemp.experiments.evaluation.comparison import Comparison, compare
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import load_evaluation
 from rltemp.experiments.evaluation.specs import PolicySpec, parse_policies, trained_policy
@@ -36,6 +36,7 @@ from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.figure import drawing, to_svg
 from rltemp.experiments.report.plots import plot_differences
+from rltemp.experiments.report.sentences import headline, note, points
 from rltemp.experiments.report.tables import to_markdown
 from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import save_policy
@@ -244,11 +245,11 @@ Machine: {machine}.
 
 Student 64-24-10.
 
-{short.headline}
+{headline(short)}
 
 {to_markdown(short)}
 
-{short.note}
+{note(short)}
 
 - **Shuffled credit**: the same training with rewards and credit given to the wrong students.
 - **Progress only**: an agent that sees nothing but how far the run is: what a schedule can give.
@@ -262,7 +263,7 @@ Student 64-24-10.
 
 A third split with 10 % random labels among the training images, a teacher of one member, student 64-12-10.
 
-{other.headline}
+{headline(other)}
 
 {to_markdown(other)}
 
@@ -270,13 +271,13 @@ A third split with 10 % random labels among the training images, a teacher of on
 
 The same policies, trained on 90 updates and reused.
 
-{long.headline}
+{headline(long)}
 
 {to_markdown(long)}
 
 On the other task:
 
-{longer.headline}
+{headline(longer)}
 
 {to_markdown(longer)}
 
@@ -311,11 +312,11 @@ loss. *rltemp/digits* was trained on digits alone; its probe is 128 training ima
 layer. What has a scale of its own stands as a control: the same loss without an agent. Rules stand with the loss
 weights of the recipe; whole methods come with `preset(...)`.
 
-{cifar.headline}
+{headline(cifar)}
 
 {to_markdown(cifar)}
 
-{cifar.note}
+{note(cifar)}
 """
 
 

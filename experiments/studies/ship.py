@@ -14,10 +14,11 @@ import dataclasses
 from pathlib import Path
 
 from rltemp import load_policy, save_policy
-from rltemp.experiments.evaluation.comparison import compare, points
+from rltemp.experiments.evaluation.comparison import compare
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import load_evaluation
 from rltemp.experiments.evaluation.statistics import paired_difference
+from rltemp.experiments.report.sentences import points
 
 DIGITS = {
     "90 updates": "digits-short/unseen",

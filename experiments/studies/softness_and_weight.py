@@ -25,11 +25,11 @@ from rltemp import Temperatures
 from rltemp.agents import train_policy
 from rltemp.distillation import Task
 from rltemp.distillation.teacher import Answers
-from rltemp.experiments.evaluation.comparison import points
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.specs import PolicySpec, parse_policies
 from rltemp.experiments.evaluation.statistics import choose_best, crossed_difference
+from rltemp.experiments.report.sentences import points
 from rltemp.experiments.studies.ablate import STUDENTS, UNSEEN, Change, factor_alone, softness_alone
 from rltemp.objectives import kd_loss
 from rltemp.objectives.method import Method

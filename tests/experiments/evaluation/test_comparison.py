@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rltemp.experiments.evaluation.comparison import compare, points, signed
+from rltemp.experiments.evaluation.comparison import compare
 from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult
 from rltemp.experiments.evaluation.statistics import Difference, crossed_difference, paired_difference
+from rltemp.experiments.report.sentences import headline, note, points, signed
 
 STUDENTS = 12
 MINUS = "\N{MINUS SIGN}"
@@ -55,8 +56,8 @@ def test_several_trainings_are_one_row_with_the_wider_interval() -> None:
     accuracy = np.stack([training.accuracy for training in trainings])
     assert row.label == "agent"
     assert row.versus_static == crossed_difference(accuracy, STATIC.accuracy)
-    assert "(mean of 3 trainings)" in comparison.headline
-    assert "covers its trainings" in comparison.note
+    assert "(mean of 3 trainings)" in headline(comparison)
+    assert "covers its trainings" in note(comparison)
 
 
 @pytest.mark.parametrize(
@@ -68,18 +69,18 @@ def test_several_trainings_are_one_row_with_the_wider_interval() -> None:
     ],
 )
 def test_the_headline_says_what_the_interval_says(mean: float, verb: str, gap: str) -> None:
-    headline = compare(evaluation(STATIC, policy("agent", "trained", around(mean)))).headline
+    said = headline(compare(evaluation(STATIC, policy("agent", "trained", around(mean)))))
     reference = "the best static temperature (T = 4, the only one evaluated)"
-    assert headline.startswith(f"The learned policy {verb} {reference}{gap}")
-    assert ("the interval contains 0" in headline) == (mean == 0.70)
+    assert said.startswith(f"The learned policy {verb} {reference}{gap}")
+    assert ("the interval contains 0" in said) == (mean == 0.70)
 
 
 def test_the_headline_speaks_of_the_schedule_too() -> None:
     schedules = policy("16 → 1", "schedule", 0.71, 0.6), policy("8 → 2", "schedule", 0.70)
     statics = STATIC, policy("T = 2", "static", 0.6, 0.1)
-    headline = compare(evaluation(*statics, *schedules, policy("agent", "trained", around(0.72)))).headline
-    assert "(T = 4, chosen among 2 on validation data)" in headline
-    assert "It beats the best schedule (16 → 1, chosen among 2 on validation data) by +1.00 points" in headline
+    said = headline(compare(evaluation(*statics, *schedules, policy("agent", "trained", around(0.72)))))
+    assert "(T = 4, chosen among 2 on validation data)" in said
+    assert "It beats the best schedule (16 → 1, chosen among 2 on validation data) by +1.00 points" in said
 
 
 def test_several_learned_policies_are_corrected_for() -> None:
@@ -92,17 +93,17 @@ def test_several_learned_policies_are_corrected_for() -> None:
     assert alone.rows[0].verdict == "better"
     both = compare(evaluation(STATIC, weak, policy("lost", "trained", around(0.70, seed=1))))
     assert [row.verdict for row in both.rows] == ["unclear", "unclear", "reference"]
-    assert "“weak” does not clearly beat" in both.headline
-    assert "not clear once corrected" in both.headline
+    assert "“weak” does not clearly beat" in headline(both)
+    assert "not clear once corrected" in headline(both)
     # Rules and controls are no part of what is claimed for learned policies.
     rules = [policy(f"rule {i}", "rule", around(0.70, seed=i)) for i in range(5)]
     assert compare(evaluation(STATIC, weak, *rules)).rows[0].verdict == "better"
 
 
 def test_nothing_to_compare_is_said() -> None:
-    assert compare(evaluation(STATIC)).headline == "No learned policy was evaluated."
+    assert headline(compare(evaluation(STATIC))) == "No learned policy was evaluated."
     alone = compare(evaluation(policy("agent", "trained", around(0.7))))
-    assert "nothing can be said" in alone.headline
+    assert "nothing can be said" in headline(alone)
     assert alone.rows[0].verdict == ""
 
 
@@ -140,7 +141,7 @@ def test_a_policy_that_diverged_is_compared_with_nothing() -> None:
 
 def test_the_headline_says_what_diverged() -> None:
     trainings = [lost("a", "trained", 3, group="agent"), policy("b", "trained", 0.7, group="agent")]
-    headline = compare(evaluation(STATIC, *trainings)).headline
-    assert headline == "The learned policy (mean of 2 trainings) diverged: 3 of 24 students came to nothing."
-    alone = compare(evaluation(lost("T = 1", "static", 1), policy("agent", "trained", around(0.72)))).headline
+    said = headline(compare(evaluation(STATIC, *trainings)))
+    assert said == "The learned policy (mean of 2 trainings) diverged: 3 of 24 students came to nothing."
+    alone = headline(compare(evaluation(lost("T = 1", "static", 1), policy("agent", "trained", around(0.72)))))
     assert alone.startswith("No static temperature came to its end without diverging")

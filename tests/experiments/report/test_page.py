@@ -10,6 +10,7 @@ from rltemp.errors import InputError
 from rltemp.experiments.evaluation.comparison import compare
 from rltemp.experiments.evaluation.results import Evaluation
 from rltemp.experiments.report.page import write_report
+from rltemp.experiments.report.sentences import headline
 
 Make = Callable[..., Evaluation]
 VOID = {"meta", "link", "br", "img", "hr"}
@@ -77,7 +78,7 @@ def test_the_page_is_whole_and_asks_for_nothing(make_evaluation: Make, tmp_path:
 def test_it_says_what_was_found_and_how(make_evaluation: Make, tmp_path: Path) -> None:
     evaluation = make_evaluation(traces=False)
     page = Page(write(tmp_path / "report.html", evaluation, command="rltemp evaluate digits-short --students 8"))
-    assert compare(evaluation).headline in page.words
+    assert headline(compare(evaluation)) in page.words
     for text in (
         "digits-short",
         "epochs: 5",

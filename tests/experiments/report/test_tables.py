@@ -9,6 +9,7 @@ from rich.console import Console
 
 from rltemp.experiments.evaluation.comparison import Comparison, compare
 from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult
+from rltemp.experiments.report.sentences import headline
 from rltemp.experiments.report.tables import to_cells, to_html, to_markdown, to_rich
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -123,4 +124,4 @@ def test_the_same_numbers_give_the_same_text(comparison: Comparison) -> None:
     again = compare(Evaluation("digits", {}, (1, 2, 3, 4), results, {}))
     assert to_html(again) == to_html(comparison)
     assert to_markdown(again) == to_markdown(comparison)
-    assert again.headline == comparison.headline
+    assert headline(again) == headline(comparison)

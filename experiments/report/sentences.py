@@ -1,0 +1,75 @@
+"""What a comparison shows, in English."""
+
+from __future__ import annotations
+
+from rltemp.experiments.evaluation.comparison import Comparison, Verdict
+from rltemp.experiments.evaluation.statistics import Difference
+
+__all__ = ["headline", "note", "points", "signed"]
+
+
+def headline(comparison: Comparison) -> str:
+    """What a comparison comes to, in a sentence or two per learned policy."""
+    evaluation, static = comparison.evaluation, comparison.best_static
+    trained = [row for row in comparison.rows if row.family == "trained"]
+    if not trained:
+        return "No learned policy was evaluated."
+    if static is None:
+        trouble = "came to its end without diverging" if evaluation.family("static") else "was evaluated"
+        return f"No static temperature {trouble}, so that nothing can be said of the learned policy."
+    sentences = []
+    for row in trained:
+        subject = "The learned policy" if len(trained) == 1 else f"The learned policy “{row.label}”"
+        if len(row.members) > 1:
+            subject += f" (mean of {len(row.members)} trainings)"
+        if row.diverged:
+            sentences.append(f"{subject} diverged: {row.diverged} of {row.students} students came to nothing.")
+        for kind, reference, difference, verdict in (
+            ("static temperature", static, row.versus_static, row.verdict),
+            ("schedule", comparison.best_schedule, row.versus_schedule, row.schedule_verdict),
+        ):
+            if reference is not None and difference is not None:
+                chosen = _among(len(evaluation.family(reference.family)))
+                best = f"the best {kind} ({reference.label}, {chosen})"
+                sentences.append(_sentence(subject, best, difference, verdict))
+                subject = "It"
+    return " ".join(sentences)
+
+
+def note(comparison: Comparison) -> str:
+    """How to read the numbers of a comparison."""
+    evaluation = comparison.evaluation
+    several = any(len(members) > 1 for members in evaluation.groups().values())
+    crossed = " Where a method was trained several times, the interval covers its trainings as well." if several else ""
+    return (
+        f"Test accuracy after the last epoch. Intervals are {100 * comparison.confidence:g} % t intervals over "
+        f"{len(evaluation.seeds)} students, paired: under every policy a student has the same initial weights, batches "
+        f"and augmentation.{crossed} Verdicts are against the best static temperature, with Holm's correction. The "
+        "intervals speak of new students on this data with this teacher, not of other data."
+    )
+
+
+def points(difference: Difference) -> str:
+    """An accuracy difference in percentage points with its interval, as text: "+2.10 points [+1.50, +2.70]"."""
+    return f"{signed(difference.mean)} points [{signed(difference.low)}, {signed(difference.high)}]"
+
+
+def signed(share: float) -> str:
+    """A share in percent with its sign, two decimals: "+2.10", "−0.30", "0.00"."""
+    rounded = round(100 * share, 2)
+    return "0.00" if rounded == 0 else f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _among(count: int) -> str:
+    return f"chosen among {count} on validation data" if count > 1 else "the only one evaluated"
+
+
+def _sentence(subject: str, reference: str, difference: Difference, verdict: Verdict) -> str:
+    gap = points(difference)
+    if verdict == "better":
+        return f"{subject} beats {reference} by {gap}."
+    if verdict == "worse":
+        return f"{subject} does worse than {reference}: {gap}."
+    inside = difference.low <= 0 <= difference.high
+    reason = "the interval contains 0" if inside else "not clear once corrected for the number of learned policies"
+    return f"{subject} does not clearly beat {reference}: {gap}, {reason}."
