@@ -12,9 +12,7 @@ ROOMS = {"rltemp": "rltemp", "envs": "rltemp.envs", "agents": "rltemp.agents", "
 """Folders and what they are imported as, from the lowest to the highest."""
 
 LONGEST = 300
-"""Lines beyond which a file needs a cause."""
-
-CAUSES = {"experiments/studies/prove.py": "one study and the page that it writes"}
+"""Lines of a file, at most."""
 
 
 def _modules(folder: str) -> Iterator[tuple[Path, str]]:
@@ -81,10 +79,10 @@ def test_the_readme_names_every_room_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_long_files_have_a_cause(room: str) -> None:
+def test_files_are_short(room: str) -> None:
     long = {
         str(path.relative_to(REPOSITORY)): len(text.splitlines())
         for path, text in _modules(room)
         if len(text.splitlines()) > LONGEST
     }
-    assert {name: lines for name, lines in long.items() if name not in CAUSES} == {}
+    assert long == {}

@@ -32,12 +32,10 @@ from rltemp.experiments.evaluation.comparison import Comparison, compare
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import load_evaluation
 from rltemp.experiments.evaluation.specs import PolicySpec, parse_policies, trained_policy
-from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.figure import drawing, to_svg
 from rltemp.experiments.report.plots import plot_differences
-from rltemp.experiments.report.sentences import headline, note, points
-from rltemp.experiments.report.tables import to_markdown
+from rltemp.experiments.studies.results_page import ProbeSettings, cifar_section, results_page
 from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import save_policy
 from rltemp.policies.learned import LearnedPolicy
@@ -126,7 +124,7 @@ CURVES = {
     "temperature_spread": "Spread of log2 T",
 }
 
-PROBES = tuple(
+PROBES: tuple[ProbeSettings, ...] = tuple(
     {"policy.alignment": scope, "policy.probe_size": size, "policy.every": every}
     for scope, size, every in (
         ("network", 600, 1),
@@ -165,7 +163,7 @@ def main() -> None:
     other = judge("digits-short", UNSEEN_TOO, reused, options.runs, "unseen-too")
     long = judge("digits", UNSEEN, reused, options.runs, "unseen")
     probes = [
-        judge("digits-short", UNSEEN | probe, probed, options.runs, f"probe-{number}", short.best_static)
+        (probe, judge("digits-short", {**UNSEEN, **probe}, probed, options.runs, f"probe-{number}", short.best_static))
         for number, probe in enumerate(PROBES)
     ]
     longer = judge("digits", UNSEEN_TOO, reused, options.runs, "unseen-too")
@@ -173,7 +171,7 @@ def main() -> None:
     (figures / "result.svg").write_text(to_svg(plot_differences(short)), encoding="utf-8")
     draw_training(Path(options.runs) / "digits-short", figures / "training.svg")
     cifar = cifar_section(compare(load_evaluation(options.cifar))) if options.cifar else ""
-    Path(options.write).write_text(page(short, other, long, longer, probes) + cifar, encoding="utf-8")
+    Path(options.write).write_text(results_page(short, other, long, longer, probes) + cifar, encoding="utf-8")
 
 
 def train_variant(variant: Variant, root: str) -> list[PolicySpec]:
@@ -225,101 +223,6 @@ def judge(
     return compare(load_evaluation(report.parent))
 
 
-def page(
-    short: Comparison, other: Comparison, long: Comparison, longer: Comparison, probes: Sequence[Comparison]
-) -> str:
-    """docs/results.md."""
-    machine = ", ".join(f"{key} {value}" for key, value in describe_machine().items())
-    return f"""# Results
-
-Written by `uv run python -m rltemp.experiments.studies.prove`; every number on this page comes from that command.
-Policies were trained on `digits-short` (split 0, teacher 0, student 64-16-10, 90 updates, 12 rollouts), *varied* ones
-on `digits-varied` (four splits, teachers and students in turn, one with label noise, one with another learning rate; 24
-rollouts, or 48 for those that see logits alone, which learn more slowly). All are judged on a split, a teacher and a
-student they never saw, with 64 paired students. All policies see the same labelled images of it: the probe of an
-aligned policy is taken from the training images. The best static T and the best schedule are chosen on validation
-images. Where a method was trained several times, its interval covers trainings and students.
-Machine: {machine}.
-
-## Short runs: 90 updates
-
-Student 64-24-10.
-
-{headline(short)}
-
-{to_markdown(short)}
-
-{note(short)}
-
-- **Shuffled credit**: the same training with rewards and credit given to the wrong students.
-- **Progress only**: an agent that sees nothing but how far the run is: what a schedule can give.
-- **Influence reward**: credit for the effect on the next loss instead of the last; **redistribution**: learned from the
-  rewards; **uniform reward**: none. Each with the settings that suit pay at every step.
-- **Softness**: agents whose temperatures say how soft an instance is and not how much it counts (`policy.scale: 16`:
-  every instance has the factor of T = 4 in the place of T²); *scale 16* marks other temperatures in the same loss.
-- **influence**: greedy by the same alignment, without an agent.
-
-## Another task: weak teacher, small student, wrong labels
-
-A third split with 10 % random labels among the training images, a teacher of one member, student 64-12-10.
-
-{headline(other)}
-
-{to_markdown(other)}
-
-## Longer runs: 270 updates
-
-The same policies, trained on 90 updates and reused.
-
-{headline(long)}
-
-{to_markdown(long)}
-
-On the other task:
-
-{headline(longer)}
-
-{to_markdown(longer)}
-
-## How the agents learned
-
-The five aligned agents, rollout by rollout. The policy that counts is the one with the lowest validation NLL.
-
-![Return, validation NLL, KL, noise, clipping and spread of the temperatures over rollouts](figures/training.svg)
-
-## What the probe costs and gives
-
-Policies trained through the network with all 600 images at every update, reused with cheaper probes: points over the
-best static T.
-
-{probe_table(probes)}
-"""
-
-
-def cifar_section(cifar: Comparison) -> str:
-    """The table of another data set."""
-    return f"""
-## CIFAR-100
-
-`uv run rltemp train cifar100-cpu-short --data.path DATA --agent.seed SEED --name schedule-SEED` for three seeds, then
-`uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --policies "static,anneal,ctkd,dtkd,normkd,
-static(temperature=4, scale=32),anneal(start=8, end=1, scale=32),rltemp/cifar100-schedule,rltemp/digits"` and `--policy`
-for each of the three: 20,000 images of 16 x 16 px, 4 epochs, small networks, 8 paired students.
-
-*Learned* are agents that were trained on other students and one epoch, paid by validation images; they saw nothing but
-the progress of the run, and their scale is 32. *rltemp/cifar100-schedule* is the one of them with the best validation
-loss. *rltemp/digits* was trained on digits alone; its probe is 128 training images every 4 updates, through the last
-layer. What has a scale of its own stands as a control: the same loss without an agent. Rules stand with the loss
-weights of the recipe; whole methods come with `preset(...)`.
-
-{headline(cifar)}
-
-{to_markdown(cifar)}
-
-{note(cifar)}
-"""
-
-
 def draw_training(runs: Path, target: Path) -> None:
     """How the aligned agents learned: one line per agent."""
     with drawing(4.4) as figure:
@@ -333,16 +236,6 @@ def draw_training(runs: Path, target: Path) -> None:
         for axes in panels[1]:
             axes.set_xlabel("rollout")
     target.write_text(to_svg(figure), encoding="utf-8")
-
-
-def probe_table(probes: Sequence[Comparison]) -> str:
-    """Gain over the best static temperature by probe."""
-    lines = [f"| through | images | refreshed every | {' | '.join(PROBED)} |", f"|---|---|---|{'---|' * len(PROBED)}"]
-    for probe, comparison in zip(PROBES, probes, strict=True):
-        gains = {row.label: row.versus_static for row in comparison.rows if row.family == "trained"}
-        cells = [points(gain) if (gain := gains[name]) is not None else "-" for name in PROBED]
-        lines.append(f"| {' | '.join(map(str, probe.values()))} | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

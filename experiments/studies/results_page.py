@@ -1,0 +1,132 @@
+"""The page docs/results.md, from the comparisons that `prove` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rltemp.experiments.evaluation.comparison import Comparison
+from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.report.sentences import headline, note, points
+from rltemp.experiments.report.tables import to_markdown
+
+__all__ = ["ProbeSettings", "cifar_section", "results_page"]
+
+ProbeSettings = Mapping[str, str | int]
+
+
+def results_page(
+    short: Comparison,
+    other: Comparison,
+    long: Comparison,
+    longer: Comparison,
+    probes: Sequence[tuple[ProbeSettings, Comparison]],
+) -> str:
+    """The page docs/results.md.
+
+    Args:
+        short: policies and references on the first unseen task, 90 updates.
+        other: those that are reused, on the second unseen task, 90 updates.
+        long: the same on the first unseen task, 270 updates.
+        longer: the same on the second, 270 updates.
+        probes: the first task again, by how much of a probe the policies get.
+    """
+    machine = ", ".join(f"{key} {value}" for key, value in describe_machine().items())
+    return f"""# Results
+
+Written by `uv run python -m rltemp.experiments.studies.prove`; every number on this page comes from that command.
+Policies were trained on `digits-short` (split 0, teacher 0, student 64-16-10, 90 updates, 12 rollouts), *varied* ones
+on `digits-varied` (four splits, teachers and students in turn, one with label noise, one with another learning rate; 24
+rollouts, or 48 for those that see logits alone, which learn more slowly). All are judged on a split, a teacher and a
+student they never saw, with 64 paired students. All policies see the same labelled images of it: the probe of an
+aligned policy is taken from the training images. The best static T and the best schedule are chosen on validation
+images. Where a method was trained several times, its interval covers trainings and students.
+Machine: {machine}.
+
+## Short runs: 90 updates
+
+Student 64-24-10.
+
+{headline(short)}
+
+{to_markdown(short)}
+
+{note(short)}
+
+- **Shuffled credit**: the same training with rewards and credit given to the wrong students.
+- **Progress only**: an agent that sees nothing but how far the run is: what a schedule can give.
+- **Influence reward**: credit for the effect on the next loss instead of the last; **redistribution**: learned from the
+  rewards; **uniform reward**: none. Each with the settings that suit pay at every step.
+- **Softness**: agents whose temperatures say how soft an instance is and not how much it counts (`policy.scale: 16`:
+  every instance has the factor of T = 4 in the place of T²); *scale 16* marks other temperatures in the same loss.
+- **influence**: greedy by the same alignment, without an agent.
+
+## Another task: weak teacher, small student, wrong labels
+
+A third split with 10 % random labels among the training images, a teacher of one member, student 64-12-10.
+
+{headline(other)}
+
+{to_markdown(other)}
+
+## Longer runs: 270 updates
+
+The same policies, trained on 90 updates and reused.
+
+{headline(long)}
+
+{to_markdown(long)}
+
+On the other task:
+
+{headline(longer)}
+
+{to_markdown(longer)}
+
+## How the agents learned
+
+The five aligned agents, rollout by rollout. The policy that counts is the one with the lowest validation NLL.
+
+![Return, validation NLL, KL, noise, clipping and spread of the temperatures over rollouts](figures/training.svg)
+
+## What the probe costs and gives
+
+Policies trained through the network with all 600 images at every update, reused with cheaper probes: points over the
+best static T.
+
+{_probe_table(probes)}
+"""
+
+
+def cifar_section(cifar: Comparison) -> str:
+    """The table of another data set."""
+    return f"""
+## CIFAR-100
+
+`uv run rltemp train cifar100-cpu-short --data.path DATA --agent.seed SEED --name schedule-SEED` for three seeds, then
+`uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --policies "static,anneal,ctkd,dtkd,normkd,
+static(temperature=4, scale=32),anneal(start=8, end=1, scale=32),rltemp/cifar100-schedule,rltemp/digits"` and `--policy`
+for each of the three: 20,000 images of 16 x 16 px, 4 epochs, small networks, 8 paired students.
+
+*Learned* are agents that were trained on other students and one epoch, paid by validation images; they saw nothing but
+the progress of the run, and their scale is 32. *rltemp/cifar100-schedule* is the one of them with the best validation
+loss. *rltemp/digits* was trained on digits alone; its probe is 128 training images every 4 updates, through the last
+layer. What has a scale of its own stands as a control: the same loss without an agent. Rules stand with the loss
+weights of the recipe; whole methods come with `preset(...)`.
+
+{headline(cifar)}
+
+{to_markdown(cifar)}
+
+{note(cifar)}
+"""
+
+
+def _probe_table(probes: Sequence[tuple[ProbeSettings, Comparison]]) -> str:
+    """Gain over the best static temperature by probe."""
+    names = [row.label for row in probes[0][1].rows if row.family == "trained"]
+    lines = [f"| through | images | refreshed every | {' | '.join(names)} |", f"|---|---|---|{'---|' * len(names)}"]
+    for settings, comparison in probes:
+        gains = {row.label: row.versus_static for row in comparison.rows if row.family == "trained"}
+        cells = [points(gain) if (gain := gains[name]) is not None else "-" for name in names]
+        lines.append(f"| {' | '.join(map(str, settings.values()))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
