@@ -23,16 +23,17 @@ def is_due(logits: Tensor, step: int) -> bool:
     return checks_values() and (logits.is_cpu or step % _EVERY == _EVERY - 1)
 
 
-def first_diverged(logits: Tensor, targets: Tensor) -> tuple[int, float] | None:
+def first_diverged(logits: Tensor, targets: Tensor, *, bounded: bool = True) -> tuple[int, float] | None:
     """The first of K networks whose logits are not finite or beyond all use, and its cross-entropy; None if none is.
 
     Args:
         logits: [K, N, C].
         targets: [K, N] class indices, or [N] that all share.
+        bounded: whether large logits count. In evaluation mode they may be finite, large and harmless, where the
+            running statistics of batch normalization lag behind a network that has just begun.
     """
     size = torch.linalg.vector_norm(logits.detach(), dim=(1, 2)) / math.sqrt(logits[0].numel())
-    # Written so that NaN is found too.
-    inside = size <= _LARGEST
+    inside = torch.isfinite(size) & (size <= (_LARGEST if bounded else math.inf))
     if bool(inside.all()):
         return None
     k = int(inside.int().argmin())

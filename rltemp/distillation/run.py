@@ -120,12 +120,13 @@ class DistillationRun:
         """Look at what the students have become, on validation images.
 
         Raises:
-            DivergenceError: for students that are not finite, or beyond all use.
+            DivergenceError: for students that are not finite, or without batch normalization and beyond all use.
         """
         if checks_values():
             sample = self.task.validation.images[: self.task.optimization.batch_size]
             logits = self.students.predict(self.task.augmentation.clean(sample)).logits
-            self._refuse_diverged(logits, self.task.validation.targets[: len(sample)])
+            bounded = not self.students.normalizations()
+            self._refuse_diverged(logits, self.task.validation.targets[: len(sample)], bounded)
 
     def update(self, temperatures: Temperatures) -> None:
         """One optimizer step on the observed minibatch.
@@ -183,8 +184,8 @@ class DistillationRun:
         self._minibatches.load_state_dict(state["minibatches"])
         self._forward_seeds.load_state_dict(state["forward_seeds"])
 
-    def _refuse_diverged(self, logits: Tensor, targets: Tensor) -> None:
-        if (found := first_diverged(logits, targets)) is not None:
+    def _refuse_diverged(self, logits: Tensor, targets: Tensor, bounded: bool = True) -> None:
+        if (found := first_diverged(logits, targets, bounded=bounded)) is not None:
             student, loss = found
             raise DivergenceError(
                 f"student {student} diverged at update {self.step} (loss {loss:.3g}): "

@@ -54,9 +54,10 @@ def train_on_labels(
         advance()
         if step == steps - 1:
             with torch.no_grad():
-                _refuse_diverged(members.evaluate_each(minibatch.images).logits, minibatch.targets, steps)
+                logits = members.evaluate_each(minibatch.images).logits
+                _refuse_diverged(logits, minibatch.targets, steps, bounded=not members.normalizations())
 
 
-def _refuse_diverged(logits: Tensor, targets: Tensor, step: int) -> None:
-    if (found := first_diverged(logits, targets)) is not None:
+def _refuse_diverged(logits: Tensor, targets: Tensor, step: int, bounded: bool = True) -> None:
+    if (found := first_diverged(logits, targets, bounded=bounded)) is not None:
         raise DivergenceError(f"the teacher diverged at update {step} (loss {found[1]:.3g}): lower teacher.lr")

@@ -34,6 +34,16 @@ def test_the_first_that_left_the_range_is_found(student: int, value: float) -> N
     assert found[1] == pytest.approx(float(F.cross_entropy(logits[student], TARGETS[student])), nan_ok=True)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_unbounded_only_what_is_not_finite_is_found(value: float) -> None:
+    logits = torch.full((2, 2, 3), 1e6)
+    assert first_diverged(logits, TARGETS[:2], bounded=False) is None
+    logits[1, 0, 0] = value
+    found = first_diverged(logits, TARGETS[:2], bounded=False)
+    assert found is not None
+    assert found[0] == 1
+
+
 def test_an_accelerator_is_asked_now_and_then() -> None:
     logits = torch.zeros(1, 2, 3)
     assert all(is_due(logits, step) for step in range(200))
