@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rltemp.agents.checkpoint import save_checkpoint
 from rltemp.agents.trainer import Trainer
-from rltemp.files import atomic_write
+from rltemp.files import atomic_write, naming
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -59,7 +59,8 @@ class TensorBoard:
 
     def __exit__(self, *exception: object) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with naming(self.folder):
+                self._writer.close()
 
     def __call__(self, trainer: Trainer) -> None:
         """Add the new rollout."""
@@ -67,12 +68,13 @@ class TensorBoard:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         number = len(trainer.history)
-        if self._writer is None:
-            # What an interrupted run wrote of this rollout, or a former run of all, gives way.
-            self._writer = SummaryWriter(str(self.folder), purge_step=number)
-        for name, value in trainer.history[-1].items():
-            self._writer.add_scalar(name, value, number)
-        self._writer.flush()
+        with naming(self.folder):
+            if self._writer is None:
+                # What an interrupted run wrote of this rollout, or a former run of all, gives way.
+                self._writer = SummaryWriter(str(self.folder), purge_step=number)
+            for name, value in trainer.history[-1].items():
+                self._writer.add_scalar(name, value, number)
+            self._writer.flush()
 
 
 class Checkpoint:

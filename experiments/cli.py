@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from rltemp.errors import InputError
 from rltemp.experiments.commands import table as commands
+from rltemp.experiments.termination import Terminated, gentle_termination
 
 __all__ = ["main"]
 
@@ -18,23 +21,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0, 2 for a user's mistake (one line on standard error), 130 after Ctrl-C.
+        The exit code: 0, 2 for a user's mistake or a file system that refuses (one line on standard error), 130 after
+        Ctrl-C, 143 after SIGTERM.
     """
     # torch announces at the first forward-mode derivative that it will rewrite its own internals.
     warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
-    options, rest = _parser().parse_known_args(arguments)
     try:
-        overrides = _overrides(rest)
-        if overrides and not options.takes_recipe:
-            raise InputError(f"{options.command} takes no values of a recipe, got --{next(iter(overrides))}")
-        options.run(options, overrides)
+        with gentle_termination():
+            _run(sys.argv[1:] if arguments is None else arguments)
     except InputError as error:
-        print(f"rltemp: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+        return _refuse(str(error))
+    except OSError as error:
+        # Those of files, and no others, say which one.
+        if error.filename is None:
+            raise
+        return _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    except KeyboardInterrupt as interrupt:
         print("rltemp: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return 143 if isinstance(interrupt, Terminated) else 130
     return 0
+
+
+def _run(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        # Bytes that are no UTF-8 come as surrogates.
+        if re.search("[\0\ud800-\udfff]", word):
+            raise InputError(f"arguments must be UTF-8 without NUL, got {word!r}")
+    options, rest = _parser().parse_known_args(arguments)
+    overrides = _overrides(rest)
+    if overrides and not options.takes_recipe:
+        raise InputError(f"{options.command} takes no values of a recipe, got --{next(iter(overrides))}")
+    options.run(options, overrides)
+
+
+def _refuse(message: str) -> int:
+    print(f"rltemp: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
 
 
 def _overrides(rest: Sequence[str]) -> dict[str, Any]:
@@ -55,8 +77,15 @@ def _overrides(rest: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="rltemp", description="A reinforcement-learning agent sets the temperature of knowledge distillation."
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,10 +15,10 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from rltemp.errors import DivergenceError, InputError
+from rltemp.errors import InputError
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.machine import describe_machine
-from rltemp.files import atomic_write
+from rltemp.files import atomic_write, is_draft, new_draft, sweep_drafts
 from rltemp.reading import read_text
 
 __all__ = ["RunFolder"]
@@ -63,6 +62,8 @@ class RunFolder:
     def start(cls, root: str | os.PathLike[str], recipe: str, name: str, config: str) -> RunFolder:
         """The folder of a new run, or of the same run cut short before, to be resumed.
 
+        A run that nothing came of yet gives way to one with another configuration.
+
         Args:
             root: where all runs live; made if missing.
             recipe: name of the recipe.
@@ -70,20 +71,22 @@ class RunFolder:
             config: the complete configuration as YAML.
 
         Raises:
-            InputError: if a name is no plain file name, or if this run has finished, was started with another
+            InputError: if a name is no plain file name, or if this run has finished, took its first step with another
                 configuration, or goes on in another process. Nothing that exists is touched then.
         """
         path = Path(root) / _plain("recipe", recipe) / _plain("name", name)
         if not path.exists():
             _create(path, config)
         run = cls(path)
+        run._lock = _acquire(path)
         if run.finished:
             raise InputError(f"name must be new: the run {path} has finished; choose another name or remove the folder")
         if run.config != config:
-            raise InputError(
-                f"config must be that of the run {path}, which was started with another; choose another name"
-            )
-        run._lock = _acquire(path)
+            if not run._untouched():
+                raise InputError(
+                    f"config must be that of the run {path}, which was started with another; choose another name"
+                )
+            _describe(path, config)
         return run
 
     @staticmethod
@@ -112,11 +115,11 @@ class RunFolder:
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
-        """Work on the run; if it diverges before anything was measured, no folder is left, and its name is free."""
+        """Work on the run; if it is refused before anything was measured, no folder is left, and its name is free."""
         try:
             yield
-        except DivergenceError:
-            if not (self.path / METRICS).exists():
+        except InputError:
+            if self._untouched():
                 if self._lock is not None:
                     self._lock.release(force=True)
                 shutil.rmtree(self.path)
@@ -125,6 +128,11 @@ class RunFolder:
     def finish(self) -> None:
         """Mark the run as finished: from now on `start` refuses it."""
         atomic_write(self.path / FINISHED, "")
+
+    def _untouched(self) -> bool:
+        """Whether nothing came of the run yet: it holds what it was started with, and no more."""
+        started = {self.path / name for name in (CONFIG, VERSIONS, LOCK)}
+        return all(path in started or path.is_dir() or is_draft(path) for path in self.path.rglob("*"))
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
         """Add a row to metrics.csv; every row has the columns of the first. NaN stands for a value that is missing."""
@@ -176,20 +184,28 @@ def _plain(argument: str, name: str) -> str:
 
 def _create(path: Path, config: str) -> None:
     """Fill a folder aside, then give it its name: whoever looks sees a whole run or none."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    draft = new_draft(path)
     try:
-        (draft / CHECKPOINTS).mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.mkdir()
     except OSError as error:
         raise InputError(
             f"root must be a folder that can be written to, got {path.parent} ({error.strerror})"
         ) from error
     try:
-        atomic_write(draft / CONFIG, config)
-        atomic_write(draft / VERSIONS, json.dumps(describe_machine(), indent=1) + "\n")
+        (draft / CHECKPOINTS).mkdir()
+        _describe(draft, config)
         _rename(draft, path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    sweep_drafts(path.parent)
+
+
+def _describe(folder: Path, config: str) -> None:
+    """Write what the run is and with what; the configuration last, by which a run cut short here is told again."""
+    atomic_write(folder / VERSIONS, json.dumps(describe_machine(), indent=1) + "\n")
+    atomic_write(folder / CONFIG, config)
 
 
 def _acquire(path: Path) -> filelock.BaseFileLock:

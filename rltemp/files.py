@@ -1,12 +1,20 @@
 """Writing files so that a reader, or a crash, never meets half of one."""
 
+import hashlib
 import os
+import platform
+import re
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rltemp.errors import InputError
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "is_draft", "naming", "new_draft", "sweep_drafts"]
+
+_DRAFT = re.compile(r"\.draft-(?P<host>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}")
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -16,22 +24,78 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
 
     Raises:
         InputError: if the folder of `path` does not exist or refuses new files, or if `path` is a folder.
+        OSError: if the disk is full or fails; it names `path`.
     """
     target = Path(path).resolve()
     if target.is_dir():
         raise InputError(f"path must name a file, got the folder {path}")
-    # The same folder, since a rename is atomic only within one file system.
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    temporary = new_draft(target)
     try:
         file = open(temporary, "xb")  # noqa: SIM115 (the two failures differ: a bad path here, a full disk below)
     except OSError as error:
         raise InputError(f"path must lie in an existing, writable folder, got {path} ({error.strerror})") from error
     try:
-        with file:
+        with naming(path), file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with naming(path):
+            os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sweep_drafts(target.parent)
+
+
+def new_draft(target: Path) -> Path:
+    """A free name for what shall be renamed to `target`: in the same folder, since only there a rename is atomic."""
+    return target.with_name(f".draft-{_host()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def is_draft(path: Path) -> bool:
+    """Whether `path` is a draft, of whatever process."""
+    return _DRAFT.fullmatch(path.name) is not None
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove what processes of this machine that have ended left half-written in `folder`, as far as it lets itself."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            draft = _DRAFT.fullmatch(path.name)
+            # Elsewhere, the process of that number is another one, and the draft's owner may be alive.
+            if draft and draft["host"] == _host() and not _alive(int(draft["process"])):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an OSError of the block say that it is about `path`: that of a write to an open file names nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # there, signal 0 is a real one
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

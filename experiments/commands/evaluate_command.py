@@ -18,7 +18,7 @@ from rltemp.experiments.evaluation.specs import PolicySpec, check_probe
 from rltemp.experiments.evaluation.units import Unit, UnitStore, cut, merge
 from rltemp.experiments.evaluation.workers import run_units
 from rltemp.experiments.machine import describe_machine
-from rltemp.experiments.named_recipe import NamedRecipe
+from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.report.page import write_report
 from rltemp.experiments.report.sentences import headline, note
 from rltemp.experiments.report.tables import to_markdown, to_rich
@@ -32,7 +32,7 @@ __all__ = ["run_comparison"]
 
 def run_comparison(
     setting: NamedRecipe,
-    task: Task,
+    task: Task | None,
     specs: Sequence[PolicySpec],
     seeds: Sequence[int],
     root: str,
@@ -49,7 +49,7 @@ def run_comparison(
 
     Args:
         setting: the recipe.
-        task: what it builds.
+        task: what it builds, if it is at hand already.
         specs: the policies.
         seeds: of the students, the same for all policies.
         root: folder of all runs.
@@ -67,11 +67,20 @@ def run_comparison(
     check_probe(specs, setting.recipe.policy)
     config = f"{dump_recipe(setting.recipe, agent=False)}# seeds: {' '.join(map(str, seeds))}\n"
     folder = RunFolder.start(root, setting.name, name, config)
+    with folder.measuring():
+        task = task or build(setting, root)
     results = {result.name: result for result in _finished(folder)}
-    missing = [spec for spec in specs if spec.name not in results]
-    for result in _missing(setting, task, missing, seeds, folder, root, processes):
+    parts = UnitStore(folder.path / "parts")
+    units = cut([spec for spec in specs if spec.name not in results], seeds, task.stacked)
+    for result in _run(setting, task, units, parts, root, processes):
         results[result.name] = result
         save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
+    # What was measured stays; how a policy is called and grouped is for the command to say.
+    results |= {
+        spec.name: dataclasses.replace(results[spec.name], label=spec.label, group=spec.group) for spec in specs
+    }
+    save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
+    parts.drop(cut(specs, seeds, task.stacked))
     evaluation = _evaluation(setting, [results[spec.name] for spec in specs], seeds)
     comparison = compare(evaluation)
     console = output()
@@ -84,18 +93,10 @@ def run_comparison(
     return report
 
 
-def _missing(
-    setting: NamedRecipe,
-    task: Task,
-    specs: Sequence[PolicySpec],
-    seeds: Sequence[int],
-    folder: RunFolder,
-    root: str,
-    processes: int,
+def _run(
+    setting: NamedRecipe, task: Task, units: Sequence[Unit], parts: UnitStore, root: str, processes: int
 ) -> Iterator[PolicyResult]:
-    """Results of policies, each as soon as it is complete."""
-    parts = UnitStore(folder.path / "parts")
-    units = cut(specs, seeds, task.stacked)
+    """Results of policies, each as soon as all its units are complete."""
     found = {unit: result for unit in units if (result := parts.find(unit)) is not None}
     waiting = [unit for unit in units if unit not in found]
     done: dict[Unit, PolicyResult] = {}
@@ -104,16 +105,16 @@ def _missing(
         allow_download = setting.allow_download
         fresh = run_units(setting.recipe, task, waiting, processes, root, display, allow_download=allow_download)
         for unit, result in itertools.chain(found.items(), fresh):
-            parts.keep(unit, result)
+            if unit not in found:
+                parts.keep(unit, result)
             done[unit] = result
             siblings = [other for other in units if other.spec is unit.spec]
             if all(sibling in done for sibling in siblings):
                 yield merge([done[sibling] for sibling in siblings])
-                parts.drop(siblings)
 
 
 def _finished(folder: RunFolder) -> tuple[PolicyResult, ...]:
-    return load_evaluation(folder.path).results if (folder.path / "results.csv").exists() else ()
+    return load_evaluation(folder.path).results if (folder.path / "evaluation.json").exists() else ()
 
 
 def _evaluation(setting: NamedRecipe, results: Sequence[PolicyResult], seeds: Sequence[int]) -> Evaluation:

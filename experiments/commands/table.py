@@ -21,6 +21,8 @@ RECIPE_HELP = (
     "with --allow-download, which no recipe can give."
 )
 
+_MOST_STUDENTS = 1 << 16
+
 Overrides = dict[str, Any]
 
 
@@ -44,12 +46,28 @@ class Command:
 
 
 def _where(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+    _runs(parser)
     parser.add_argument("--name", default=name, help="name of this run (default: %(default)s)")
 
 
+def _runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=_folder, default="runs", help="folder of all runs (default: %(default)s)")
+
+
+def _folder(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, got nothing")
+    return text
+
+
+def _check(option: str, value: int, least: int, most: int | None = None) -> None:
+    if value < least or (most is not None and value > most):
+        wanted = f">= {least}" if most is None or value < least else f"<= {most}"
+        raise InputError(f"{option} must be {wanted}, got {value}")
+
+
 def _demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+    _runs(parser)
 
 
 def _demo(options: argparse.Namespace, overrides: Overrides) -> None:
@@ -76,6 +94,14 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
         "--policy", action="append", default=[], metavar="PATH", help="a trained policy; may be given several times"
     )
     parser.add_argument(
+        "--trainings",
+        action="append",
+        default=[],
+        metavar="NAME=GLOB",
+        help="trainings of one method, judged as one, such as 'mine=runs/digits/mine-*/policy'; may be given several "
+        "times",
+    )
+    parser.add_argument(
         "--policies",
         default="static,anneal",
         metavar="LIST",
@@ -90,25 +116,29 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.evaluate_command import run_comparison
-    from rltemp.experiments.evaluation.specs import parse_policies, trained_policies
-    from rltemp.experiments.named_recipe import build, read
+    from rltemp.experiments.evaluation.specs import parse_policies, trained_policy
+    from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
+    from rltemp.experiments.named_recipe import read
 
     setting = read(options.recipe, overrides, allow_download=options.allow_download)
-    specs = [*parse_policies(options.policies), *trained_policies(options.policy)]
-    if options.students < 2:
-        raise InputError(f"--students must be >= 2, for an interval, got {options.students}")
-    if options.processes < 1:
-        raise InputError(f"--processes must be >= 1, got {options.processes}")
+    named = [*parse_policies(options.policies), *map(trained_policy, options.policy)]
+    specs = list({spec.name: spec for spec in named}.values())
+    specs += [spec for text in options.trainings for spec in parse_trainings(text)]
+    check_names(specs)
+    _check("--students", options.students, 2, _MOST_STUDENTS)
+    _check("--processes", options.processes, 1)
+    _check("--seed", options.seed, 0)
     if not _printed(options, setting.recipe):
         seeds = range(options.seed, options.seed + options.students)
         words = ["rltemp", "evaluate", options.recipe, "--policies", options.policies]
         words += [word for path in options.policy for word in ("--policy", path)]
+        words += [word for text in options.trainings for word in ("--trainings", text)]
         words += ["--students", str(options.students), "--seed", str(options.seed)]
         words += ["--allow-download"] * options.allow_download
         words += [f"--{name}={value}" for name, value in overrides.items()]
         report = run_comparison(
             setting,
-            build(setting, options.runs),
+            None,
             specs,
             seeds,
             options.runs,
@@ -131,6 +161,7 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.named_recipe import read
 
     setting, spec = read(options.recipe, overrides, allow_download=options.allow_download), parse_policy(options.policy)
+    _check("--seed", options.seed, 0)
     if not _printed(options, setting.recipe):
         result = distill(setting, spec, options.seed, options.runs, options.name)
         accuracy, nll = 100 * float(result.test.accuracy), float(result.test.nll)

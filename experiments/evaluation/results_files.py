@@ -1,10 +1,11 @@
-"""An evaluation on disk: `results.csv` for people and spreadsheets, `evaluation.json` for the rest. No pickle."""
+"""An evaluation on disk: `evaluation.json` holds it all; `results.csv` is for people and spreadsheets. No pickle."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 import operator
 import os
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,9 @@ from rltemp.reading import read_text
 
 __all__ = ["describe_result", "load_evaluation", "restore_result", "save_evaluation"]
 
-FORMAT = 1
+FORMAT = 2
+WHOLE = "evaluation.json"
 TABLE = "results.csv"
-REST = "evaluation.json"
 COLUMNS = ("policy", "seed", *METRICS)
 DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What comes of values of another kind than those that were written."""
@@ -28,14 +29,14 @@ TRACE_FIELDS = ("progress", "quantiles", "difficulty", "temperature", "sample_pr
 
 
 def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write `results.csv` (one row per policy and seed) and `evaluation.json` into an existing folder.
+    """Write `evaluation.json`, and from it `results.csv` (one row per policy and seed), into an existing folder.
 
     Numbers are written in full: loading gives back the same bits.
 
     Raises:
         InputError: if the setting or the machine holds what JSON cannot, or the folder is missing.
     """
-    rest = {
+    whole = {
         "format": FORMAT,
         "recipe": evaluation.recipe,
         "setting": evaluation.setting,
@@ -44,60 +45,53 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> N
         "policies": [describe_result(result) for result in evaluation.results],
     }
     try:
-        text = json.dumps(rest, indent=1, allow_nan=False)
+        text = json.dumps(whole, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"setting and machine must hold plain finite values only ({error})") from error
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for result in evaluation.results:
-        for index, seed in enumerate(evaluation.seeds):
-            values = (repr(float(getattr(result, metric)[index])) for metric in METRICS)
-            writer.writerow([result.name, seed, *values])
-    atomic_write(Path(folder) / TABLE, table.getvalue())
-    atomic_write(Path(folder) / REST, text + "\n")
+    atomic_write(Path(folder) / WHOLE, text + "\n")
+    atomic_write(Path(folder) / TABLE, _table(evaluation))
 
 
 def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
-    """Read what `save_evaluation` wrote.
+    """Read what `save_evaluation` wrote. Format 1, which kept the metrics in `results.csv` alone, is read as well.
 
     Raises:
-        InputError: for a missing, damaged or foreign file, or if the two files do not belong together.
+        InputError: for a missing, damaged or foreign file.
     """
-    rest = _read_rest(Path(folder) / REST)
-    values = _read_table(Path(folder) / TABLE)
+    path = Path(folder) / WHOLE
+    whole = _read_whole(path)
     try:
-        seeds = tuple(operator.index(seed) for seed in rest["seeds"])
-        names = [policy["name"] for policy in rest["policies"]]
-        if sorted(values) != sorted((name, seed) for name in names for seed in seeds):
-            raise InputError(f"{TABLE} must hold each policy of {REST} once with each seed")
-        results = tuple(
-            restore_result(policy, [values[policy["name"], seed] for seed in seeds]) for policy in rest["policies"]
-        )
-        recipe, setting, machine = rest["recipe"], rest["setting"], rest["machine"]
+        seeds = tuple(operator.index(seed) for seed in whole["seeds"])
+        policies = whole["policies"]
+        if whole["format"] == 1:
+            policies = _with_table_metrics(policies, seeds, _read_table(Path(folder) / TABLE))
+        results = tuple(restore_result(policy) for policy in policies)
+        recipe, setting, machine = whole["recipe"], whole["setting"], whole["machine"]
         if not (isinstance(recipe, str) and isinstance(setting, dict) and isinstance(machine, dict)):
             raise TypeError("recipe must be text, setting and machine objects")
         return Evaluation(recipe, setting, seeds, results, machine)
     except InputError as error:
         raise InputError(f"{folder} must hold an evaluation: {error}") from error
     except DAMAGE as error:
-        raise InputError(f"{Path(folder) / REST} is damaged: {type(error).__name__} {first_line(error)}") from error
+        raise InputError(f"{path} is damaged: {type(error).__name__} {first_line(error)}") from error
 
 
 def describe_result(result: PolicyResult) -> dict[str, Any]:
-    """All of a result but its metrics, as plain values."""
+    """A result as plain values."""
     trace = result.trace
     return {
         "name": result.name,
         "label": result.label,
         "family": result.family,
         "group": result.group,
+        # Null stands for infinity, the cross-entropy of a student that diverged, which JSON has no number for.
+        "metrics": {metric: [_finite(x) for x in getattr(result, metric).tolist()] for metric in METRICS},
         "trace": None if trace is None else {field: getattr(trace, field).tolist() for field in TRACE_FIELDS},
     }
 
 
-def restore_result(policy: Mapping[str, Any], rows: Sequence[tuple[float, ...]]) -> PolicyResult:
-    """The result of what `describe_result` gave, and the metrics of each student.
+def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
+    """The result of what `describe_result` gave.
 
     Raises:
         InputError: for values out of range; one of `DAMAGE` for another structure.
@@ -106,26 +100,57 @@ def restore_result(policy: Mapping[str, Any], rows: Sequence[tuple[float, ...]])
     words = [policy["name"], policy["label"], policy["family"], policy["group"] or ""]
     if not all(isinstance(word, str) for word in words):
         raise TypeError("name, label, family and group must be text")
-    columns: dict[str, Any] = dict(zip(METRICS, zip(*rows, strict=True), strict=True))
+    metrics: dict[str, Any] = {
+        metric: [math.inf if x is None else x for x in policy["metrics"][metric]] for metric in METRICS
+    }
     return PolicyResult(
         name=policy["name"],
         label=policy["label"],
         family=policy["family"],
         group=policy["group"],
         trace=None if trace is None else TemperatureTrace(**{field: trace[field] for field in TRACE_FIELDS}),
-        **columns,
+        **metrics,
     )
 
 
-def _read_rest(path: Path) -> dict[str, Any]:
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _table(evaluation: Evaluation) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for result in evaluation.results:
+        for index, seed in enumerate(evaluation.seeds):
+            values = (repr(float(getattr(result, metric)[index])) for metric in METRICS)
+            writer.writerow([result.name, seed, *values])
+    return table.getvalue()
+
+
+def _read_whole(path: Path) -> dict[str, Any]:
     try:
-        rest = json.loads(read_text(path))
+        whole = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} must be JSON ({error})") from error
-    if not isinstance(rest, dict) or rest.get("format") != FORMAT:
-        got = short(rest.get("format")) if isinstance(rest, dict) else type(rest).__name__
-        raise InputError(f"{path} must be an evaluation of format {FORMAT}, got {got}")
-    return rest
+    if not isinstance(whole, dict) or whole.get("format") not in (1, FORMAT):
+        got = short(whole.get("format")) if isinstance(whole, dict) else type(whole).__name__
+        raise InputError(f"{path} must be an evaluation of format {FORMAT} or 1, got {got}")
+    return whole
+
+
+def _with_table_metrics(
+    policies: Sequence[Mapping[str, Any]], seeds: Sequence[int], values: Mapping[tuple[str, int], tuple[float, ...]]
+) -> list[dict[str, Any]]:
+    """Policies of format 1 with the metrics that its table holds."""
+    names = [policy["name"] for policy in policies]
+    if sorted(values) != sorted((name, seed) for name in names for seed in seeds):
+        raise InputError(f"{TABLE} must hold each policy of {WHOLE} once with each seed")
+    columns = [zip(*(values[name, seed] for seed in seeds), strict=True) for name in names]
+    return [
+        {**policy, "metrics": dict(zip(METRICS, metrics, strict=True))}
+        for policy, metrics in zip(policies, columns, strict=True)
+    ]
 
 
 def _read_table(path: Path) -> dict[tuple[str, int], tuple[float, ...]]:

@@ -31,7 +31,7 @@ from rltemp.presets import list_presets, make_preset
 from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
-__all__ = ["PolicySpec", "check_probe", "parse_policies", "parse_policy", "trained_policies", "trained_policy"]
+__all__ = ["PolicySpec", "check_probe", "parse_policies", "parse_policy", "trained_policy"]
 
 STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
@@ -89,11 +89,6 @@ def parse_policy(text: str) -> PolicySpec:
     return specs[0]
 
 
-def trained_policies(paths: Sequence[str]) -> list[PolicySpec]:
-    """Trained policies: alone each for itself, several as trainings of one method."""
-    return [trained_policy(path, "learned" if len(paths) > 1 else None) for path in paths]
-
-
 def trained_policy(path: str, group: str | None = None) -> PolicySpec:
     """The policy in a folder, or one that comes with the package."""
     policy = load_policy(path)
@@ -124,6 +119,8 @@ def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:
 def _called(path: str) -> str:
     """What a table calls a trained policy: "rltemp/digits", or "digits/train" for runs/digits/train/policy."""
     parts = Path(path).parts
+    if parts in ((), ("policy",)):
+        parts = Path(path).resolve().parts
     return "/".join((parts[:-1] if parts[-1] == "policy" else parts)[-2:])
 
 
@@ -180,6 +177,8 @@ def _preset(name: str) -> PolicySpec:
 
 
 def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
+    if "generator" in options:
+        raise InputError(f"{name} draws by the student's seed and takes no generator, got {options['generator']!r}")
     make = _Rule(name, options)
     policy = make(0)  # refuses a wrong option before any work starts
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())

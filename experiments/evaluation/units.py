@@ -66,18 +66,15 @@ class UnitStore:
     def keep(self, unit: Unit, result: PolicyResult) -> None:
         """Write the result of `unit`."""
         self._folder.mkdir(exist_ok=True)
-        metrics = {metric: getattr(result, metric).tolist() for metric in METRICS}
-        atomic_write(self._path(unit), json.dumps({"metrics": metrics, "policy": describe_result(result)}))
+        atomic_write(self._path(unit), json.dumps(describe_result(result)))
 
     def find(self, unit: Unit) -> PolicyResult | None:
         """The result of `unit`; None if there is none, or none that can be read."""
         try:
-            content = json.loads(read_text(self._path(unit)))
-            rows = list(zip(*(content["metrics"][metric] for metric in METRICS), strict=True))
-            result = restore_result(content["policy"], rows)
+            result = restore_result(json.loads(read_text(self._path(unit))))
         except DAMAGE:
             return None
-        return result if len(rows) == len(unit.seeds) and result.name == unit.spec.name else None
+        return result if len(result.accuracy) == len(unit.seeds) and result.name == unit.spec.name else None
 
     def drop(self, units: Sequence[Unit]) -> None:
         """Forget results that are kept elsewhere."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing.sharedctypes import Synchronized
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 
 from rltemp.distillation import Task
 from rltemp.distillation.teacher import Answers
+from rltemp.errors import InputError
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import PolicyResult
+from rltemp.experiments.evaluation.sharing import share_out
 from rltemp.experiments.evaluation.units import Unit
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes import Recipe
@@ -65,8 +64,11 @@ def run_units(
         cache: where the other processes find the teacher.
         display: advances by `task.steps` per unit.
         allow_download: as for `build_task`.
+
+    Raises:
+        InputError: at the end, for units that two processes died of.
     """
-    if min(processes, len(units)) <= 1:
+    if processes == 1:
         # As in the other processes: sums over several threads round otherwise.
         torch.set_num_threads(1)
         worker = Worker(recipe, task)
@@ -74,33 +76,30 @@ def run_units(
             display.describe(unit.spec.label)
             yield unit, worker.run(unit, display)
         return
-    context = multiprocessing.get_context("spawn")
-    started, devices = context.Value("i", 0), torch.cuda.device_count()
-    arguments = (recipe, cache, started, devices, allow_download)
-    pool = ProcessPoolExecutor(min(processes, len(units)), context, _start, arguments)
-    try:
-        futures = {pool.submit(_run, unit): unit for unit in units}
-        for future in as_completed(futures):
-            display.describe(futures[future].spec.label)
-            display.advance(task.steps)
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    lost: list[Unit] = []
+    prepare = partial(_prepare, recipe, cache, torch.cuda.device_count(), allow_download)
+    for unit, result in share_out(prepare, units, processes):
+        display.describe(unit.spec.label)
+        display.advance(task.steps)
+        if result is None:
+            lost.append(unit)
+        else:
+            yield unit, result
+    if lost:
+        named = ", ".join(f"{unit.spec.label} (students from seed {unit.seeds[0]})" for unit in lost)
+        raise InputError(
+            f"two processes each died of {named}, perhaps for want of memory; the rest is kept, and the same command "
+            "tries again what is missing"
+        )
 
 
-_worker: list[Worker] = []
-"""The worker of this process, once it is started."""
-
-
-def _start(recipe: Recipe, cache: str, started: Synchronized[Any], devices: int, allow_download: bool) -> None:
+def _prepare(
+    recipe: Recipe, cache: str, devices: int, allow_download: bool, number: int
+) -> Callable[[Unit], PolicyResult]:
+    """A worker of another process, on a device of its own if there are several."""
     torch.set_num_threads(1)
-    with started.get_lock():
-        number = started.value
-        started.value += 1
     shared = recipe.execution.device == "cpu" or devices == 0
     device = None if shared else f"cuda:{number % devices}"
-    _worker.append(Worker(recipe, build_task(recipe, device=device, cache=cache, allow_download=allow_download)))
-
-
-def _run(unit: Unit) -> PolicyResult:
-    return _worker[0].run(unit, NoProgress())
+    task = build_task(recipe, device=device, cache=cache, allow_download=allow_download)
+    worker = Worker(recipe, task)
+    return lambda unit: worker.run(unit, NoProgress())

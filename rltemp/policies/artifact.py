@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from rltemp.errors import InputError, first_line, short
 from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION, LogitFeatures
+from rltemp.files import atomic_write, new_draft, sweep_drafts
 from rltemp.policies.card import render_card
 from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST, LearnedPolicy
 
@@ -61,7 +61,8 @@ def save_policy(policy: LearnedPolicy, path: str | os.PathLike[str], *, overwrit
         raise InputError(f"path must be {wanted}, got {path}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        draft = new_draft(target)
+        draft.mkdir()
     except OSError as error:
         raise InputError(f"path must lie in a folder that can be written to, got {path} ({error.strerror})") from error
     try:
@@ -70,6 +71,7 @@ def save_policy(policy: LearnedPolicy, path: str | os.PathLike[str], *, overwrit
         _put(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    sweep_drafts(target.parent)
     return Path(path)
 
 
@@ -98,8 +100,7 @@ def load_policy(path: str | os.PathLike[str]) -> LearnedPolicy:
 
 def _put(draft: Path, target: Path) -> None:
     """Move the draft to its place. A folder cannot be replaced in one step: the old one steps aside until it is."""
-    draft.chmod(0o755)
-    aside = draft.with_name(draft.name + ".old")
+    aside = new_draft(target)
     try:
         if target.exists():
             target.rename(aside)
@@ -112,7 +113,7 @@ def _put(draft: Path, target: Path) -> None:
 
 
 def _write(policy: LearnedPolicy, folder: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     description = {
         "format_version": FORMAT_VERSION,
@@ -127,10 +128,10 @@ def _write(policy: LearnedPolicy, folder: Path) -> None:
         text = json.dumps(description, indent=2, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"card must be plain JSON values, got something else: {error}") from error
-    (folder / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    atomic_write(folder / _DESCRIPTION, text + "\n")
     weights = {name: value.detach().cpu().float().contiguous() for name, value in policy.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS)
-    (folder / _CARD).write_text(render_card(policy), encoding="utf-8")
+    atomic_write(folder / _WEIGHTS, save(weights))
+    atomic_write(folder / _CARD, render_card(policy))
 
 
 def _resolve(path: str | os.PathLike[str]) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from rltemp.errors import InputError
 from rltemp.experiments import run_folder
 from rltemp.experiments.run_folder import RunFolder
+from rltemp.files import new_draft
 
 CONFIG = "seed: 1\nname: ä\n"
 
@@ -48,8 +49,9 @@ def test_a_run_that_goes_on_elsewhere_is_refused_until_that_process_ends(tmp_pat
         assert other.stdout is not None
         assert other.stdout.readline() == b"started\n"
         before = contents(tmp_path)
-        with pytest.raises(InputError, match="goes on in another process"):
-            RunFolder.start(tmp_path, "digits", "first", CONFIG)
+        for config in (CONFIG, "seed: 2\n"):
+            with pytest.raises(InputError, match="goes on in another process"):
+                RunFolder.start(tmp_path, "digits", "first", config)
         assert contents(tmp_path) == before
         other.kill()
     assert RunFolder.start(tmp_path, "digits", "first", CONFIG).config == CONFIG
@@ -65,12 +67,24 @@ def test_a_finished_run_is_never_touched(tmp_path: Path) -> None:
     assert RunFolder(run.path).finished
 
 
-def test_another_configuration_is_refused(tmp_path: Path) -> None:
-    RunFolder.start(tmp_path, "digits", "first", CONFIG)
+@pytest.mark.parametrize("result", ["metrics.csv", "checkpoint.pt", "checkpoints/run.pt", "parts/0.json", "notes.txt"])
+def test_another_configuration_is_refused(tmp_path: Path, result: str) -> None:
+    run = RunFolder.start(tmp_path, "digits", "first", CONFIG)
+    (run.path / result).parent.mkdir(exist_ok=True)
+    (run.path / result).write_text("")
     before = contents(tmp_path)
     with pytest.raises(InputError, match="started with another"):
         RunFolder.start(tmp_path, "digits", "first", "seed: 2\n")
     assert contents(tmp_path) == before
+
+
+def test_a_run_that_took_no_step_gives_way_to_another_configuration(tmp_path: Path) -> None:
+    path = RunFolder.start(tmp_path, "digits", "first", CONFIG).path
+    new_draft(path / "metrics.csv").write_text("half of a first step")
+    again = RunFolder.start(tmp_path, "digits", "first", "seed: 2\n")
+    assert again.config == "seed: 2\n"
+    RunFolder.start(tmp_path / "new", "digits", "first", "seed: 2\n")
+    assert contents(path).items() >= contents(tmp_path / "new" / "digits" / "first").items()
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:

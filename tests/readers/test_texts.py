@@ -58,9 +58,19 @@ def _result() -> PolicyResult:
     return PolicyResult(name="dtkd", label="DTKD", family="rule", trace=None, **values)
 
 
-def evaluation(folder: Path, part: str) -> Reader:
+def evaluation(folder: Path) -> Reader:
     save_evaluation(Evaluation("digits", {"data": {"name": "digits"}}, (1, 2), (_result(),), {"cores": 2}), folder)
-    return folder / part, lambda: load_evaluation(folder)
+    return folder / "evaluation.json", lambda: load_evaluation(folder)
+
+
+def table(folder: Path) -> Reader:
+    """The metrics of an evaluation of format 1, which kept them in the table alone."""
+    path, read = evaluation(folder)
+    whole = json.loads(path.read_text())
+    for policy in whole["policies"]:
+        del policy["metrics"]
+    path.write_text(json.dumps({**whole, "format": 1}))
+    return folder / "results.csv", read
 
 
 def unit(folder: Path) -> Reader:
@@ -80,8 +90,8 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "policy.json": policy,
     "metrics": metrics,
     "config": config,
-    "evaluation.json": lambda folder: evaluation(folder, "evaluation.json"),
-    "results.csv": lambda folder: evaluation(folder, "results.csv"),
+    "evaluation.json": evaluation,
+    "results.csv": table,
     "unit": unit,
     "recipe": recipe,
 }

@@ -143,8 +143,33 @@ def damage_json(path: Path, key: str, value: object) -> None:
     path.write_text(json.dumps(rest))
 
 
-def test_damaged_files_are_refused(evaluation: Evaluation, tmp_path: Path) -> None:
-    rest, table = tmp_path / "evaluation.json", tmp_path / "results.csv"
+def save_as_format_1(evaluation: Evaluation, folder: Path) -> None:
+    """The metrics stand in the table alone."""
+    save_evaluation(evaluation, folder)
+    path = folder / "evaluation.json"
+    whole = json.loads(path.read_text())
+    for policy in whole["policies"]:
+        del policy["metrics"]
+    path.write_text(json.dumps(whole | {"format": 1}))
+
+
+def test_the_first_format_is_read_to_the_same_bits(evaluation: Evaluation, tmp_path: Path) -> None:
+    for name, save in (("a", save_evaluation), ("b", save_as_format_1)):
+        (tmp_path / name).mkdir()
+        save(evaluation, tmp_path / name)
+    save_evaluation(load_evaluation(tmp_path / "b"), tmp_path / "b")
+    for name in ("results.csv", "evaluation.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_table_is_for_people_alone(evaluation: Evaluation, tmp_path: Path) -> None:
+    save_evaluation(evaluation, tmp_path)
+    (tmp_path / "results.csv").write_text("edited")
+    assert load_evaluation(tmp_path).results[0].nll.tolist() == evaluation.results[0].nll.tolist()
+
+
+def test_a_damaged_evaluation_is_refused(evaluation: Evaluation, tmp_path: Path) -> None:
+    whole = tmp_path / "evaluation.json"
 
     def refused(message: str) -> None:
         with pytest.raises(InputError, match=message):
@@ -152,14 +177,35 @@ def test_damaged_files_are_refused(evaluation: Evaluation, tmp_path: Path) -> No
         save_evaluation(evaluation, tmp_path)
 
     refused("readable UTF-8 file")
-    rest.write_text("{")
+    whole.write_bytes(b"\xff\xfe")
+    refused("UTF-8")
+    whole.write_text("{")
     refused("must be JSON")
-    damage_json(rest, "format", 2)
-    refused("format 1, got 2")
-    rest.write_text("[]")
-    refused("format 1, got list")
-    damage_json(rest, "seeds", None)
+    damage_json(whole, "format", 3)
+    refused("format 2 or 1, got 3")
+    whole.write_text("[]")
+    refused("format 2 or 1, got list")
+    damage_json(whole, "seeds", None)
     refused("damaged")
+    damage_json(whole, "policies", [{"name": "agent-0"}])
+    refused("damaged")
+    damage_json(whole, "seeds", [1, 2])
+    refused(r"one value per seed \(2\), got 3")
+    policies = json.loads(whole.read_text())["policies"]
+    policies[0]["metrics"]["accuracy"][0] = 7
+    damage_json(whole, "policies", policies)
+    refused("accuracy must be finite")
+
+
+def test_a_damaged_evaluation_of_the_first_format_is_refused(evaluation: Evaluation, tmp_path: Path) -> None:
+    rest, table = tmp_path / "evaluation.json", tmp_path / "results.csv"
+    save_as_format_1(evaluation, tmp_path)
+
+    def refused(message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            load_evaluation(tmp_path)
+        save_as_format_1(evaluation, tmp_path)
+
     damage_json(rest, "policies", [{"name": "agent-0"}])
     refused("once with each seed")
     table.write_text("a,b\n")

@@ -11,7 +11,6 @@ from rltemp.experiments.evaluation.specs import (
     STATIC_GRID,
     parse_policies,
     parse_policy,
-    trained_policies,
 )
 
 LOGITS = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
@@ -83,17 +82,13 @@ def test_a_trained_policy_is_called_by_what_it_looks_at(features: list[str], kin
     assert parse_policy(str(path)).label.endswith(f"mine ({kind})")
 
 
-def test_several_trained_policies_are_trainings_of_one_method(folder: str) -> None:
-    assert [spec.group for spec in trained_policies([folder])] == [None]
-    assert [spec.group for spec in trained_policies([folder, folder])] == ["learned", "learned"]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("statik", "which does not exist"),
         ("static(temprature=4)", "takes the options temperature"),
         ("static(4)", "must read name=value"),
+        ("random(generator=3)", "takes no generator"),
         ("static(temperature=-1)", "temperature must be"),
         ("static(temperature=__import__('os'))", "temperature must be"),
         ("", "at least one policy"),

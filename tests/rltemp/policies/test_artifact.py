@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,16 @@ def test_the_folder_holds_three_plain_files_and_the_same_policy_gives_the_same_b
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes()
         assert not path.is_symlink()
+
+
+def test_its_files_and_their_folder_are_as_open_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        folder = save_policy(_policy(), tmp_path / "policy")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
 
 def test_the_card_says_how_it_is_used(folder: Path) -> None:
@@ -164,8 +175,9 @@ def test_what_could_not_be_read_back_is_not_written(
 
 STAGES = [
     (artifact, "render_card", 1),
-    (safetensors.torch, "save_file", 1),
-    (Path, "write_text", 2),
+    (safetensors.torch, "save", 1),
+    (artifact, "atomic_write", 2),
+    (artifact, "atomic_write", 3),
     (Path, "rename", 1),
 ]
 

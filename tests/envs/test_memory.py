@@ -1,0 +1,70 @@
+"""Over thousands of steps of many short episodes, memory does not grow."""
+
+import gc
+import sys
+from collections.abc import Callable
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from rltemp.envs import DistillationVectorEnv
+from rltemp.recipes import load_recipe
+
+TINY = {
+    "data": {"train": 16, "validation": 10},
+    "teacher": {"network": {"options": {"hidden": [4]}}, "members": 1, "epochs": 1, "batch_size": 8},
+    "student": {"options": {"hidden": [4]}},
+    "optimization": {"epochs": 2, "batch_size": 8},
+    "policy": {"alignment": "none"},
+}
+HORIZON = 4
+WARM_UP, EPISODES = 100, 150  # with the two credits 2,000 steps
+
+
+def tensor_bytes() -> int:
+    """What live tensors hold, which Python's own account does not see."""
+    tensors = (thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+    return sum({tensor.data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())
+
+
+def leaks(episode: Callable[[], object]) -> bool:
+    """Whether episodes keep something for good: then each leaves one more block of Python's, or a tensor.
+
+    Caches that fill up leave less and less, and are past the worst after the warm-up.
+    """
+    used = np.zeros((2, 2), dtype=np.int64)
+    for moment, episodes in enumerate((WARM_UP, EPISODES)):
+        for _ in range(episodes):
+            episode()
+        gc.collect()
+        used[moment] = sys.getallocatedblocks(), tensor_bytes()
+    return bool((used[1] - used[0] >= EPISODES).any())
+
+
+@pytest.mark.parametrize("credit", ["uniform", "hindsight"])
+def test_memory_is_flat(credit: str) -> None:
+    recipe = load_recipe("digits-short", {**TINY, "agent": {"credit": credit}})
+    env = gymnasium.make_vec("rltemp/Distillation-v0", num_envs=8, recipe=recipe)
+    students = env.unwrapped
+    assert isinstance(students, DistillationVectorEnv)
+    actions = np.random.default_rng(0).uniform(-1, 1, (HORIZON, 8, 1)).astype(np.float32)
+    env.reset(seed=0)
+
+    def episode() -> None:
+        for step in range(HORIZON):
+            terminated = env.step(actions[step])[2]
+        assert terminated.all()
+        if credit == "hindsight":
+            students.effects(actions)
+
+    assert not leaks(episode)
+    env.close()
+
+
+@pytest.mark.parametrize("make", [lambda: torch.zeros(1), lambda: np.zeros(2), lambda: [1]])
+def test_a_leak_in_every_episode_is_seen_and_what_is_let_go_is_none(make: Callable[[], object]) -> None:
+    kept: list[object] = []
+    assert leaks(lambda: kept.append(make()))
+    assert not leaks(make)
