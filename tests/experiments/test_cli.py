@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from rltemp import load_policy
 from rltemp.agents.trainer import Trainer
 from rltemp.experiments.cli import main
+from rltemp.experiments.evaluation.workers import Worker
 from rltemp.experiments.named_recipe import read
 from rltemp.progress import Progress
 
@@ -95,6 +97,28 @@ def test_evaluate_compares_and_goes_on_where_it_stopped(trained: Path) -> None:
     more = run(trained, *arguments, "--policies=static,anneal(start=16,end=1),dtkd")
     assert more.code == 0, more.err
     assert (folder / "results.csv").read_text().startswith(before)
+
+
+def test_policies_stand_each_for_itself_unless_they_are_said_to_be_trainings(trained: Path) -> None:
+    for number in (1, 2):
+        shutil.copytree(trained / "runs/digits-short/train/policy", trained / f"mine-{number}")
+    arguments = [
+        "evaluate",
+        "digits-short",
+        *TINY,
+        "--students=2",
+        "--policies=static(temperature=2)",
+        "--name=several",
+    ]
+    alone = run(trained, *arguments, "--policy=mine-1", "--policy=mine-2")
+    assert alone.code == 0, alone.err
+    table = (trained / "runs/digits-short/several/table.md").read_text()
+    assert table.count("**mine-1 (aligned)**") == table.count("**mine-2 (aligned)**") == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "run", None)  # what was measured is grouped, not run again
+        pooled = run(trained, *arguments, "--trainings=mine=mine-*")
+    assert pooled.code == 0, pooled.err
+    assert "**mine (2 trainings)**" in (trained / "runs/digits-short/several/table.md").read_text()
 
 
 def test_distill_reuses_the_policy(trained: Path) -> None:
