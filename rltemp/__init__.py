@@ -4,8 +4,8 @@
     temperatures = policy(student_logits, teacher_logits, targets, progress)
     loss = rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()
 
-Importing this needs torch and nothing of reinforcement learning. Environments are in `rltemp.envs`, agents in
-`rltemp.agents`, the command line in `rltemp.experiments`.
+Importing this package needs torch, and no library of reinforcement learning. Environments are in `rltemp.envs`, agents
+in `rltemp.agents`, the command line in `rltemp.experiments`.
 """
 
 from importlib.metadata import version

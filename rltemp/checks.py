@@ -1,9 +1,9 @@
-"""Checks of tensors at the public boundary.
+"""Checks of arguments at the public boundary.
 
-Shape and dtype checks are free and always run. Checks of values read the data. A compiler cannot trace that and
-`torch.func` transforms forbid it, and on an accelerator the host would have to wait at every look until all queued work
-is done. So values are checked on the CPU alone (see `values_are_readable`): on an accelerator NaN goes in and NaN comes
-out, and the same call on tensors moved to the CPU says what is wrong. A `DistillationRun` looks now and then.
+Shapes and dtypes are always checked. Checks of values read the data, which a compiler cannot trace, `torch.func`
+transforms forbid, and an accelerator answers only after all queued work. Values are therefore checked on the CPU alone
+(see `values_are_readable`): on an accelerator NaN inputs give NaN outputs, and the same call on CPU tensors gives the
+error. A `DistillationRun` checks its students' logits every 50 updates on accelerators.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _CHECKS_VALUES = contextvars.ContextVar("checks_values", default=True)
 
 @contextlib.contextmanager
 def unchecked() -> Iterator[None]:
-    """Let values pass unread inside the block, NaN among them; shapes are still checked."""
+    """Skip the checks of values (NaN, infinity, ranges) inside the block; shapes and dtypes are still checked."""
     token = _CHECKS_VALUES.set(False)
     try:
         yield
@@ -43,14 +43,15 @@ def unchecked() -> Iterator[None]:
 
 
 def checks_values() -> bool:
-    """Whether values are to be checked: not inside `unchecked`."""
+    """Whether checks of values are on: everywhere but inside an `unchecked` block."""
     return _CHECKS_VALUES.get()
 
 
 def values_are_readable(tensor: Tensor) -> bool:
-    """Whether Python may branch on the values of `tensor`.
+    """Whether Python may branch on the values of `tensor`, of any shape.
 
-    Only on the CPU; not while compiling, exporting or inside `torch.func`, nor inside `unchecked`.
+    True on the CPU; false on accelerators, while compiling or exporting, inside `torch.func` transforms, and inside an
+    `unchecked` block.
     """
     if torch.compiler.is_compiling() or not tensor.is_cpu or not checks_values():
         return False
@@ -58,7 +59,7 @@ def values_are_readable(tensor: Tensor) -> bool:
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
-    """Refuse NaN and infinity."""
+    """Raise `InputError`, which calls `tensor` [...] by `name`, if it holds NaN or infinity."""
     if not values_are_readable(tensor):
         return
     # A finite sum proves every term finite at a tenth of the cost; a sum that overflowed proves nothing.
@@ -68,7 +69,7 @@ def check_finite(name: str, tensor: Tensor) -> None:
 
 
 def check_positive(name: str, tensor: Tensor) -> None:
-    """Refuse anything but finite values > 0."""
+    """Raise `InputError`, which calls `tensor` [...] by `name`, unless all values are > 0 and finite."""
     if not values_are_readable(tensor):
         return
     low, high = (bound.item() for bound in tensor.detach().aminmax())
@@ -79,7 +80,15 @@ def check_positive(name: str, tensor: Tensor) -> None:
 def check_number(
     name: str, value: object, low: float = -math.inf, high: float = math.inf, *, low_open: bool = False
 ) -> float:
-    """Return an option as a float; refuse anything but a finite number in [low, high], or (low, high] if `low_open`."""
+    """Return `value` as a float; raise `InputError` unless it is a finite number in [low, high].
+
+    Args:
+        name: what the error calls the value.
+        value: what to check; a bool is no number.
+        low: smallest number allowed.
+        high: largest number allowed.
+        low_open: exclude `low` itself.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(f"{name} must be a number, got {type(value).__name__}")
     if not (math.isfinite(value) and low <= value <= high and not (low_open and value == low)):
@@ -91,7 +100,7 @@ def check_number(
 
 
 def check_vector(name: str, tensor: Tensor, length: int | None = None) -> None:
-    """Refuse anything but a floating-point tensor of shape [B], where B is `length` if given."""
+    """Raise `InputError` unless `tensor` is floating point of shape [B], with B = `length` if that is given."""
     if not isinstance(tensor, Tensor):
         raise InputError(f"{name} must be a tensor of shape [B], got {type(tensor).__name__}")
     if tensor.ndim != 1 or (length is not None and tensor.shape[0] != length):
@@ -102,14 +111,17 @@ def check_vector(name: str, tensor: Tensor, length: int | None = None) -> None:
 
 
 def check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    """Refuse anything but two finite floating-point tensors of one shape [B, C], B >= 1, C >= 2."""
+    """Raise `InputError` unless both logits are finite floating-point tensors of one shape [B, C], B >= 1, C >= 2."""
     check_logit_shapes(student_logits, teacher_logits)
     check_finite("student_logits", student_logits)
     check_finite("teacher_logits", teacher_logits)
 
 
 def check_logit_shapes(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    """Refuse anything but two floating-point tensors of one shape [B, C], B >= 1, C >= 2; their values go unread."""
+    """Raise `InputError` unless both logits are floating point of one shape [B, C], B >= 1, C >= 2, on one device.
+
+    Their values are not read.
+    """
     for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
         if not isinstance(logits, Tensor):
             raise InputError(f"{name} must be a tensor of shape [B, C], got {type(logits).__name__}")
@@ -135,7 +147,7 @@ def check_logit_shapes(student_logits: Tensor, teacher_logits: Tensor) -> None:
 
 
 def check_targets(targets: Tensor, batch: int, classes: int) -> None:
-    """Refuse anything but integer class indices of shape [B] in [0, C)."""
+    """Raise `InputError` unless `targets` are integer class indices of shape [batch], in [0, classes)."""
     if not isinstance(targets, Tensor) or targets.ndim != 1 or targets.shape[0] != batch:
         got = list(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
         raise InputError(f"targets must have shape [{batch}], one class index per instance, got {got}")

@@ -1,8 +1,8 @@
-"""A policy as a graph for other runtimes: `torch.export`, and ONNX (the extra `rltemp[export]`).
+"""Export of a policy as a graph for other runtimes: `torch.export`, and ONNX (the extra `rltemp[export]`).
 
-The graph takes what the policy needs, by name: student_logits [B, C], teacher_logits [B, C], targets [B] and alignment
-[B, A] where the policy needs them, progress []. It gives teacher_temperature, student_temperature and scale, each [B].
-The batch size B is free; the number of classes C is part of the graph.
+Inputs of the graph are, by name: student_logits [B, C], teacher_logits [B, C], targets [B] and alignment [B, A] if the
+policy needs them, and progress []. Its outputs are teacher_temperature, student_temperature, and scale, each [B]. The
+batch size B is free; the number of classes C is part of the graph.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _TOLERANCE = 1e-4
 
 
 def export_program(policy: TemperaturePolicy, classes: int) -> torch.export.ExportedProgram:
-    """The policy as an `ExportedProgram`, to run without rltemp or to compile ahead of time.
+    """Export the policy as an `ExportedProgram`, to run without rltemp or to compile ahead of time.
 
     Args:
-        policy: any but the random one, whose generator no graph can hold.
-        classes: C, >= 2.
+        policy: any but the random one, whose generator a graph cannot hold.
+        classes: number of classes C, >= 2, fixed in the graph.
 
     Raises:
-        InputError: for a policy that cannot be exported, or fewer than two classes.
+        InputError: for a policy that `torch.export` cannot trace, or fewer than two classes.
     """
     inputs = _example(policy, classes, batch=3)
     try:
@@ -43,22 +43,23 @@ def export_program(policy: TemperaturePolicy, classes: int) -> torch.export.Expo
 
 
 def export_onnx(policy: TemperaturePolicy, path: str | os.PathLike[str], classes: int) -> Path:
-    """Write the policy as an ONNX file, checked against the policy in onnxruntime.
+    """Write the policy as an ONNX file, and check that onnxruntime computes the same temperatures.
 
     Args:
-        policy: any but the random one.
-        path: the file to write.
-        classes: C, >= 2.
+        policy: any but the random one, whose generator a graph cannot hold.
+        path: the file to write, in an existing folder.
+        classes: number of classes C, >= 2, fixed in the graph.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        InputError: as `export_program`, without the extra, or where onnxruntime computes other temperatures.
+        InputError: for a policy that `torch.export` cannot trace, fewer than two classes, a missing folder, an
+            installation without the extra, or temperatures that differ in onnxruntime by more than a relative 1e-4.
     """
     try:
         import onnxruntime  # type: ignore[import-untyped]
-        import onnxscript  # noqa: F401 (what torch exports with)
+        import onnxscript  # noqa: F401 (torch.onnx exports with it)
     except ImportError as error:
         raise InputError("ONNX needs the packages of the extra: install rltemp[export]") from error
     program = export_program(policy, classes)
@@ -66,7 +67,7 @@ def export_onnx(policy: TemperaturePolicy, path: str | os.PathLike[str], classes
     model = torch.onnx.export(
         program, (), input_names=list(inputs), output_names=list(_OUTPUTS), dynamo=True, verbose=False
     )
-    assert model is not None  # only the legacy exporter gives none
+    assert model is not None  # only the legacy exporter returns None
     target = Path(path)
     if not target.parent.is_dir():
         raise InputError(f"path must lie in an existing folder, got {path}")
@@ -95,7 +96,7 @@ class _Graph(nn.Module):
 
 
 def _example(policy: TemperaturePolicy, classes: int, batch: int) -> dict[str, Tensor]:
-    """Inputs of the policy, by name and in order."""
+    """Random inputs of the policy for a batch of that size, by name, in the order of the graph's inputs."""
     if classes < 2:
         raise InputError(f"classes must be >= 2, got {classes}")
     generator = torch.Generator().manual_seed(batch)

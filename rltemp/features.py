@@ -1,7 +1,7 @@
-"""What a policy sees of an instance: summaries of both networks' logits, each scaled to [0, 1].
+"""Features of an instance for a policy: summaries of both networks' logits, each scaled to [0, 1].
 
-The list is named and versioned: a saved policy states which features it was trained on, and one that was trained on
-others is refused rather than fed the wrong numbers.
+The list is named and versioned: a saved policy states the features it was trained on, and is refused where these do not
+exist, rather than fed the wrong numbers.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FEATURES_VERSION = 1
 """Rises whenever a feature of the same name changes its value."""
 
 _MOST_AT_ONCE = 1 << 20
-"""Logits of one network that are summarized together."""
+"""Most logits of one network, rows * C, that are summarized in one call, which bounds the memory."""
 
 _LARGE_SPREAD = 4.0
 """Standard deviation of logits (over classes) that maps to 1/2; trained classifiers lie between 1 and 10."""
 
 _SHARPNESS = (1.0, 4.0, 16.0)
-"""Of the softmax over a probe's effects that says which temperature it prefers."""
+"""Factors on the alignment before the softmax whose mean log temperature is a "preference" feature."""
 
 _OF_EACH_NETWORK = ("confidence", "margin", "entropy", "spread", "target_probability")
 
@@ -48,37 +48,39 @@ LOGIT_FEATURES: tuple[str, ...] = (
     "agreement",
     "progress",
 )
-"""Names of the features that logits, targets and progress give."""
+"""Names of the features that logits, targets, and progress give, without a probe."""
 
 ALIGNED_FEATURES: tuple[str, ...] = LOGIT_FEATURES + _OF_THE_PROBE
-"""The logit features and the probe alignment."""
+"""Names of all features: those of `LOGIT_FEATURES`, then those of the probe alignment."""
 
 
 def center(features: Tensor) -> Tensor:
-    """Features in [0, 1] as a network with tanh units wants them: around 0, and large enough to bend it; same shape.
+    """Shift and scale features from [0, 1] to [-2, 2], keeping their shape.
 
-    Agents learn several times faster so; a policy's network sees its features through this and nothing else.
+    Networks with tanh units learn several times faster on inputs of this size; a policy's network gets its features
+    through this function alone.
     """
     return 4.0 * (features - 0.5)
 
 
 class LogitFeatures:
-    """Per-instance summaries of student and teacher logits.
+    """Per-instance summaries of student and teacher logits, [B, F] in [0, 1].
 
-    For each network: top-1 probability, margin between the two largest probabilities, entropy divided by log C,
-    spread s / (s + 4) of the logits' standard deviation s, probability of the label. Of both:
-    1 - exp(-KL(teacher || student)), agreement of the top classes. Then the progress of the run. For an aligned policy:
-    the probe alignment a(T) as 1/2 + a / (2 + 2 |a|), and which temperature it prefers, the mean of log T under
-    softmax(sharpness * a(T)) on a scale from 0 (coldest) to 1 (hottest).
+    For each network: top-1 probability, margin between the two largest probabilities, entropy divided by log C, spread
+    s / (s + 4) with s the standard deviation of the logits over the classes, and probability of the label. For the
+    pair: 1 - exp(-KL(teacher || student)), and agreement of the top classes (0 or 1). Then the progress of the run. For
+    an aligned policy: the probe alignment a(T) as 1/2 + a / (2 + 2 |a|), and the preferred temperature, the mean of log
+    T under softmax(sharpness * a(T)) on a scale from 0 (coldest) to 1 (hottest).
 
     Args:
-        names: which features, in order; by default all that need no probe.
+        names: which features, in order, out of `ALIGNED_FEATURES`; by default all that need no probe.
 
     Attributes:
+        names: the chosen features, in order.
         needs: which of "targets" and "alignment" the chosen features are computed from.
 
     Raises:
-        InputError: for a name that does not exist or stands twice.
+        InputError: for no name, a name that does not exist, or one given twice.
     """
 
     def __init__(self, names: Sequence[str] = LOGIT_FEATURES) -> None:
@@ -102,7 +104,18 @@ class LogitFeatures:
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Tensor:
-        """Features [B, F] in [0, 1], float32 and without gradient, of checked inputs (see `TemperaturePolicy`)."""
+        """Compute the features of a batch from inputs that `TemperaturePolicy` has checked.
+
+        Args:
+            student_logits: [B, C].
+            teacher_logits: [B, C].
+            targets: [B] class indices; may be None where "targets" is not in `needs`.
+            progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [] or [B].
+            alignment: [B, A]; may be None where "alignment" is not in `needs`.
+
+        Returns:
+            [B, F] float32 in [0, 1], without gradient.
+        """
         rows = max(1, _MOST_AT_ONCE // student_logits.shape[1])
         if is_transformed() or len(student_logits) <= rows:
             return self._of(student_logits, teacher_logits, targets, progress, alignment)
@@ -122,7 +135,7 @@ class LogitFeatures:
         with torch.no_grad(), without_autocast(student_logits):
             columns = _of_logits(student_logits.detach().float(), teacher_logits.detach().float(), targets)
             now = progress_tensor(progress, student_logits.detach().float())
-            # Contiguous like the other columns: one that is not makes stacking them three times as slow.
+            # Contiguous, since one expanded column makes `stack` three times as slow.
             columns["progress"] = now.expand(student_logits.shape[0]).contiguous()
             if "alignment" in self.needs and alignment is not None:
                 columns.update(_of_probe(alignment.float()))
@@ -130,15 +143,15 @@ class LogitFeatures:
 
 
 def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
-    """All that logits [B, C] and targets give, chosen or not: nearly every policy sees nearly all of it.
+    """Features [B] of logits [B, C] and targets [B], by name: all of them, since nearly every policy uses nearly all.
 
-    The networks are stacked, for in small batches it is the number of operations that costs, and few [2, B, C] are
-    alive at once, for fresh memory costs more than the arithmetic on it.
+    Both networks are stacked, since in small batches the number of operations decides the time. Few [2, B, C] tensors
+    are alive at once, since allocating memory costs more than the arithmetic.
     """
     logits = torch.stack((teacher, student))
     classes, top = logits.shape[-1], logits.argmax(-1)
     log_probabilities = log_softmax(logits)
-    # As `std` has it, at a quarter of its cost.
+    # The result of `Tensor.std`, at a quarter of its cost.
     norm: Tensor = torch.linalg.vector_norm(logits.sub_(logits.mean(-1, keepdim=True)), dim=-1)
     deviation = norm / math.sqrt(classes - 1)
     probabilities = torch.exp(log_probabilities)
@@ -147,7 +160,7 @@ def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict
     summaries = {
         "confidence": confidence,
         "entropy": log_probabilities.mul_(probabilities).sum(-1) / -math.log(classes),
-        # The saturating form needs no running normaliser and keeps its resolution where classifiers are.
+        # This saturating form needs no running statistics, and resolves best where trained classifiers lie.
         "spread": deviation / (deviation + _LARGE_SPREAD),
     }
     if targets is not None:
@@ -165,7 +178,7 @@ def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict
 
 
 def _of_probe(alignment: Tensor) -> dict[str, Tensor]:
-    """What the probe alignment [B, A] gives: the effect of every temperature, and which one it prefers."""
+    """Features [B] of the probe alignment [B, A], by name: the effect of every temperature, and the preferred ones."""
     effects = 0.5 + 0.5 * alignment / (1.0 + alignment.abs())
     heat = torch.linspace(0.0, 1.0, alignment.shape[1], device=alignment.device)
     preferences = [softmax(sharpness * alignment) @ heat for sharpness in _SHARPNESS]
@@ -173,5 +186,5 @@ def _of_probe(alignment: Tensor) -> dict[str, Tensor]:
 
 
 def _rows(value: Any, start: int, rows: int) -> Any:
-    """Some instances of what has one entry per instance; anything else as it is."""
+    """Rows `start` to `start + rows` of a tensor with one row per instance; any other value unchanged."""
     return value[start : start + rows] if isinstance(value, Tensor) and value.ndim else value

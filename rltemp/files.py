@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a crash, never meets half of one."""
+"""Writing files atomically: no reader sees half of a file, and drafts that a crash left are removed later."""
 
 import hashlib
 import os
@@ -18,9 +18,9 @@ _DRAFT = re.compile(r"\.draft-(?P<host>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Replace the file at `path` by `content` in one step, or leave it as it was.
+    """Replace the file at `path` by `content` in one step, or leave the old file as it was.
 
-    Text is written as UTF-8 with its line ends as they are. A symbolic link is followed.
+    Text is written as UTF-8 with its line ends unchanged. A symbolic link is followed.
 
     Raises:
         InputError: if the folder of `path` does not exist or refuses new files, or if `path` is a folder.
@@ -31,7 +31,7 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
         raise InputError(f"path must name a file, got the folder {path}")
     temporary = new_draft(target)
     try:
-        file = open(temporary, "xb")  # noqa: SIM115 (the two failures differ: a bad path here, a full disk below)
+        file = open(temporary, "xb")  # noqa: SIM115 (a bad path fails here, a full disk below)
     except OSError as error:
         raise InputError(f"path must lie in an existing, writable folder, got {path} ({error.strerror})") from error
     try:
@@ -48,21 +48,24 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 
 def new_draft(target: Path) -> Path:
-    """A free name for what shall be renamed to `target`: in the same folder, since only there a rename is atomic."""
+    """A free name in the folder of `target` for a file or folder that is renamed to `target` when it is complete.
+
+    It is in the same folder, since a rename is atomic only within one file system.
+    """
     return target.with_name(f".draft-{_host()}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def is_draft(path: Path) -> bool:
-    """Whether `path` is a draft, of whatever process."""
+    """Whether `path` has the name of a draft, of any process on any machine."""
     return _DRAFT.fullmatch(path.name) is not None
 
 
 def sweep_drafts(folder: Path) -> None:
-    """Remove what processes of this machine that have ended left half-written in `folder`, as far as it lets itself."""
+    """Remove the drafts in `folder` whose process, on this machine, has ended; file system errors are ignored."""
     with suppress(OSError):
         for path in folder.iterdir():
             draft = _DRAFT.fullmatch(path.name)
-            # Elsewhere, the process of that number is another one, and the draft's owner may be alive.
+            # A process number of another machine says nothing: the draft's owner may be alive there.
             if draft and draft["host"] == _host() and not _alive(int(draft["process"])):
                 _remove(path)
 
@@ -76,7 +79,7 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let an OSError of the block say that it is about `path`: that of a write to an open file names nothing."""
+    """Set the file name of an `OSError` raised inside the block to `path`; a write to an open file names none."""
     try:
         yield
     except OSError as error:
@@ -91,7 +94,7 @@ def _host() -> str:
 
 def _alive(process: int) -> bool:
     if os.name != "posix":
-        return True  # there, signal 0 is a real one
+        return True  # on Windows, signal 0 is a real signal
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

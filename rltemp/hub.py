@@ -1,4 +1,4 @@
-"""Policies on the Hugging Face Hub (the extra `rltemp[hub]`): the same folder, the same checks."""
+"""Policies on the Hugging Face Hub (the extra `rltemp[hub]`), in the format of `rltemp.policies.artifact`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["load_policy_from_hub", "push_policy"]
 
 _FILES = ["policy.safetensors", "policy.json", "README.md"]
 _MOST_BYTES = 1 << 30
-"""More than the largest policy of the format has."""
+"""Most bytes that are downloaded; the format allows no policy of this size."""
 
 
 def push_policy(
@@ -27,20 +27,20 @@ def push_policy(
     token: str | None = None,
     message: str = "Upload a temperature policy",
 ) -> str:
-    """Put a policy's three files into a repository of the Hub, which is made if it does not exist.
+    """Upload a policy's three files to a repository of the Hub, which is created if it does not exist.
 
     Args:
-        policy: a policy, or the folder of one; it must load.
+        policy: a policy, or the folder of a saved one.
         repo_id: "owner/name".
         private: whether a new repository is private.
-        token: of an account that may write; by default the one that is logged in.
-        message: of the commit.
+        token: of an account that may write; by default that of the logged-in account.
+        message: commit message.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        InputError: for a folder that does not load, or without the extra.
+        InputError: for a folder that `load_policy` refuses, or an installation without the extra.
     """
     client = _client()
     if not isinstance(policy, LearnedPolicy):
@@ -60,18 +60,18 @@ def load_policy_from_hub(
     token: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> LearnedPolicy:
-    """Load a policy from the Hub, with the checks of `load_policy`: nothing in the repository is executed.
+    """Load a policy from the Hub with the checks of `load_policy`: nothing in the repository is executed.
 
     Only the policy's three files are downloaded, and only if they are no larger than a policy can be.
 
     Args:
         repo_id: "owner/name".
-        revision: a branch, tag or commit; by default the main branch. A commit makes sure it stays the same policy.
-        token: of an account that may read it, for a private one.
+        revision: a branch, tag, or commit; by default the main branch. Only a commit always gives the same policy.
+        token: of an account that may read a private repository.
         cache_dir: where downloads are kept; by default the Hub client's cache.
 
     Raises:
-        InputError: for a repository that holds no complete policy of this format, or without the extra.
+        InputError: for a repository without a complete policy of this format, or an installation without the extra.
     """
     client = _client()
     info = client.HfApi(token=token).model_info(repo_id, revision=revision, files_metadata=True)
@@ -82,7 +82,7 @@ def load_policy_from_hub(
         repo_id, revision=info.sha, allow_patterns=_FILES, token=token, cache_dir=cache_dir
     )
     with tempfile.TemporaryDirectory() as scratch:
-        # The cache holds links into a store of its own, and `load_policy` follows none.
+        # The cache consists of links, which `load_policy` does not follow.
         for name in _FILES:
             if (Path(snapshot) / name).is_file():
                 shutil.copyfile(Path(snapshot) / name, Path(scratch) / name)

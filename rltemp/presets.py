@@ -1,4 +1,4 @@
-"""Presets: each paper's whole method, which is more than its rule: the weights of the loss, warm-up, values by pair."""
+"""Presets: whole methods of papers, that is a rule for the temperatures, loss weights, warm-up, and values per pair."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rltemp.policies import make_policy
 __all__ = ["Preset", "list_presets", "make_preset"]
 
 _WARMUP = 20 / 240
-"""DKD and DTKD fade distillation in over 20 of 240 epochs."""
+"""Share of the run over which DKD (Zhao et al., 2022) and DTKD (Wei & Bai, 2024) fade in: 20 of 240 epochs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset(Method):
-    """One paper's whole method: what is minimized, and the rule that chooses the temperatures.
+    """One paper's whole method: the loss to minimize, and the rule that chooses the temperatures.
 
     Attributes:
         name: what `make_preset` takes.
         summary: one line.
-        paper: where it comes from.
+        paper: authors and year of the source.
         policy: name of the rule, for `make_policy`.
-        options: of the rule.
-        pairs: what differs for a pair of networks, by the pair's name, teacher first.
+        options: keyword arguments of the rule.
+        pairs: fields that differ for a pair of networks, by the pair's name, teacher first ("R56-R20").
     """
 
     name: str
@@ -38,7 +38,11 @@ class Preset(Method):
     pairs: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
 
     def for_pair(self, pair: str) -> Preset:
-        """The method with the values the paper takes for a pair of networks, such as "R56-R20"."""
+        """The method with the values the paper takes for a pair of networks, teacher first, such as "R56-R20".
+
+        Raises:
+            InputError: for a pair that the preset has no values for.
+        """
         if pair not in self.pairs:
             known = ", ".join(self.pairs) or "none"
             raise InputError(
@@ -47,7 +51,7 @@ class Preset(Method):
         return dataclasses.replace(self, **self.pairs[pair])
 
     def loss(self, **options: Any) -> DistillationLoss:
-        """A fresh criterion, with a rule of its own; `options` of the rule go over the preset's."""
+        """A new criterion of this method with a new policy; `options` of the rule override those of the preset."""
         return DistillationLoss(
             make_policy(self.policy, **{**self.options, **options}),
             self.objective,
@@ -60,7 +64,7 @@ class Preset(Method):
 
 
 def _dkd_pairs(factor: float = 1.0) -> dict[str, dict[str, Objective]]:
-    """DKD's beta by pair; alpha is 1; LSKD multiplies both by its weight."""
+    """DKD's objective by pair: alpha 1 and the published beta, both times `factor` (LSKD's loss weight)."""
     betas = {
         "R56-R20": 2.0,
         "R110-R32": 2.0,
@@ -210,7 +214,7 @@ _PRESETS = {
 
 
 def list_presets() -> dict[str, str]:
-    """Names of the presets that `make_preset` makes, with one line and the paper each."""
+    """Names that `make_preset` takes, each with one line of description and its paper."""
     return {name: f"{preset.summary} ({preset.paper})" for name, preset in _PRESETS.items()}
 
 
@@ -219,7 +223,7 @@ def make_preset(name: str, pair: str | None = None) -> Preset:
 
     Args:
         name: one of `list_presets()`.
-        pair: a pair of networks the paper has values for; None for its defaults.
+        pair: a pair of networks that the paper has values for, such as "R56-R20"; None for the paper's defaults.
 
     Raises:
         InputError: for an unknown name or pair.

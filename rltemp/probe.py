@@ -1,4 +1,4 @@
-"""The probe alignment of one student, in anybody's training loop; see `rltemp.alignment` for what it means."""
+"""The probe alignment of one student, for any training loop; `rltemp.alignment` derives the formula."""
 
 from __future__ import annotations
 
@@ -23,35 +23,36 @@ from rltemp.transfer import to_device
 __all__ = ["ProbeAlignment"]
 
 _PROBING = contextvars.ContextVar("probing", default=False)
-"""Whether the forward passes of now are a probe's, which no probe records."""
+"""Whether the current forward passes are a probe's own, which the hooks do not record."""
 
 
 class ProbeAlignment:
-    """The probe alignment of one student, in anybody's training loop.
+    """The probe alignment of one student, in any training loop.
 
-    It watches the student's forward passes, and is asked after each:
+    Hooks record the student's forward passes; the probe is called after each:
 
         probe = ProbeAlignment(student, student.classifier, images, targets)
         student_logits = student(batch)
         alignment = probe(student_logits, teacher_logits)
         temperatures = policy(student_logits, teacher_logits, labels, progress, alignment)
 
-    Training does not notice: gradients, buffers, modes and random numbers stay as they are. Other people's forward
-    hooks on the student do see the probe's own passes. `close`, or the end of a `with` block, removes the hooks.
+    Training is not affected: gradients, buffers, modes, and random numbers stay as they are. Other forward hooks on the
+    student are called in the probe's own passes as well. `close`, or the end of a `with` block, removes the hooks.
 
     Args:
         student: the network that is trained.
-        classifier: its last layer, linear, whose output are the logits.
+        classifier: the student's last layer, linear, whose outputs are the logits.
         images: [N, ...], clean training images, as the student takes them in evaluation.
         targets: [N] class indices.
-        every: calls between two refreshes of the probe's gradient.
-        size: images per refresh, drawn anew; by default, and at most, all.
-        generator: draws them; by default one of its own.
+        every: calls between two refreshes of the probe's gradient, >= 1.
+        size: images per refresh, >= 1, drawn anew each time; by default, and at most, all N.
+        generator: draws these images; by default a new one with seed 0.
         scope: through which layers an instance acts on the probe. The "classifier" alone costs a forward pass of the
-            probe; the whole "network" sees more and costs a backward pass and a forward-mode derivative besides.
+            probe per refresh; the whole "network" sees more, and costs a backward pass per refresh and a forward-mode
+            derivative per call besides.
 
     Raises:
-        InputError: for a classifier that is no layer of the student, or values that do not fit together.
+        InputError: for a classifier that is no linear layer of the student, or values out of range.
     """
 
     def __init__(
@@ -90,15 +91,18 @@ class ProbeAlignment:
         )
 
     def __call__(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Normalized effects [B, A] of the instances of the student's last forward pass; see `normalized_alignment`.
+        """Alignment [B, A] of the instances in the student's last forward pass, by `ALIGNMENT_TEMPERATURES`.
+
+        It is positive where distilling the instance at that temperature lowers the probe loss, in units of the batch's
+        root mean square at T = 4.
 
         Args:
-            student_logits: [B, C], what that pass returned.
+            student_logits: [B, C], the output of that forward pass.
             teacher_logits: [B, C].
 
         Raises:
-            InputError: before a forward pass, for logits of another one (on the CPU; elsewhere, of another shape), or
-                after `close`.
+            InputError: before a forward pass, after `close`, or for logits of another pass (on accelerators: of another
+                shape only).
         """
         check_logits(student_logits, teacher_logits)
         self._check_pass(student_logits)
@@ -111,7 +115,7 @@ class ProbeAlignment:
             return normalized_alignment(self._tangent().to(student_logits), student_logits, teacher_logits)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the alignments to come, beside the student."""
+        """Everything but the student that decides the alignments to come: calls, probe gradient, and generator."""
         return {
             "calls": self._calls,
             "direction": {name: value.clone() for name, value in self._direction.items()},
@@ -119,24 +123,24 @@ class ProbeAlignment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Restore a state that `state_dict()` returned, so that the alignments to come are the same."""
         device = self._classifier.weight.device
         self._calls = state["calls"]
         self._direction = {name: value.to(device) for name, value in state["direction"].items()}
         self._generator.set_state(state["generator"])
 
     def close(self) -> None:
-        """Remove the hooks and forget the last pass."""
+        """Remove the hooks from the student, and drop the recorded forward pass."""
         for hook in self._hooks:
             hook.remove()
         self._tap.logits = None
 
     def __enter__(self) -> ProbeAlignment:
-        """The probe, closed at the end of the block."""
+        """Return the probe, which is closed at the end of the `with` block."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close."""
+        """Close the probe: remove its hooks from the student."""
         self.close()
 
     def _check_pass(self, student_logits: Tensor) -> None:
@@ -154,12 +158,12 @@ class ProbeAlignment:
             )
 
     def _gradient(self, device: torch.device) -> dict[str, Tensor]:
-        """Of the probe's mean cross-entropy: by the classifier's weight and bias, or by all parameters that learn."""
+        """Gradient of the probe's mean cross-entropy by parameter name: of the classifier, or of all trained ones."""
         images, targets = self._draw(device)
         if self._scope == "classifier":
             weight, bias = probe_gradient(*self._forward({}, (images,)), targets)
             return {"weight": weight, "bias": bias}
-        # New leaves of the same memory: whatever hangs on the student's own parameters is not called.
+        # New leaves on the same memory, so that hooks on the student's own parameters are not called.
         parameters = {
             name: value.detach().requires_grad_()
             for name, value in self._student.named_parameters()
@@ -180,7 +184,7 @@ class ProbeAlignment:
         return to_device(self._images[chosen], device), to_device(self._targets[chosen], device)
 
     def _tangent(self) -> Tensor:
-        """Change of the last pass's logits along the direction, [B, C]."""
+        """Tangent [B, C] of the last pass's logits along the probe gradient."""
         args, kwargs, hidden = self._tap.args, self._tap.kwargs, self._tap.hidden
         if self._scope == "classifier":
             tangent = hidden.to(self._direction["weight"].dtype) @ self._direction["weight"]
@@ -193,7 +197,7 @@ class ProbeAlignment:
             return self._forward(moved, args, kwargs)[1]
 
         try:
-            # Of the kernels of attention, this one alone has a forward-mode derivative.
+            # The only kernel of attention that has a forward-mode derivative.
             with sdpa_kernel(SDPBackend.MATH):
                 along: Tensor = jvp(logits_at, (parameters,), (self._direction,))[1]
         except NotImplementedError as error:
@@ -204,7 +208,7 @@ class ProbeAlignment:
     def _forward(
         self, parameters: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The classifier's input and output, as the student computes them with some parameters replaced."""
+        """Input [B, H] and output [B, C] of the classifier when the student runs with some parameters replaced."""
         # Copies, for a layer that writes into its buffers even in evaluation.
         state = {name: value.clone() for name, value in self._student.named_buffers()} | dict(parameters)
         dtype = next(self._classifier.parameters()).dtype
@@ -217,7 +221,7 @@ class ProbeAlignment:
 
 
 class _Tap:
-    """The last forward pass of a student: what it took, and what its classifier took and gave."""
+    """The last forward pass of a student: its arguments, and the input [B, H] and output [B, C] of its classifier."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -225,23 +229,23 @@ class _Tap:
     logits: Tensor | None = None
 
     def keep_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A forward pre-hook of the student."""
+        """Forward pre-hook of the student: keep its arguments, and drop the logits of the pass before."""
         if not _PROBING.get():
             self.args, self.kwargs, self.logits = args, kwargs, None
 
     def keep_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        """A forward hook of the classifier."""
+        """Forward hook of the classifier: keep its input and output, detached."""
         if not _PROBING.get():
             self.hidden, self.logits = args[0].detach(), output.detach()
 
     def __reduce__(self) -> tuple[type[_Tap], tuple[()]]:
-        # A copy of the student takes copies of its hooks along, but none of its passes.
+        # A deep copy of the student copies its hooks, but must not copy the recorded pass.
         return _Tap, ()
 
 
 @contextlib.contextmanager
 def _undisturbed(student: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode and no recording inside the block; after it, modes and random numbers are as they were."""
+    """Evaluation mode and no recording inside the block; restores modes and random numbers afterwards."""
     modes = [(module, module.training) for module in student.modules()]
     probing = _PROBING.set(True)
     try:
@@ -257,5 +261,8 @@ def _undisturbed(student: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def _widen(value: Any, dtype: torch.dtype) -> Any:
-    """Floating-point tensors in the parameters' dtype: outside autocast nothing else casts them."""
+    """A floating-point tensor in the parameters' dtype, since nothing else casts it outside autocast.
+
+    Other values are returned unchanged.
+    """
     return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value

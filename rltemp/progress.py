@@ -1,4 +1,4 @@
-"""What long work tells whoever watches it."""
+"""The interface through which long work reports its progress."""
 
 from typing import Protocol
 
@@ -6,20 +6,20 @@ __all__ = ["NoProgress", "Progress"]
 
 
 class Progress(Protocol):
-    """A display that long work reports to; the work knows nothing of terminals."""
+    """A display of progress, such as a progress bar, that long work reports to."""
 
     def advance(self, steps: int = 1) -> None:
         """Count `steps` more units of work as done."""
 
     def describe(self, text: str) -> None:
-        """Say what is being done now."""
+        """Show `text` as the current activity."""
 
 
 class NoProgress:
-    """The display that shows nothing."""
+    """A `Progress` that shows nothing."""
 
     def advance(self, steps: int = 1) -> None:
-        """Do nothing."""
+        """Ignore the completed steps."""
 
     def describe(self, text: str) -> None:
-        """Do nothing."""
+        """Ignore the text."""

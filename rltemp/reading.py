@@ -1,7 +1,7 @@
-"""Reading files that may be damaged, a stranger's, or no files at all: content, or an `InputError` that names the file.
+"""Reading of files that may be damaged or untrusted: their content, or an `InputError` that names the file.
 
-No pickle beyond tensors and plain values is ever opened, and nothing but a regular file, or a link to one: a pipe would
-block, a device may never end.
+No pickle beyond tensors and plain values is opened. Only regular files are read, and links to them: a pipe would block,
+and a device may never end.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def require_file(path: str | os.PathLike[str], kind: str, most_bytes: int | None
 
     Args:
         path: the file.
-        kind: what it has to be, for the message: "a checkpoint".
-        most_bytes: how large it may be.
+        kind: what the error says the file must be, such as "a checkpoint".
+        most_bytes: largest size allowed, in bytes; None for any.
 
     Raises:
-        InputError: for anything else, or a larger file.
+        InputError: for a missing file, anything but a regular file, or a larger one.
     """
     if not os.path.isfile(path):
         what = "does not exist" if not os.path.lexists(path) else "is no regular file, or cannot be reached"
@@ -44,15 +44,15 @@ def require_file(path: str | os.PathLike[str], kind: str, most_bytes: int | None
 
 
 def read_text(path: str | os.PathLike[str], kind: str = "a readable UTF-8 file", most_bytes: int = _MOST_TEXT) -> str:
-    """A UTF-8 text file, line ends as they are.
+    """The content of a UTF-8 text file, with its line ends unchanged.
 
     Args:
         path: the file.
-        kind: what it has to be, for the message.
-        most_bytes: how large it may be; 256 MiB by default.
+        kind: what the error says the file must be.
+        most_bytes: largest size allowed, in bytes; 256 MiB by default.
 
     Raises:
-        InputError: for a file that is missing, larger, or no UTF-8.
+        InputError: for a file that is missing, larger, or not UTF-8.
     """
     try:
         return require_file(path, kind, most_bytes).read_bytes().decode("utf-8")
@@ -61,29 +61,29 @@ def read_text(path: str | os.PathLike[str], kind: str = "a readable UTF-8 file",
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU; their shapes, types and values are the caller's to check.
+    """The tensors of a safetensors file, on the CPU; the caller checks their names, shapes, dtypes, and values.
 
     Raises:
-        InputError: for a file that is missing, damaged or of another format.
+        InputError: for a file that is missing, damaged, or of another format.
     """
     require_file(path, "a safetensors file")
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
-    except Exception as error:  # of its own, of torch where a type is unknown to it, of the file system
+    except Exception as error:  # raised by safetensors, by torch for an unknown type, or by the file system
         raise InputError(f"path must be a safetensors file, {path} is not: {first_line(error)}") from error
     return tensors
 
 
 def read_torch(path: str | os.PathLike[str], *, map_location: str | None = None, most_bytes: int | None = None) -> Any:
-    """Tensors and plain values that `torch.save` wrote; what they are is the caller's to check.
+    """Tensors and plain values that `torch.save` wrote; the caller checks what they are.
 
-    The checksums that `torch.save` writes are compared, which torch itself does not: a flipped bit of a weight would
-    go unnoticed.
+    The checksums that `torch.save` writes are verified, which `torch.load` does not do: it would not notice a flipped
+    bit of a weight.
 
     Args:
         path: the file.
-        map_location: device of the tensors; by default the one that each was saved from.
-        most_bytes: how large the file may be. What it holds takes no more memory than its size.
+        map_location: device of the tensors; by default the device each was saved from.
+        most_bytes: largest size allowed, in bytes; None for any. The content takes no more memory than the file's size.
 
     Raises:
         InputError: for a file that is missing, too large, damaged, or holds anything else.
@@ -93,15 +93,20 @@ def read_torch(path: str | os.PathLike[str], *, map_location: str | None = None,
     try:
         _check_archive(path)
         return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # a damaged pickle can end in any exception of the parts that it is read by
+    except Exception as error:  # a damaged pickle can raise any exception
         raise InputError(f"path must be {kind}, {path} is not: {first_line(error)}") from error
 
 
 def restore(load: Callable[[Any], None], path: str | os.PathLike[str]) -> None:
-    """Hand the content of a checkpoint of one's own run to `load`, whose object is of no use if that fails.
+    """Read a checkpoint of one's own run, and restore an object from it.
+
+    Args:
+        load: takes the content, such as the object's `load_state_dict`. If it raises, the object may be restored in
+            part, and must be discarded.
+        path: the checkpoint.
 
     Raises:
-        InputError: for a missing or damaged file, or a state that does not fit.
+        InputError: for a missing or damaged file, or a state that `load` refuses.
     """
     require_file(path, "a checkpoint")
     try:
@@ -113,7 +118,7 @@ def restore(load: Callable[[Any], None], path: str | os.PathLike[str]) -> None:
         ) from error
     try:
         load(state)
-    except Exception as error:  # of torch, of the generators, of the optimizer, whatever they find wrong
+    except Exception as error:  # torch, generators, and optimizers raise many types
         reason = first_line(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
         raise InputError(
             f"{path} must be a checkpoint of this run, got one that does not fit: remove it to start the run anew "
@@ -122,7 +127,7 @@ def restore(load: Callable[[Any], None], path: str | os.PathLike[str]) -> None:
 
 
 def _check_archive(path: str | os.PathLike[str]) -> None:
-    """Refuse a zip archive with a damaged record, or with records that grow when they are unpacked."""
+    """Raise `ValueError` for a zip archive with a damaged record, or with records that grow when they are unpacked."""
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
             return  # the format before PyTorch 1.6

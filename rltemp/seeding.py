@@ -9,10 +9,10 @@ __all__ = ["make_generator"]
 
 
 def make_generator(seed: int, stream: str = "") -> torch.Generator:
-    """A generator on the CPU for one purpose, `stream`, of whoever has `seed`.
+    """A CPU generator that depends on `seed` and on the name of its purpose, `stream`.
 
-    Streams of one seed are independent, so that what one part draws never moves what another does. The CPU's generator
-    gives the same numbers whatever device the results go to.
+    Streams of one seed are independent, so that draws for one purpose never change those for another. A CPU generator
+    gives the same numbers whatever device the results are moved to.
 
     Raises:
         InputError: for a negative seed.

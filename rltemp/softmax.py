@@ -1,7 +1,7 @@
 """Softmax over few classes, on the CPU five times as fast as PyTorch's.
 
-PyTorch's kernels work row by row and fall back to scalar code where a row is shorter than a vector register; written
-out, the same arithmetic runs over all rows at once. Longer rows, and accelerators, are best left to PyTorch.
+PyTorch's kernels work row by row, and fall back to scalar code where a row is shorter than a vector register. Written
+as elementwise operations, the same arithmetic runs over all rows at once. Longer rows and accelerators use PyTorch's.
 """
 
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""What a policy answers: how soft each instance's distributions are, and how much its loss counts."""
+"""What a policy returns: the temperatures of each instance, and the scale of its loss."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ __all__ = ["Temperatures", "action_to_temperature", "temperature_to_action"]
 
 @dataclasses.dataclass(frozen=True)
 class Temperatures:
-    """Temperatures of a batch, one value per instance.
+    """Temperatures of a batch of B instances.
 
     Attributes:
         teacher: divides the teacher's logits; [B], > 0, finite.
         student: divides the student's logits; [B], > 0, finite.
-        scale: multiplies the instance's loss; [B], > 0, finite. Hinton et al. (2015) use T * T, which keeps the size of
-            the gradient about the same for every large T.
+        scale: multiplies the instance's loss; [B], > 0, finite. Hinton et al. (2015, section 2) take T * T, which keeps
+            the size of the gradient about the same for every large T.
 
     Raises:
-        InputError: for another shape ([B, 1] above all, which would broadcast a loss to [B, B]), integers, values <= 0.
+        InputError: for any other shape (above all [B, 1], which would broadcast a loss to [B, B]), integers, unequal
+            devices, or values that are not > 0 and finite.
     """
 
     teacher: Tensor
@@ -44,13 +45,21 @@ class Temperatures:
                 check_positive(name, tensor)
 
     def _in_range(self) -> bool:
-        # All three in one pass: one look instead of three.
+        # One pass over all three is cheaper than three.
         low, high = torch.stack((self.teacher, self.student, self.scale)).detach().aminmax()
         return low.item() > 0.0 and high.item() < math.inf
 
     @classmethod
     def shared(cls, t: Tensor, scale: float | None = None) -> Temperatures:
-        """One temperature for both networks: teacher = student = `t` [B]; scale t * t, or the given one for all."""
+        """One temperature for both networks.
+
+        Args:
+            t: temperatures of teacher and student, [B], > 0.
+            scale: factor on the loss of every instance, > 0; None for t * t.
+
+        Raises:
+            InputError: for a tensor of another shape, or values that are not > 0 and finite.
+        """
         check_vector("t", t)
         return cls(teacher=t, student=t, scale=t * t if scale is None else torch.full_like(t, scale))
 
@@ -59,24 +68,36 @@ class Temperatures:
         return self.teacher.shape[0]
 
     def to(self, dtype: torch.dtype) -> Temperatures:
-        """The same values in another dtype."""
+        """These temperatures and scales in another floating-point dtype."""
         if self.teacher.dtype == self.student.dtype == self.scale.dtype == dtype:
             return self
         return Temperatures(self.teacher.to(dtype), self.student.to(dtype), self.scale.to(dtype))
 
     def detach(self) -> Temperatures:
-        """The same values without their graph."""
+        """These temperatures and scales, detached from the autograd graph."""
         return Temperatures(self.teacher.detach(), self.student.detach(), self.scale.detach())
 
 
 def action_to_temperature(action: Tensor, low: float, high: float) -> Tensor:
-    """Map actions in [-1, 1] to [low, high] on a log scale: T = low * (high / low) ** ((a + 1) / 2)."""
+    """Map actions [...] in [-1, 1] to temperatures on a log scale: T = low * (high / low) ** ((a + 1) / 2).
+
+    Actions outside [-1, 1] are clipped.
+
+    Raises:
+        InputError: unless 0 < low < high < infinity.
+    """
     _check_range(low, high)
     return low * (high / low) ** ((action.clamp(-1.0, 1.0) + 1.0) / 2.0)
 
 
 def temperature_to_action(temperature: Tensor, low: float, high: float) -> Tensor:
-    """The inverse of `action_to_temperature`, for temperatures in [low, high]."""
+    """Map temperatures [...] in [low, high] to actions in [-1, 1]: a = 2 log(T / low) / log(high / low) - 1.
+
+    The inverse of `action_to_temperature`.
+
+    Raises:
+        InputError: unless 0 < low < high < infinity, or for temperatures that are not > 0 and finite.
+    """
     _check_range(low, high)
     check_positive("temperature", temperature)
     return 2.0 * torch.log(temperature / low) / torch.log(torch.tensor(high / low)) - 1.0

@@ -1,4 +1,4 @@
-"""Whether somebody else traces or transforms the computation."""
+"""Detecting whether PyTorch traces or transforms the running code."""
 
 import torch
 
@@ -6,5 +6,5 @@ __all__ = ["is_transformed"]
 
 
 def is_transformed() -> bool:
-    """True while compiling or exporting, and inside `torch.func` (`vmap`, `grad`, ...)."""
+    """Whether PyTorch compiles or exports the running code, or `torch.func` (`vmap`, `grad`, ...) transforms it."""
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()

@@ -1,4 +1,4 @@
-"""Data in memory: labelled images, their splits, their batches and their augmentation; and a loader for the rest."""
+"""Data: labeled images in memory or on disk, their splits, batches, and augmentation."""
 
 from rltemp.data.augment import (
     Augmentation,

@@ -1,7 +1,7 @@
 """Augmentation of whole batches on the device.
 
-Drawing is separated from applying, so that K students can each draw from a generator of their own and still be
-augmented in one call: `concatenate` their draws, then `apply` them to all K * B images.
+Drawing is separate from applying, so that K students each draw from their own generator, and all K * B images are still
+augmented in one call: `concatenate` the students' draws, then `apply` them.
 """
 
 from __future__ import annotations
@@ -20,29 +20,35 @@ from rltemp.transfer import filled, to_device
 __all__ = ["Augmentation", "Draws", "GaussianNoise", "HorizontalFlip", "Normalize", "Shift", "Transform", "concatenate"]
 
 Draws = tuple[Tensor, ...]
-"""What an `Augmentation` drew: one tensor [B, ...] for each of its transforms."""
+"""Random numbers of an `Augmentation`: one tensor [B, ...] for each of its transforms."""
 
 
 class Transform(ABC):
-    """One step of an augmentation."""
+    """One step of an augmentation: draws random numbers, and transforms images by them."""
 
     random = True
-    """Whether it draws anything: what does not also belongs to clean images."""
+    """Whether the step draws anything; a step that does not is applied to clean images as well."""
 
     @abstractmethod
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Random numbers [B, ...] for `batch` images, on the generator's device."""
+        """Draw random numbers [B, ...] for B = `batch` images, on the generator's device."""
 
     @abstractmethod
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
-        """Transform `images` [B, ...] as `draw` [B, ...] says."""
+        """Transform `images` [B, ...] by the random numbers `draw` [B, ...]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shift(Transform):
     """Move each image by up to `max_pixels` rows and columns, filling with zeros.
 
-    Uniform over whole pixels: the same as padding by `max_pixels` and cropping at random to the old size.
+    Uniform over whole pixels: the same as padding by `max_pixels` and cropping to the old size at random.
+
+    Attributes:
+        max_pixels: >= 1.
+
+    Raises:
+        InputError: for a `max_pixels` < 1.
     """
 
     max_pixels: int = 1
@@ -70,7 +76,14 @@ class Shift(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class HorizontalFlip(Transform):
-    """Mirror each image left to right with the given probability."""
+    """Mirror each image left to right with the given probability.
+
+    Attributes:
+        probability: in [0, 1].
+
+    Raises:
+        InputError: for a probability out of range.
+    """
 
     probability: float = 0.5
 
@@ -89,7 +102,15 @@ class HorizontalFlip(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class GaussianNoise(Transform):
-    """Add independent normal noise to every pixel of floating-point images of shape `image_shape`."""
+    """Add independent normal noise to every pixel of floating-point images.
+
+    Attributes:
+        std: standard deviation, > 0, in the unit of the pixels.
+        image_shape: shape of one image.
+
+    Raises:
+        InputError: for a `std` that is not > 0 and finite.
+    """
 
     std: float = 0.3
     image_shape: tuple[int, ...] = (1, 8, 8)
@@ -99,17 +120,25 @@ class GaussianNoise(Transform):
             raise InputError(f"std must be > 0 and finite, got {self.std}")
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Standard normal numbers [B, *image_shape]."""
+        """Draw standard normal numbers [B, *image_shape]."""
         return torch.randn((batch, *self.image_shape), generator=generator, device=generator.device)
 
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
-        """Add `draw` [B, *image_shape] times std."""
+        """Add `draw` [B, *image_shape] times the standard deviation to `images` of the same shape."""
         return torch.add(images, draw, alpha=self.std)
 
 
 @dataclasses.dataclass(frozen=True)
 class Normalize(Transform):
-    """Turn uint8 images [B, C, H, W] into float32: (pixel / 255 - mean) / std, by channel."""
+    """Turn uint8 images [B, C, H, W] into float32: (pixel / 255 - mean) / std, by channel.
+
+    Attributes:
+        mean: of each of C channels, pixels in [0, 1].
+        std: standard deviation of each of C channels, > 0.
+
+    Raises:
+        InputError: for unequal numbers of channels, or a `std` <= 0.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -121,11 +150,11 @@ class Normalize(Transform):
             raise InputError(f"mean and std must have one value per channel, std > 0, got {self.mean} and {self.std}")
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Nothing: [B, 0]; the generator stays as it is."""
+        """An empty tensor [B, 0]: nothing is drawn, and the generator does not change."""
         return torch.empty(batch, 0, device=generator.device)
 
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
-        """The normalized images; `draw` has nothing to say."""
+        """Normalize `images` uint8 [B, C, H, W] to float32; `draw` is ignored."""
         shape = (1, len(self.mean), 1, 1)
         mean, std = (filled(values, torch.float32, images.device).view(shape) for values in (self.mean, self.std))
         return (images * (1.0 / 255.0) - mean) / std
@@ -133,22 +162,26 @@ class Normalize(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Transforms, one after the other."""
+    """A sequence of transforms, applied one after the other.
+
+    Attributes:
+        transforms: in the order of application; may be empty.
+    """
 
     transforms: tuple[Transform, ...] = ()
 
     def draw(self, batch: int, generator: torch.Generator) -> Draws:
-        """Random numbers for `batch` images, one tensor [B, ...] per transform, on the generator's device."""
+        """Draw random numbers for B = `batch` images: one tensor [B, ...] per transform, on the generator's device."""
         return tuple(transform.draw(batch, generator) for transform in self.transforms)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Transform `images` [B, ...] as `draws` say."""
+        """Transform `images` [B, ...] by `draws`, one tensor [B, ...] per transform."""
         for transform, draw in zip(self.transforms, draws, strict=True):
             images = transform.apply(images, to_device(draw, images.device))
         return images
 
     def clean(self, images: Tensor) -> Tensor:
-        """What evaluation sees: `images` [B, ...] through the transforms that draw nothing."""
+        """Prepare `images` [B, ...] for evaluation, by the transforms that draw nothing."""
         for transform in self.transforms:
             if not transform.random:
                 images = transform.apply(images, images.new_empty(len(images), 0))
@@ -156,5 +189,5 @@ class Augmentation:
 
 
 def concatenate(draws: Sequence[Draws]) -> Draws:
-    """Join the draws of several students along the batch."""
+    """Join the draws of several students, each tensor [B, ...], along the batch to tensors [K * B, ...]."""
     return tuple(torch.cat(parts) for parts in zip(*draws, strict=True))

@@ -1,4 +1,4 @@
-"""The order in which a run sees its data."""
+"""The random order in which a run sees its data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["BatchIndices"]
 class BatchIndices:
     """Batches of indices, epoch after epoch, each epoch in a new random order.
 
-    Iterating yields what is left of the current epoch; the next iteration begins the next one. `take` ignores
-    the border.
+    Iterating yields the rest of the current epoch, and the next iteration the next epoch. `take` returns one batch, and
+    goes on to the next epoch by itself.
 
     Args:
         total: number of instances N.
-        batch_size: instances per batch.
-        generator: draws one permutation per epoch; it belongs to this object, which saves its state.
+        batch_size: instances per batch, in [1, N].
+        generator: draws one permutation per epoch. This object owns it, and saves its state.
         drop_last: leave out the incomplete batch at the end of each epoch, so that all have one size; otherwise the
-            last one is smaller and an epoch holds every instance exactly once.
+            last batch is smaller, and an epoch holds every instance exactly once.
 
     Raises:
         InputError: for a batch size < 1 or > N.
@@ -47,16 +47,16 @@ class BatchIndices:
 
     @property
     def epoch(self) -> int:
-        """Complete epochs so far."""
+        """Number of completed epochs."""
         return self._epoch
 
     @property
     def position(self) -> int:
-        """Batches taken of the current epoch."""
+        """Number of batches taken from the current epoch."""
         return self._position
 
     def take(self) -> Tensor:
-        """The next batch of indices, [batch_size] int64 on the generator's device; [< batch_size] at an epoch's end."""
+        """Take the next batch of indices: int64 on the generator's device, [batch_size], or fewer at an epoch's end."""
         batch = self._order[self._position * self.batch_size : (self._position + 1) * self.batch_size]
         self._position += 1
         if self._position == len(self):
@@ -64,17 +64,17 @@ class BatchIndices:
         return batch
 
     def remaining(self) -> tuple[Tensor, ...]:
-        """What is left of the current epoch, without taking it."""
+        """All batches of indices left in the current epoch, without taking them."""
         batches: tuple[Tensor, ...] = self._order.split(self.batch_size)
         return batches[self._position : len(self)]
 
     def __iter__(self) -> Iterator[Tensor]:
-        """What is left of the current epoch."""
+        """Take the batches of indices left in the current epoch, one by one."""
         for _ in range(len(self) - self._position):
             yield self.take()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the batches to come."""
+        """Everything that decides the batches to come: epoch, position, permutation, and generator."""
         return {
             "epoch": self._epoch,
             "position": self._position,
@@ -83,10 +83,10 @@ class BatchIndices:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken.
+        """Restore a state that `state_dict()` returned, so that the batches to come are the same.
 
         Raises:
-            InputError: if it was taken of another number of instances, or is no state of an order.
+            InputError: for the state of another number of instances, or values that are no order of them.
         """
         order, epoch, position = state["order"], state["epoch"], state["position"]
         if len(order) != self.total:

@@ -18,7 +18,7 @@ __all__ = ["CIFAR100_MEAN", "CIFAR100_STD", "cifar100_augmentation", "load_cifar
 CIFAR100_MEAN = (0.5071, 0.4867, 0.4408)
 """Mean of each channel of the training images, pixels in [0, 1]."""
 CIFAR100_STD = (0.2675, 0.2565, 0.2761)
-"""Standard deviation that papers divide each channel by."""
+"""Standard deviation by which the distillation papers divide each channel, pixels in [0, 1]."""
 
 
 def load_cifar100(
@@ -32,25 +32,26 @@ def load_cifar100(
     """50,000 training or 10,000 test images of 100 classes, uint8 [N, 3, 32, 32].
 
     Args:
-        root: a tree train/<class>/*, test/<class>/*, of CIFAR-100 or anything like it; or else the folder that
-            `torchvision.datasets.CIFAR100` takes. Class indices agree; the order of the images does not.
-        part: which images.
-        download: let torchvision download into `root` what is not there; unused by a tree.
-        cache: where the decoded images of a tree are kept, see `load_image_folder`.
-        progress: is told of every image of a tree.
+        root: a folder with the trees train/<class>/* and test/<class>/*, of CIFAR-100 or other images; otherwise the
+            folder that `torchvision.datasets.CIFAR100` takes. Both number the classes alike, but order the images
+            differently.
+        part: "train" or "test".
+        download: let torchvision download CIFAR-100 into `root` if it is missing; unused for trees.
+        cache: folder where the decoded images of a tree are kept (see `load_image_folder`).
+        progress: advances with every decoded image of a tree.
 
     Raises:
-        InputError: for another part, or if `root` holds neither and nothing may be downloaded.
+        InputError: for another part, or if `root` holds neither form and nothing may be downloaded.
     """
     if part not in ("train", "test"):
         raise InputError(f"part must be 'train' or 'test', got {part!r}")
     tree = Path(root) / part
     if tree.is_dir():
         return load_image_folder(tree, cache=cache, progress=progress)
-    from torchvision.datasets import CIFAR100  # a second to import, and the bundled data do without it
+    from torchvision.datasets import CIFAR100  # takes a second to import, and the bundled data do not need it
 
     try:
-        # Nothing is unpickled that has not the published checksum.
+        # torchvision unpickles only files with the published checksum.
         data = CIFAR100(str(root), train=part == "train", download=download)
     except (RuntimeError, OSError) as error:
         raise InputError(
@@ -63,6 +64,7 @@ def load_cifar100(
 def cifar100_augmentation(side: int = 32) -> Augmentation:
     """Random crop of the image padded by an eighth of its side, horizontal flip, normalization: uint8 to float32.
 
-    For 32 px that is the usual padding of 4. `Augmentation.clean` is what evaluation needs: normalization alone.
+    Images are `side` x `side` px; for 32 px the padding is the usual 4. `Augmentation.clean` gives normalization alone,
+    as evaluation needs it.
     """
     return Augmentation((Shift(side // 8), HorizontalFlip(), Normalize(CIFAR100_MEAN, CIFAR100_STD)))

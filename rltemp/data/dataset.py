@@ -1,4 +1,4 @@
-"""A data set that lives in memory as two tensors."""
+"""A data set in memory, as two tensors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["Dataset"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images on one device.
+    """Labeled images on one device.
 
     Attributes:
         images: [N, ...], uint8 in [0, 255] or floating point.
         targets: [N] int64 class indices in [0, classes).
-        classes: number of classes C >= 2.
+        classes: number of classes C, >= 2.
 
     Raises:
-        InputError: for shapes, dtypes, devices or targets that do not fit together.
+        InputError: for shapes, dtypes, devices, or targets that do not fit together.
     """
 
     images: Tensor
@@ -59,11 +59,11 @@ class Dataset:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live."""
+        """Device of images and targets."""
         return self.images.device
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data on another device."""
+        """This data set on another device."""
         return Dataset(self.images.to(device), self.targets.to(device), self.classes)
 
     def subset(self, indices: Tensor) -> Dataset:

@@ -1,4 +1,4 @@
-"""The embedded data set: handwritten digits that come with scikit-learn."""
+"""The bundled data set: handwritten digits that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["load_digits"]
 
 
 def load_digits() -> Dataset:
-    """1,797 grey images of 8 x 8 px in 10 classes; images [1797, 1, 8, 8] float32 in [0, 1].
+    """1,797 gray images of 8 x 8 px in 10 classes; images [1797, 1, 8, 8] float32 in [0, 1].
 
     The test part of the UCI "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998), whose pixels count
     ink in 17 levels, 0 to 16. Nothing is downloaded.

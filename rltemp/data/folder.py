@@ -1,4 +1,4 @@
-"""Trees of image files, one folder per class: their names, or all of them as one tensor."""
+"""Trees of image files, one folder per class: their list, or all images as one tensor."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["ImageFiles", "decode_files", "list_images", "load_image_folder"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Labelled images that stay on disk.
+    """Labeled images that stay on disk.
 
     Attributes:
-        paths: N files.
+        paths: of N files.
         targets: [N] int64 class indices in [0, classes).
         classes: number of classes C.
     """
@@ -42,11 +42,11 @@ class ImageFiles:
         return len(self.paths)
 
     def subset(self, indices: Tensor) -> ImageFiles:
-        """The instances at `indices` [M], in that order."""
+        """The files at `indices` [M] with their targets, in that order."""
         return ImageFiles(tuple(self.paths[i] for i in indices.tolist()), self.targets[indices], self.classes)
 
     def fingerprint(self) -> str:
-        """Changes whenever an image is added, removed, renamed, moved to another class or written to."""
+        """Digest that changes if an image is added, removed, renamed, moved to another class, or written to."""
         digest = hashlib.sha256()
         for path, target in zip(self.paths, self.targets.tolist(), strict=True):
             stat = os.stat(path)
@@ -59,17 +59,17 @@ def load_image_folder(
 ) -> Dataset:
     """Decode `folder`/<class>/* into one uint8 tensor [N, 3, H, W].
 
-    Classes are numbered in alphabetical order and images follow their paths, as in `torchvision.datasets.ImageFolder`.
+    Classes are numbered in alphabetical order, and images are sorted by path, as in `torchvision.datasets.ImageFolder`.
 
     Args:
         folder: its sub-folders are the classes, at least two; all images are of one size.
-        cache: a folder, made if it does not exist, where the decoded tensors are kept. They are read instead of the
-            images as long as no image was added, removed or changed.
-        progress: is told of every decoded image.
+        cache: a folder, created if missing, where the decoded tensors are kept. They are read instead of the images as
+            long as no image is added, removed, or changed.
+        progress: advances with every decoded image.
 
     Raises:
         InputError: for a missing folder, fewer than two classes, a class without images, an image that cannot be read,
-            images of several sizes, or a cache that cannot be made.
+            images of several sizes, or a cache that cannot be created.
     """
     return decode_files(list_images(folder), _same_size(), Path(folder).resolve().name, cache, progress)
 
@@ -81,17 +81,17 @@ def decode_files(
     cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """All images of `files` as one uint8 tensor.
+    """Decode all images of `files` into one uint8 tensor [N, 3, H, W].
 
     Args:
-        files: what to decode.
-        prepare: turns an image uint8 [3, h, w], of the file it is told, into one of a size that all share.
-        name: of these images, prepared so, in the cache.
-        cache: as in `load_image_folder`.
-        progress: is told of every decoded image.
+        files: the N images to decode.
+        prepare: turns an image uint8 [3, h, w], and the path of its file, into an image of the common size.
+        name: of the prepared images in the cache.
+        cache: a folder, created if missing, where the decoded tensors are kept and looked for; None decodes every time.
+        progress: advances with every decoded image.
 
     Raises:
-        InputError: for an image that cannot be read, or a cache that cannot be made.
+        InputError: for an image that cannot be read, or a cache that cannot be created.
     """
     if cache is None:
         return _decode_all(files, prepare, progress or NoProgress())
@@ -106,11 +106,11 @@ def decode_files(
 
 
 def list_images(folder: str | Path) -> ImageFiles:
-    """Image files of a tree with their classes, sorted; links are followed.
+    """List the image files in the sub-folders of `folder`, one class per sub-folder, sorted; links are followed.
 
     Raises:
-        InputError: for a missing folder, fewer than two classes, a class without images, a folder within itself, or a
-            name of an image that is no regular file.
+        InputError: for a missing folder, fewer than two classes, a class without images, a link to a folder around
+            itself, or an image name that is no regular file.
     """
     if not Path(folder).is_dir():
         raise InputError(f"folder must be a folder with one sub-folder of images per class, got {folder}")
@@ -128,7 +128,7 @@ def list_images(folder: str | Path) -> ImageFiles:
 
 
 def _images_below(folder: str, above: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """Folder and name of every image in and below `folder`, which lies in the folders `above`."""
+    """Folder and name of every image in and below `folder`; `above` are the real paths of the folders around it."""
     real = os.path.realpath(folder)
     if real in above:
         raise InputError(f"folder must hold no link to a folder around it, got {folder}")
@@ -145,7 +145,7 @@ def _images_below(folder: str, above: frozenset[str]) -> Iterator[tuple[str, str
 
 
 def _same_size() -> Callable[[Tensor, str], Tensor]:
-    """Leaves images as they are, and refuses any that is not of the first one's size."""
+    """A `prepare` for `decode_files` that leaves images unchanged, and refuses any of another size than the first."""
     first: list[tuple[Tensor, str]] = []
 
     def check(image: Tensor, path: str) -> Tensor:
@@ -188,7 +188,7 @@ def _make_folder(cache: Path) -> None:
 
 
 def _read(path: Path, files: ImageFiles) -> Dataset | None:
-    """The decoded `files` at `path`; None if there are none, or none that can be read."""
+    """The decoded `files` in the cache at `path`; None if there are none, or they cannot be read."""
     try:
         tensors = read_safetensors(path)
         images, targets = tensors["images"], tensors["targets"]

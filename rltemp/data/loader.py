@@ -1,4 +1,4 @@
-"""Batches from image files that do not fit into memory."""
+"""Batches of image files that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ from rltemp.progress import Progress
 __all__ = ["FolderBatch", "FolderLoader", "center_crop", "decode_centers", "random_crop"]
 
 Box = tuple[int, int, int, int]
-"""Top, left, height and width of a crop."""
+"""Top, left, height, and width of a crop, in pixels."""
 
 
 class FolderBatch(NamedTuple):
-    """Images uint8 [B, 3, S, S], targets [B], and indices [B] of the instances."""
+    """A batch of decoded images.
+
+    Attributes:
+        images: uint8 [B, 3, S, S].
+        targets: [B] class indices.
+        indices: [B] positions of the instances in the data.
+    """
 
     images: Tensor
     targets: Tensor
@@ -36,18 +42,18 @@ class FolderBatch(NamedTuple):
 class FolderLoader:
     """Batches of image files, decoded by worker processes while the network computes.
 
-    Iterating yields what is left of the current epoch, as with `BatchIndices`. Images are cropped and resized on the
-    CPU; mirroring and normalizing are left to an `Augmentation` on the device. What an instance looks like depends on
-    the generator alone, not on the number of workers.
+    Iterating yields the rest of the current epoch, and the next iteration the next epoch. Images are cropped and
+    resized on the CPU; mirroring and normalizing are left to an `Augmentation` on the device. The batches depend on the
+    generator alone, not on the number of workers.
 
     Args:
-        files: images of any size; see `list_images`.
-        side: size S of the batches' images.
-        batch_size: instances per batch.
-        generator: draws the order and the crops; it belongs to this object, which saves its state.
-        augment: crop at random, as Inception was trained (Szegedy et al., 2015); otherwise the center 7/8.
+        files: N images of any size; see `list_images`.
+        side: height and width S of the batches' images, in pixels.
+        batch_size: instances per batch, in [1, N].
+        generator: draws the order and the crops. This object owns it, and saves its state.
+        augment: take random crops (Szegedy et al., 2015, section 6) instead of the center 7/8.
         drop_last: leave out the incomplete batch at the end of each epoch.
-        workers: processes that decode; 0 decodes in this one.
+        workers: processes that decode; 0 decodes in the calling process.
 
     Raises:
         InputError: for a side or batch size < 1, or a batch larger than the data.
@@ -77,7 +83,11 @@ class FolderLoader:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[FolderBatch]:
-        """What is left of the current epoch."""
+        """Take the batches left in the current epoch, one by one.
+
+        Raises:
+            InputError: for an image that cannot be read.
+        """
         batches, seeds = self._batches, self._seeds
         loader = DataLoader(
             self._files,
@@ -87,7 +97,7 @@ class FolderLoader:
             collate_fn=_collate,
             num_workers=self._workers,
             pin_memory=torch.cuda.is_available(),
-            # Without one, the loader would draw its workers' seeds from the global generator.
+            # Without a generator, the loader would draw its workers' seeds from the global one.
             generator=torch.Generator(),
         )
         for batch in loader:
@@ -99,14 +109,14 @@ class FolderLoader:
             yield FolderBatch(*batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the batches to come."""
+        """Everything that decides the batches to come: order, seeds of the crops, and generator."""
         return {"batches": self._batches.state_dict(), "seeds": self._seeds.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken.
+        """Restore a state that `state_dict()` returned, so that the batches to come are the same.
 
         Raises:
-            InputError: if it was taken of another number of instances, or is no state of a loader.
+            InputError: for the state of another number of instances, or values that are no state of a loader.
         """
         self._batches.load_state_dict(state["batches"])
         seeds = state["seeds"]
@@ -115,7 +125,7 @@ class FolderLoader:
         self._seeds = seeds.clone()
 
     def _draw_seeds(self) -> Tensor:
-        """One seed per instance, for the crops of one epoch."""
+        """Seeds [N] of the instances' crops in one epoch."""
         size = (len(self._files),)
         return torch.randint(2**63 - 1, size, generator=self._generator, device=self._generator.device)
 
@@ -124,13 +134,16 @@ _Instance = tuple[Tensor, int, int]
 
 
 def _collate(instances: list[_Instance | InputError]) -> list[Tensor] | InputError:
-    """A batch, or the first error: raised in a worker's process, it would come with that one's traceback as text."""
+    """A batch of instances, or the first error among them.
+
+    An error raised in a worker process would arrive with the worker's traceback as its message.
+    """
     errors = (instance for instance in instances if isinstance(instance, InputError))
     return next(errors, None) or default_collate(instances)
 
 
 class _Files(TorchDataset[_Instance | InputError]):
-    """Decodes, crops and resizes the instance of an index, as the seed beside it says."""
+    """Decodes, crops, and resizes instances; an item is a pair of the instance's index and the seed of its crop."""
 
     def __init__(self, files: ImageFiles, side: int, augment: bool) -> None:
         self._images = files
@@ -157,16 +170,16 @@ class _Files(TorchDataset[_Instance | InputError]):
 def decode_centers(
     files: ImageFiles, side: int, *, cache: str | Path | None = None, progress: Progress | None = None
 ) -> Dataset:
-    """What evaluation sees of images of any size: the centered 7/8, resized to `side`, in memory.
+    """Decode images of any size for evaluation: the centered 7/8, resized to `side`, in memory.
 
     Args:
-        files: the images.
-        side: size of the result.
-        cache: as in `load_image_folder`.
-        progress: is told of every decoded image.
+        files: the N images.
+        side: height and width of the result uint8 [N, 3, side, side], in pixels.
+        cache: a folder, created if missing, where the decoded tensors are kept and looked for; None decodes every time.
+        progress: advances with every decoded image.
 
     Raises:
-        InputError: for an image that cannot be read, or a cache that cannot be made.
+        InputError: for an image that cannot be read, or a cache that cannot be created.
     """
 
     def center(image: Tensor, path: str) -> Tensor:
@@ -183,9 +196,15 @@ def _resized_crop(image: Tensor, box: Box, side: int) -> Tensor:
 
 
 def random_crop(height: int, width: int, generator: torch.Generator) -> Box:
-    """A crop of 8 to 100 % of the area and an aspect ratio of 3/4 to 4/3, log-uniform (Szegedy et al., 2015).
+    """A random crop of 8 to 100 % of the area, with an aspect ratio of 3/4 to 4/3, log-uniform.
 
-    Ten tries; if none lies within the image, the largest centered square.
+    It takes up to ten tries; if no crop lies within the image, the result is the largest centered square. Source:
+    Szegedy et al. (2015), "Going Deeper with Convolutions", section 6.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        generator: draws the crop.
     """
     for area, aspect, top, left in torch.rand(10, 4, generator=generator, dtype=torch.float64).tolist():
         pixels = height * width * (0.08 + 0.92 * area)
@@ -197,7 +216,7 @@ def random_crop(height: int, width: int, generator: torch.Generator) -> Box:
 
 
 def center_crop(height: int, width: int) -> Box:
-    """The centered square of 7/8 of the shorter side: 224 of 256 px."""
+    """The centered square of 7/8 of the shorter side (224 of 256 px) of an image of `height` x `width` px."""
     return _centered(height, width, max(1, min(height, width) * 7 // 8))
 
 

@@ -1,4 +1,4 @@
-"""Smaller images."""
+"""Reducing the size of images by average pooling."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ _CHUNK = 4096
 def average_pool(dataset: Dataset, side: int) -> Dataset:
     """Average square images down to `side` x `side` px; means of uint8 images are rounded, half to even.
 
+    Args:
+        dataset: images [N, C, H, H].
+        side: height and width of the result; a divisor of H.
+
     Raises:
         InputError: for images that are not square, or whose side is no multiple of `side`.
     """
@@ -27,7 +31,7 @@ def average_pool(dataset: Dataset, side: int) -> Dataset:
     window = shape[1] // side
     if window == 1:
         return dataset
-    # Chunks, since the whole in floating point would be four times as large as the data.
+    # In chunks, since all images in floating point would be four times as large as the data.
     chunks = [avg_pool2d(chunk.to(torch.float32), window) for chunk in dataset.images.split(_CHUNK)]
     if dataset.images.dtype == torch.uint8:
         chunks = [chunk.round().to(torch.uint8) for chunk in chunks]

@@ -1,4 +1,4 @@
-"""Disjoint parts of a data set."""
+"""Splitting of a data set into disjoint parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def split(dataset: Part, sizes: Mapping[str, int | Literal["rest"]], generator: 
     Args:
         dataset: what to cut, in memory or on disk.
         sizes: number of instances by part, e.g. {"train": 600, "validation": 300, "test": "rest"}; at most one part
-            takes the rest. Without it, what the sizes leave over belongs to no part.
+            takes the rest. Otherwise instances may be left over, which belong to no part.
         generator: draws one permutation.
 
     Raises:

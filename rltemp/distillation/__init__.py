@@ -1,4 +1,4 @@
-"""The KD run itself: students side by side, their teacher, their minibatches, their scores."""
+"""The KD run itself: students side by side, their teacher, their minibatches, and their scores."""
 
 from rltemp.distillation.run import DistillationRun, ForwardPass
 from rltemp.distillation.scores import Scores, score

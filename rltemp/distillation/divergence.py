@@ -1,4 +1,4 @@
-"""Noticing networks that have left the range in which anything is learned."""
+"""Detecting networks whose logits are not finite, or so large that training cannot recover."""
 
 from __future__ import annotations
 
@@ -13,24 +13,31 @@ from rltemp.checks import checks_values
 __all__ = ["first_diverged", "is_due"]
 
 _LARGEST = 1e4
-"""Root mean square of logits; classifiers that learn stay below a hundredth of it."""
+"""Largest root mean square of a network's logits; classifiers that learn stay below a hundredth of it."""
 
 _EVERY = 50
+"""Updates between two checks on an accelerator."""
 
 
 def is_due(logits: Tensor, step: int) -> bool:
-    """Whether to look at the logits before update `step`: on the CPU always, else every 50, for looking is waiting."""
+    """Whether to check the logits before update `step`.
+
+    At every update on the CPU, and at every 50th on an accelerator, where reading a value waits for all queued work.
+    """
     return checks_values() and (logits.is_cpu or step % _EVERY == _EVERY - 1)
 
 
 def first_diverged(logits: Tensor, targets: Tensor, *, bounded: bool = True) -> tuple[int, float] | None:
-    """The first of K networks whose logits are not finite or beyond all use, and its cross-entropy; None if none is.
+    """Find the first of K networks whose logits are not finite, or of a root mean square above 10,000.
 
     Args:
         logits: [K, N, C].
-        targets: [K, N] class indices, or [N] that all share.
-        bounded: whether large logits count. In evaluation mode they may be finite, large and harmless, where the
-            running statistics of batch normalization lag behind a network that has just begun.
+        targets: [K, N] class indices, or [N] shared by all networks.
+        bounded: whether large but finite logits count. In evaluation mode they may be harmless, if the running
+            statistics of batch normalization lag behind a network at the start of its training.
+
+    Returns:
+        The network's index and its mean cross-entropy, in nats; None if all are in range.
     """
     size = torch.linalg.vector_norm(logits.detach(), dim=(1, 2)) / math.sqrt(logits[0].numel())
     inside = torch.isfinite(size) & (size <= (_LARGEST if bounded else math.inf))

@@ -1,8 +1,8 @@
 """A bounded number of augmented views of every training image.
 
-Where images are augmented anew every time, the teacher, often the most expensive part of a run, has to be asked every
-time. With V views of each image, drawn once, it is asked once per view, for all epochs, students and policies. Without
-random augmentation one view is all there is.
+If images are augmented anew every time, the teacher, often the most expensive part of a run, must compute its logits
+every time. With V views of each image, drawn once, it computes them once per view, for all epochs, students, and
+policies. Without random augmentation there is one view.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["ImageViews", "ViewMinibatches"]
 
 
 class ImageViews:
-    """V views of each of N images, as `TrainingImages`; row v * N + i is view v of image i.
+    """V fixed augmented views of each of N images; implements `TrainingImages`. Row v * N + i is view v of image i.
 
     Args:
-        images: N images in memory; their augmentation is drawn V times per image, here and never again.
-        count: V >= 1.
+        images: N images in memory; their augmentation is drawn V times per image, once and for all.
+        count: V, >= 1.
         generator: draws the views.
 
     Attributes:
@@ -52,17 +52,17 @@ class ImageViews:
 
     @property
     def augmentation(self) -> Augmentation:
-        """What every view went through."""
+        """The augmentation that each view was drawn from."""
         return self._images.augmentation
 
     @property
     def device(self) -> torch.device:
-        """Where the images are."""
+        """Device of the images."""
         return self._images.device
 
     @property
     def rows(self) -> int:
-        """Views in all, V * N."""
+        """Number of views of all images, V * N."""
         return self.count * len(self._images)
 
     def __len__(self) -> int:
@@ -70,30 +70,33 @@ class ImageViews:
         return len(self._images)
 
     def content(self) -> Iterator[bytes]:
-        """Pixels, labels, and what is done to them."""
+        """Bytes that change with the pixels, the labels, the augmentation, or the views; for the key of a cache."""
         yield from self._images.content()
         yield self.fingerprint().encode()
 
     def fingerprint(self) -> str:
-        """Changes with the images and with what is done to them."""
+        """Hexadecimal digest that changes with the pixels, the augmentation, or the views, but not with the labels."""
         digest = hashlib.sha256(repr(self.augmentation).encode())
         for tensor in (self._images.dataset.images, *self._draws):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def minibatches(self, seeds: Sequence[int], batch_size: int) -> ViewMinibatches:
-        """What networks with these seeds see: a random view of each image that comes."""
+        """Stream of minibatches for one network per seed, with a random view of each image.
+
+        An epoch's incomplete last minibatch is left out.
+        """
         return ViewMinibatches(self, seeds, batch_size)
 
     def choose(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """Rows [B]: a random view of each of the images at `indices` [B]."""
+        """Draw a random view of each of the images at `indices` [B]; returns rows [B] in [0, V * N)."""
         if self.count == 1:
             return indices
         view = torch.randint(self.count, indices.shape, generator=generator)
         return view * len(self) + indices
 
     def look(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Augmented images [M, ...] and targets [M] of `rows` [M]."""
+        """Augmented images [M, ...] and targets [M] of the views at `rows` [M]."""
         dataset: Dataset = self._images.dataset
         indices = rows % len(self)
         draws = tuple(draw[rows] for draw in self._draws)
@@ -101,7 +104,13 @@ class ImageViews:
 
 
 class ViewMinibatches(MinibatchStream):
-    """A `MinibatchStream` that draws a view of every image instead of augmenting it anew."""
+    """A `MinibatchStream` that draws one of V fixed views of every image instead of augmenting it anew.
+
+    Args:
+        views: the training images.
+        seeds: one per student.
+        batch_size: instances B per student and minibatch; an epoch's incomplete last minibatch is left out.
+    """
 
     def __init__(self, views: ImageViews, seeds: Sequence[int], batch_size: int) -> None:
         self._indices = index_orders(len(views), seeds, batch_size)
@@ -109,7 +118,7 @@ class ViewMinibatches(MinibatchStream):
         self._views = views
 
     def draw(self) -> Minibatch:
-        """The next minibatch of every student."""
+        """Draw the next minibatch of every student: images [K, B, ...], targets [K, B], and view rows [K, B]."""
         taken = zip((order.take() for order in self._indices), self._generators, strict=True)
         rows = to_device(torch.stack([self._views.choose(*indices) for indices in taken]), self._views.device)
         images, targets = self._views.look(rows.flatten())

@@ -1,4 +1,4 @@
-"""Training images that do not fit into memory: decoded when they are needed."""
+"""Training images that do not fit into memory, and are decoded when they are needed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["ImagesOnDisk"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImagesOnDisk:
-    """Images of any size that are decoded when they are needed; see `TrainingImages`.
+    """Images of any size on disk, decoded when they are needed; implements `TrainingImages`.
 
     Attributes:
-        files: the images.
-        side: size of the random crops, of 8 to 100 % of the area, that networks see (`FolderLoader`).
-        augmentation: of the crops.
-        device: where they are wanted.
-        workers: processes that decode, for each network.
+        files: the N images.
+        side: height and width, in pixels, of the random crops of 8 to 100 % of the area (see `FolderLoader`).
+        augmentation: applied to the crops.
+        device: where minibatches are moved.
+        workers: processes that decode, per network; 0 decodes in the training process.
     """
 
     files: ImageFiles
@@ -44,11 +44,11 @@ class ImagesOnDisk:
         return len(self.files)
 
     def content(self) -> Iterator[bytes]:
-        """The files' names, sizes, dates and labels, and how large the crops are."""
+        """Bytes that change with the files' names, sizes, dates, labels, or the crops' size; for a cache's key."""
         yield repr((self.files.fingerprint(), self.side)).encode()
 
     def minibatches(self, seeds: Sequence[int], batch_size: int) -> DiskMinibatches:
-        """What networks with these seeds see."""
+        """Stream of minibatches for one network per seed; an epoch's incomplete last minibatch is left out."""
         return DiskMinibatches(self, seeds, batch_size)
 
 
@@ -56,9 +56,9 @@ class DiskMinibatches(MinibatchStream):
     """A `MinibatchStream` of images on disk.
 
     Args:
-        images: to be decoded.
+        images: the training images.
         seeds: one per student.
-        batch_size: instances B per student and minibatch; an epoch's incomplete last one is left out.
+        batch_size: instances B per student and minibatch; an epoch's incomplete last minibatch is left out.
     """
 
     def __init__(self, images: ImagesOnDisk, seeds: Sequence[int], batch_size: int) -> None:
@@ -79,16 +79,16 @@ class DiskMinibatches(MinibatchStream):
         self._batches = [_endless(loader) for loader in self._loaders]
 
     def draw(self) -> Minibatch:
-        """The next minibatch of every student."""
+        """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B]."""
         batches = [next(batch) for batch in self._batches]
         images, targets = (torch.stack([batch[i] for batch in batches]) for i in (0, 1))
         images, targets = (to_device(part, self._device) for part in (images, targets))
         return Minibatch(self._augment(images), targets)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Restore a state that `state_dict()` returned, so that the minibatches to come are the same."""
         super().load_state_dict(state)
-        # What has been decoded ahead belongs to the old order.
+        # New iterators, since images decoded ahead belong to the old order.
         self._batches = [_endless(loader) for loader in self._loaders]
 
 

@@ -1,4 +1,4 @@
-"""What K students see: each its own order of the training images and its own augmentation."""
+"""Minibatches of K students: each student has its own order of the training images and its own augmentation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Minibatch(NamedTuple):
     """One minibatch for each of K students.
 
     Attributes:
-        images: augmented images [K, B, ...].
-        targets: [K, B].
-        rows: which of the training images' views they are, [K, B]; None where every image is augmented anew.
+        images: augmented images, [K, B, ...].
+        targets: class indices, [K, B].
+        rows: [K, B], rows of `ImageViews` that the images are; None if every image is augmented anew.
     """
 
     images: Tensor
@@ -29,11 +29,11 @@ class Minibatch(NamedTuple):
 
 
 class MinibatchStream(ABC):
-    """An endless stream of minibatches of K students; what each sees depends on its own seed alone.
+    """An endless stream of minibatches of K students; a student's minibatches depend on its own seed alone.
 
     Args:
         seeds: one per student.
-        orders: in which each student sees its images.
+        orders: the order in which each student sees its images, one per student.
         augmentation: drawn anew for every image of every minibatch.
     """
 
@@ -51,24 +51,24 @@ class MinibatchStream(ABC):
 
     @abstractmethod
     def draw(self) -> Minibatch:
-        """The next minibatch of every student."""
+        """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B]."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the minibatches to come."""
+        """Everything that decides the minibatches to come: orders and generators of all students."""
         return {
             "orders": [order.state_dict() for order in self._orders],
             "generators": [generator.get_state() for generator in self._generators],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Restore a state that `state_dict()` returned, so that the minibatches to come are the same."""
         for order, saved in zip(self._orders, state["orders"], strict=True):
             order.load_state_dict(saved)
         for generator, saved in zip(self._generators, state["generators"], strict=True):
             generator.set_state(saved)
 
     def _augment(self, images: Tensor) -> Tensor:
-        """Images [K, B, ...], each student's by its own draws."""
+        """Augment images [K, B, ...], each student's with draws from its own generator."""
         draws = concatenate([self._augmentation.draw(images.shape[1], generator) for generator in self._generators])
         augmented = self._augmentation.apply(images.flatten(0, 1), draws)
         return augmented.view(*images.shape[:2], *augmented.shape[1:])

@@ -1,4 +1,4 @@
-"""Batch normalization as a part of a run's state: its layers, and what their running statistics take from a batch."""
+"""Batch normalization as state of a run: its layers, and the batch moments that move their running statistics."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["Moments", "Normalization", "normalizations", "watch_moments"]
 
 
 class Moments(NamedTuple):
-    """Mean and unbiased variance [C] of one batch in a layer: what its running statistics move towards."""
+    """Mean and unbiased variance of one batch in a layer, [C] each, towards which its running statistics move."""
 
     mean: Tensor
     variance: Tensor
 
 
 class Normalization(NamedTuple):
-    """A layer of batch normalization that keeps running statistics, as students hold it: [C], stacked [K, C].
+    """A batch normalization layer with running statistics; tensors are [C], or [K, C] for stacked students.
 
     Attributes:
-        name: of the layer in its network.
-        layer: its settings; stacked students hold the tensors elsewhere.
-        weight: None where the layer has none of its own.
-        bias: likewise.
+        name: the layer's name in its network.
+        layer: the module, for its settings alone: stacked students hold its tensors elsewhere.
+        weight: None if the layer has no weight.
+        bias: None if the layer has no bias.
         mean: running mean.
         variance: running variance.
-        batches: how many batches it has met.
+        batches: number of batches seen so far; [], or [K] for stacked students.
     """
 
     name: str
@@ -44,7 +44,12 @@ class Normalization(NamedTuple):
 
 
 def normalizations(network: nn.Module, state: Mapping[str, Tensor]) -> list[Normalization]:
-    """The layers of a network whose parameters and buffers are in `state` by name."""
+    """The batch normalization layers of a network, with tensors from `state`.
+
+    Args:
+        network: the network, or the template of stacked students.
+        state: parameters and buffers by name.
+    """
     return [
         Normalization(
             name,
@@ -61,7 +66,10 @@ def normalizations(network: nn.Module, state: Mapping[str, Tensor]) -> list[Norm
 
 @contextlib.contextmanager
 def watch_moments(network: nn.Module) -> Iterator[list[list[Moments]]]:
-    """Inside the block, what each of `normalizations` takes from its batches, in the order of its calls, with graph."""
+    """Record the batch moments of each layer of `normalizations`, in the order of its calls, with their graph.
+
+    The yielded list has one list per layer, which calls in training mode fill inside the block.
+    """
     found: list[list[Moments]] = []
     with contextlib.ExitStack() as hooks:
         for layer in _layers(network).values():

@@ -16,7 +16,7 @@ __all__ = ["learning_rate", "load_optimizer", "make_optimizer", "set_learning_ra
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimization) -> torch.optim.SGD:
-    """SGD as the settings say, at the initial learning rate."""
+    """SGD with the settings' momentum and weight decay, at their initial learning rate."""
     return torch.optim.SGD(
         parameters,
         lr=settings.lr,
@@ -27,11 +27,11 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimization) -
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Take over the averages of an optimizer of the same parameters; the settings stay those of `optimizer`.
+    """Load the averages of a saved optimizer of the same parameters; `optimizer` keeps its own settings.
 
     Args:
         optimizer: SGD or Adam.
-        state: its `state_dict()` when it was saved.
+        state: the saved optimizer's `state_dict()`.
 
     Raises:
         InputError: for averages of other shapes.
@@ -46,13 +46,16 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -
 
 
 def learning_rate(settings: Optimization, progress: float) -> float:
-    """Learning rate of the update at `progress` in [0, 1): cosine to zero, or x 0.1 at each milestone."""
+    """Learning rate of the update at `progress` in [0, 1): cosine to zero, or x 0.1 at each milestone.
+
+    The cosine is that of Loshchilov & Hutter (2017), equation 5, without restarts.
+    """
     if settings.schedule == "cosine":
         return settings.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
     return settings.lr * 0.1 ** sum(progress >= milestone for milestone in settings.milestones)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step use `rate`."""
+    """Set the learning rate of all of the optimizer's parameters to `rate`, for its next step."""
     for group in optimizer.param_groups:
         group["lr"] = rate

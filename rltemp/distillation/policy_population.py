@@ -16,19 +16,23 @@ __all__ = ["PolicyPopulation"]
 
 
 class PolicyPopulation(nn.Module):
-    """K policies of one kind, each choosing for its own student.
+    """K policies of one kind, each choosing the temperatures of its own student.
 
-    A rule with parameters is trained by its student's optimizer, so each student has its own: they are stacked like the
-    students. A random policy draws from its own generator. What has neither is called once, on all K * B instances.
+    The parameters of a policy are trained by its student's optimizer, so that each student has its own: they are
+    stacked like those of students. A random policy draws from its own generator. A policy with neither is called once,
+    on all K * B instances.
 
     Args:
         policies: one per student, differing in parameters and generators alone; copied.
+
+    Attributes:
+        needs: which of "targets" and "alignment" the policies require.
     """
 
     def __init__(self, policies: Sequence[TemperaturePolicy]) -> None:
         super().__init__()
         self.needs = policies[0].needs
-        # In a tuple, out of the module tree: the template lends its code, the stacked tensors are the state.
+        # In a tuple, outside the module tree: only the stacked tensors are parameters of this module.
         self._members = tuple(copy.deepcopy(policy) for policy in policies)
         trainable = any(parameter.requires_grad for parameter in policies[0].parameters())
         parameters, buffers = stack_module_state(list(self._members)) if trainable else ({}, {})
@@ -44,14 +48,17 @@ class PolicyPopulation(nn.Module):
         progress: float,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """Temperatures of K * B instances, student after student.
+        """Choose the temperatures of K * B instances, student after student.
 
         Args:
             student_logits: [K, B, C].
             teacher_logits: [K, B, C].
-            targets: [K, B].
-            progress: of the run, in [0, 1].
-            alignment: [K, B, A], or None where the policy does without.
+            targets: [K, B] class indices.
+            progress: share of the run that is done, in [0, 1].
+            alignment: [K, B, A]; None only if the policies do not need it.
+
+        Returns:
+            Temperatures of K * B instances: rows k * B to k * B + B - 1 are student k's.
         """
         tensors = (student_logits, teacher_logits, targets, alignment)
         if self._names:
@@ -67,11 +74,11 @@ class PolicyPopulation(nn.Module):
         return Temperatures(*(values.flatten() for values in chosen))
 
     def get_extra_state(self) -> list[Tensor]:
-        """State of the generators: it belongs to the state of a run."""
+        """States of the policies' generators, for `state_dict()`; empty if the policies draw nothing."""
         return [member.generator.get_state() for member in self._members if member.generator is not None]
 
     def set_extra_state(self, state: list[Tensor]) -> None:
-        """Let the generators go on where `state` was taken."""
+        """Restore the policies' generators from states that `get_extra_state()` returned."""
         owners = [member.generator for member in self._members if member.generator is not None]
         for generator, saved in zip(owners, state, strict=True):
             generator.set_state(saved)

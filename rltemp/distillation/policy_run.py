@@ -1,4 +1,4 @@
-"""A whole KD run under one policy."""
+"""A whole KD run whose temperatures a policy chooses."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ from rltemp.temperatures import Temperatures
 __all__ = ["Observer", "PolicyRun"]
 
 Observer = Callable[[ForwardPass, Temperatures], None]
-"""Told of every update just before it is made."""
+"""Called before every update with the observation and the chosen temperatures."""
 
 
 class PolicyRun:
-    """K students whose temperatures K policies choose; one call of `advance` is one update.
+    """A KD run of K students whose temperatures K policies choose; each call of `advance` makes one update.
 
     Args:
-        task: what is distilled into what.
-        policies: one per student.
+        task: the distillation problem: data, teacher, students, and optimization.
+        policies: one per student, of one kind.
         seeds: one per student.
-        space: the probe of policies that need the alignment; ignored by the others.
-        teacher: see `DistillationRun`.
-        method: see `DistillationRun`.
+        space: settings of the probe, for policies that need the alignment.
+        teacher: source of the teacher's logits; by default the task's teacher.
+        method: the loss to minimize; by default the task's.
+
+    Attributes:
+        run: the KD run, with its students.
 
     Raises:
-        InputError: for a policy that needs the alignment in a setting that has none.
+        InputError: for policies that need the alignment if `space.alignment` is "none".
     """
 
     def __init__(
@@ -62,7 +65,12 @@ class PolicyRun:
         self._probe = PopulationProbe.of(task, space, seeds) if needed else None
 
     def advance(self, observer: Observer | None = None) -> None:
-        """Observe, choose, update."""
+        """Observe the next minibatch, choose its temperatures, call `observer` with both, and make the update.
+
+        Raises:
+            InputError: after the last update.
+            DivergenceError: for students whose logits are not finite, or too large to recover.
+        """
         observation = self.run.observe()
         temperatures = self._policies(
             observation.student.logits,
@@ -76,19 +84,23 @@ class PolicyRun:
         self.run.update(temperatures)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the rest of the run depends on; see `DistillationRun.state_dict`."""
+        """Everything the rest of the run depends on: students, policies, optimizer, minibatches, and probe."""
         probe = self._probe.state_dict() if self._probe is not None else None
         return {"run": self.run.state_dict(), "probe": probe}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, with the same task, seeds and policies."""
+        """Restore a state that `state_dict()` of a run with the same task, seeds, and policies returned.
+
+        Raises:
+            InputError: for the state of another run, after which this one must be discarded.
+        """
         self.run.load_state_dict(state["run"])
         if self._probe is not None:
             self._probe.load_state_dict(state["probe"])
 
 
 def _materialize(policy: TemperaturePolicy, classes: int) -> TemperaturePolicy:
-    """A policy whose parameters have their shapes, which some take from the first batch."""
+    """The policy with all parameters created; lazy ones take their shapes from a batch of `classes` logits."""
     if not any(is_lazy(parameter) for parameter in policy.parameters()):
         return policy
     policy = copy.deepcopy(policy)

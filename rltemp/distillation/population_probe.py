@@ -1,4 +1,4 @@
-"""The probe alignment of K students side by side; `rltemp.ProbeAlignment` is the same for one student in any loop."""
+"""The probe alignment of K students side by side; `rltemp.ProbeAlignment` serves one student in any training loop."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ __all__ = ["PopulationProbe"]
 
 
 class PopulationProbe:
-    """How each instance's logits change as its student descends the loss of clean training images.
+    """The probe alignment of K students: how distilling each instance changes the loss of clean training images.
 
     Args:
-        data: training images; only clean ones are looked at.
-        augmentation: of the training images, for what it does to clean ones.
-        seeds: one per student; each draws which images its own student is judged by.
-        size: images per student and refresh, at most all.
-        every: updates between two refreshes.
+        data: N training images, of which clean versions are evaluated.
+        augmentation: of the training images; only its deterministic transforms are applied.
+        seeds: one per student; each draws the images of its own student's probe.
+        size: images per student and refresh, >= 1, at most N.
+        every: updates between two refreshes of the probe's gradient, >= 1.
         scope: through which layers an instance acts on the probe: the "classifier" alone, or the whole "network".
+
+    Raises:
+        InputError: for a size or interval < 1.
     """
 
     def __init__(
@@ -57,7 +60,13 @@ class PopulationProbe:
 
     @classmethod
     def of(cls, task: Task, space: PolicySpace, seeds: Sequence[int]) -> PopulationProbe | None:
-        """The probe that a policy's settings ask for, on training images; None for a policy that sees logits alone."""
+        """Make the probe of a task that a policy's settings ask for; None if they ask for no alignment.
+
+        Args:
+            task: its clean training images are the probe's.
+            space: settings of the policy.
+            seeds: one per student.
+        """
         if space.alignment == "none":
             return None
         return cls(
@@ -70,12 +79,25 @@ class PopulationProbe:
         )
 
     def alignment(self, students: Students, observation: ForwardPass) -> Tensor:
-        """Normalized effects [K, B, A] of the observed instances; see `normalized_alignment`."""
+        """Alignment [K, B, A] of the observed instances, one column per `ALIGNMENT_TEMPERATURES`.
+
+        It is positive where distilling the instance at that temperature lowers its student's probe loss, in units of
+        the batch's root mean square at T = 4. Each call counts as one update for `every`.
+
+        Args:
+            students: the K students.
+            observation: their forward pass on the next minibatch.
+        """
         tangents = self.tangents(students, observation)
         return normalized_alignment(tangents, observation.student.logits.detach(), observation.teacher_logits)
 
     def tangents(self, students: Students, observation: ForwardPass) -> Tensor:
-        """Tangents [K, B, C] of the observed logits along the gradient of the probe's cross-entropy."""
+        """Tangents [K, B, C] of the observed logits along the gradient of the probe's mean cross-entropy.
+
+        Args:
+            students: the K students.
+            observation: their forward pass on the next minibatch.
+        """
         if self._age % self._every == 0:
             self._direction = self._gradient(students)
         self._age += 1
@@ -85,7 +107,7 @@ class PopulationProbe:
         return students.tangents(observation.minibatch.images, self._direction)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the alignments to come."""
+        """Everything but the students that decides the alignments to come: age, probe gradient, and generators."""
         return {
             "age": self._age,
             "direction": [part.clone() for part in self._direction],
@@ -93,24 +115,24 @@ class PopulationProbe:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Restore a state that `state_dict()` returned, so that the alignments to come are the same."""
         self._age = state["age"]
         self._direction = [part.to(self._data.device) for part in state["direction"]]
         for generator, saved in zip(self._generators, state["generators"], strict=True):
             generator.set_state(saved)
 
     def _gradient(self, students: Students) -> Sequence[Tensor]:
-        """Of each student's mean cross-entropy on its probe: by its classifier, or by all of its parameters."""
+        """Gradient of each student's mean cross-entropy on its probe: of its classifier, or of all its parameters."""
         with torch.set_grad_enabled(self._scope == "network"):
             output, targets = self._look(students)
         if self._scope == "classifier":
             return probe_gradient(output.features, output.logits, targets)
-        # Each parameter meets its own student's loss alone.
+        # Each parameter affects the loss of its own student alone.
         by_logits = logit_gradient(output.logits, targets)
         return torch.autograd.grad(output.logits, list(students.parameters()), by_logits)
 
     def _look(self, students: Students) -> tuple[Output, Tensor]:
-        """What the students say of the images that they are judged by, and the targets [K, P] of these."""
+        """The students' outputs on their probe images [K, P, ...], and the targets [K, P]."""
         count = len(self._generators)
         if self._size == len(self._data):
             shared = self._augmentation.clean(self._data.images)

@@ -1,4 +1,4 @@
-"""Knowledge distillation, one update at a time, of K students side by side."""
+"""Knowledge distillation of K students side by side, one update at a time."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["DistillationRun", "ForwardPass"]
 
 
 class ForwardPass(NamedTuple):
-    """What is known before an update: everything a temperature may depend on.
+    """The forward pass before an update: everything a temperature may depend on.
 
     Attributes:
         minibatch: augmented images [K, B, ...] and targets [K, B].
-        student: features [K, B, H] and logits [K, B, C], with the graph that the update will use.
+        student: features [K, B, H] and logits [K, B, C], with the graph that the update uses.
         teacher_logits: [K, B, C].
         progress: share of the run's updates that are done, in [0, 1].
-        seeds: of what each student drew in its forward; none for students without random layers.
+        seeds: of each student's random layers in this forward pass; empty for students without random layers.
     """
 
     minibatch: Minibatch
@@ -40,21 +40,25 @@ class ForwardPass(NamedTuple):
 
 
 class DistillationRun:
-    """A KD run of fresh students: alternate `observe` and `update` until `finished`.
+    """A KD run of K fresh students: alternate `observe` and `update` until `finished`.
 
-    The two halves are apart so that whoever chooses the temperatures stands between them, be it a rule, a trained
-    policy or an agent that is still learning.
+    Between the two calls a rule, a trained policy, or a learning agent chooses the temperatures of the observed
+    minibatch.
 
     Args:
-        task: what is distilled into what.
-        seeds: one per student; a student's course depends on its own seed and its temperatures, not on the others.
-        teacher: answers for the task's teacher; `task.teacher.recorded()` is asked once for several runs on the same
-            seeds.
-        trained_with: parameters of a temperature policy, to be trained by the students' optimizer.
-        method: what is minimized; by default what the task says.
+        task: the distillation problem: data, teacher, students, and optimization.
+        seeds: one per student; a student's training depends on its own seed and temperatures, not on other students.
+        teacher: source of the teacher's logits; by default the task's teacher. `task.teacher.recorded()` computes them
+            once for several runs on the same seeds.
+        trained_with: module of a temperature policy, whose parameters the students' optimizer trains.
+        method: the loss to minimize; by default the task's.
 
     Attributes:
-        method: what is minimized.
+        task: the distillation problem.
+        seeds: one per student.
+        students: the K students.
+        step: number of updates done.
+        method: the loss to minimize.
     """
 
     def __init__(
@@ -82,24 +86,25 @@ class DistillationRun:
 
     @property
     def progress(self) -> float:
-        """Share of the updates that are done, in [0, 1]."""
+        """Share of the run's updates that are done, in [0, 1]."""
         return self.step / self.task.steps
 
     @property
     def learning_rate(self) -> float:
-        """Of the next update."""
+        """Learning rate of the next update."""
         return learning_rate(self.task.optimization, self.progress)
 
     @property
     def finished(self) -> bool:
-        """Whether the schedule is at its end."""
+        """Whether all updates of the schedule are done."""
         return self.step >= self.task.steps
 
     def observe(self) -> ForwardPass:
-        """The next minibatch through student and teacher; the same answer until `update`.
+        """Draw the next minibatch and run student and teacher on it; repeated calls return the same until `update`.
 
         Raises:
-            DivergenceError: for students that are not finite, or beyond all use; on an accelerator every 50 updates.
+            DivergenceError: for students whose logits are not finite, or too large to recover; checked at every update
+                on the CPU, and at every 50th on an accelerator.
         """
         if self._observation is None:
             minibatch = self._minibatches.draw()
@@ -117,10 +122,11 @@ class DistillationRun:
         return self._observation
 
     def check(self) -> None:
-        """Look at what the students have become, on validation images.
+        """Check the students' logits on one batch of validation images.
 
         Raises:
-            DivergenceError: for students that are not finite, or without batch normalization and beyond all use.
+            DivergenceError: for students whose logits are not finite, or, without batch normalization, too large to
+                recover.
         """
         if checks_values():
             sample = self.task.validation.images[: self.task.optimization.batch_size]
@@ -129,14 +135,15 @@ class DistillationRun:
             self._refuse_diverged(logits, self.task.validation.targets[: len(sample)], bounded)
 
     def update(self, temperatures: Temperatures) -> None:
-        """One optimizer step on the observed minibatch.
+        """Make one optimizer step on the observed minibatch.
 
         Args:
             temperatures: of the K * B instances, student after student.
 
         Raises:
             InputError: when the run is finished, or for another number of instances.
-            DivergenceError: after the last update, as `check` does.
+            DivergenceError: after the last update, for students whose validation logits are not finite, or, without
+                batch normalization, too large to recover.
         """
         if self.finished:
             raise InputError(f"update() was called after the last of {self.task.steps} updates")
@@ -151,7 +158,7 @@ class DistillationRun:
             self.check()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the rest of the run depends on.
+        """Everything the rest of the run depends on: step, students, policy, optimizer, minibatches, and forward seeds.
 
         Raises:
             InputError: between `observe` and `update`, where a graph is pending that cannot be saved.
@@ -168,10 +175,10 @@ class DistillationRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, with the same task and seeds.
+        """Restore a state that `state_dict()` of a run with the same task and seeds returned.
 
         Raises:
-            InputError: for the state of another run. This one is of no use then.
+            InputError: for the state of another run, after which this one must be discarded.
         """
         step = state["step"]
         if not isinstance(step, int) or not 0 <= step <= self.task.steps:
@@ -193,7 +200,7 @@ class DistillationRun:
             )
 
     def _loss(self, observation: ForwardPass, temperatures: Temperatures) -> Tensor:
-        """Sum over students of their mean loss: each student's gradient is that of its own mean."""
+        """Sum over the students of their mean losses, a scalar, so that each student gets its own mean's gradient."""
         student = observation.student.logits.flatten(0, 1)
         teacher = observation.teacher_logits.flatten(0, 1)
         targets = observation.minibatch.targets.flatten()

@@ -1,4 +1,4 @@
-"""K students side by side: one forward pass for all, parameters of their own."""
+"""K students of one architecture side by side, each with its own parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAIN = Execution()
 
 
 class Output(NamedTuple):
-    """What K students say of their batches: features [K, B, H], the classifier's input, and logits [K, B, C]."""
+    """Outputs of K students on their batches: features [K, B, H], the classifier's input, and logits [K, B, C]."""
 
     features: Tensor
     logits: Tensor
@@ -32,12 +32,12 @@ class Output(NamedTuple):
 class Students(nn.Module, ABC):
     """K networks of one architecture.
 
-    No parameter is shared and no gradient crosses from one student to another, so an optimizer that works element by
-    element (SGD, Adam) trains them as if each had its own.
+    No parameter is shared, and no gradient crosses from one student to another, so that an optimizer that works element
+    by element (SGD, Adam) trains each student as if it were alone.
 
     Attributes:
-        count: K.
-        random_layers: names of the layers that draw in training; see `rltemp.distillation.randomness`.
+        count: number of students K.
+        random_layers: names of the layers that draw in training, such as dropout.
     """
 
     count: int
@@ -45,61 +45,72 @@ class Students(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, seeds: Sequence[int] = ()) -> Output:
-        """Each student on its own batch.
+        """Features and logits of each student on its own batch, in the current mode, with their graph.
 
         Args:
             images: [K, B, ...].
-            seeds: of what each student draws, in training mode; none for students without random layers.
+            seeds: of the students' random layers, one per student in training mode; empty without random layers.
 
         Raises:
             InputError: for students with random layers in training mode, without one seed each.
         """
 
     def forward_seeds(self, seeds: Sequence[int]) -> ForwardSeeds:
-        """What gives `forward` its seeds, for students with these seeds; nothing for students that draw nothing."""
+        """Source of the seeds that `forward` takes, from one seed per student; gives none without random layers."""
         return ForwardSeeds(seeds if self.random_layers else ())
 
     @abstractmethod
     def forward_with_moments(self, images: Tensor, seeds: Sequence[int] = ()) -> tuple[Output, list[list[Moments]]]:
-        """As `forward`, with the moments that each of `normalizations()` takes, call by call, and their graph."""
+        """Features, logits, and batch moments of each student on its own batch `images` [K, B, ...], with graph.
+
+        The moments are those of each layer of `normalizations()`, in the order of its calls. Random layers in training
+        mode need one of `seeds` per student; without them the call raises `InputError`.
+        """
 
     @abstractmethod
     def normalizations(self) -> list[Normalization]:
-        """The layers whose running statistics move in training mode."""
+        """Batch normalization layers of the students, whose running statistics move in training mode."""
 
     @abstractmethod
     def evaluate(self, images: Tensor) -> Output:
-        """All students on the same `images` [N, ...], in evaluation mode; outputs [K, N, ...], with their graph."""
+        """Evaluation-mode features and logits [K, N, ...], with graph, of all students on shared `images` [N, ...]."""
 
     def evaluate_each(self, images: Tensor) -> Output:
-        """Each student on its own `images` [K, B, ...], in evaluation mode; outputs with their graph."""
+        """Evaluation-mode features and logits [K, B, ...], with graph, of each student on its own batch [K, B, ...]."""
         with _evaluating(self):
             output: Output = self(images)
         return output
 
     def predict(self, images: Tensor) -> Output:
-        """As `evaluate`, without gradient."""
+        """Evaluation-mode features and logits [K, N, ...], without graph, of all students on `images` [N, ...]."""
         with torch.no_grad():
             return self.evaluate(images)
 
     @abstractmethod
     def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
-        """Rate of change of the logits, [K, B, C], as the parameters move along a direction.
+        """Rate of change of the logits, [K, B, C], as the parameters move along a direction, in evaluation mode.
 
-        A forward-mode derivative in evaluation mode, without gradient.
+        Computed by a forward-mode derivative; the result has no graph.
 
         Args:
-            images: [K, B, ...].
+            images: [K, B, ...], one batch per student.
             direction: one tensor for each of `parameters()`, of its shape.
         """
 
     @abstractmethod
     def extract(self, index: int) -> Network:
-        """A copy of student `index` as a network of its own."""
+        """Copy student `index`, in [0, K), as a network of its own."""
 
 
 class StackedStudents(Students):
-    """Stacked parameters [K, ...] under `torch.func.vmap`: one batched product where K students need K."""
+    """Students with stacked parameters [K, ...] under `torch.func.vmap`: one batched product instead of K.
+
+    Raises `InputError` for networks with random layers.
+
+    Args:
+        members: K networks.
+        execution: precision, memory layout, and compilation.
+    """
 
     def __init__(self, members: Sequence[Network], execution: Execution = _PLAIN) -> None:
         super().__init__()
@@ -110,21 +121,21 @@ class StackedStudents(Students):
                 f"{type(members[0]).__name__} draws in training"
             )
         parameters, buffers = stack_module_state([_WithFeatures(member, execution) for member in members])
-        # In a tuple, out of the module tree: the template lends its code, the stacked tensors are the state.
+        # In a tuple, outside the module tree: only the stacked tensors are parameters of this module.
         self._template = (_WithFeatures(copy.deepcopy(members[0]), execution),)
         self.stacked = nn.ParameterDict({_key(name): value.detach().clone() for name, value in parameters.items()})
         for name, value in buffers.items():
             self.register_buffer(_key(name), value.clone())
-        # In the order of `parameters()`, which ParameterDict sorts.
+        # In the order of `parameters()`: ParameterDict sorts its keys.
         self._parameter_names = tuple(key.replace("/", ".") for key in self.stacked)
         self._buffer_names = tuple(buffers)
 
     def forward(self, images: Tensor, seeds: Sequence[int] = ()) -> Output:
-        """Each student on its own batch."""
+        """Features and logits of each student on its own batch `images` [K, B, ...]; `seeds` are not used."""
         return Output(*vmap(self._call)(self._state(), images))
 
     def forward_with_moments(self, images: Tensor, seeds: Sequence[int] = ()) -> tuple[Output, list[list[Moments]]]:
-        """Outputs, and what each normalization takes of each batch."""
+        """Features and logits of each student on its own batch [K, B, ...], and each normalization's moments [K, C]."""
 
         def call(state: dict[str, Tensor], images: Tensor) -> tuple[tuple[Tensor, Tensor], list[list[Moments]]]:
             with watch_moments(self._template[0]) as moments:
@@ -134,29 +145,29 @@ class StackedStudents(Students):
         return Output(*output), moments
 
     def normalizations(self) -> list[Normalization]:
-        """Layers of all students at once."""
+        """Batch normalization layers, each with the tensors [K, C] of all students."""
         return normalizations(self._template[0], self._state())
 
     def evaluate(self, images: Tensor) -> Output:
-        """All students on the same images."""
+        """Evaluation-mode features and logits [K, N, ...], with graph, of all students on shared `images` [N, ...]."""
         with _evaluating(self):
             return Output(*vmap(self._call, in_dims=(0, None))(self._state(), images))
 
     def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
-        """Rate of change of the logits along a direction."""
+        """Rate of change of the logits, [K, B, C], as the parameters move along `direction`, in evaluation mode."""
         velocity = dict(zip(self._parameter_names, direction, strict=True))
         with _evaluating(self), torch.no_grad():
             tangents: Tensor = vmap(self._tangent)(self._state(), velocity, images)
         return tangents
 
     def extract(self, index: int) -> Network:
-        """A copy of one student."""
+        """Copy student `index`, in [0, K), as a network of its own."""
         template = copy.deepcopy(self._template[0])
         template.load_state_dict({name: value[index] for name, value in self._state().items()})
         return template.network.train(self.training)
 
     def train(self, mode: bool = True) -> StackedStudents:
-        """Set the mode of the template as well: it is no sub-module."""
+        """Set training mode, or evaluation mode; the template is no sub-module, and needs its mode set as well."""
         super().train(mode)
         self._template[0].train(mode)
         return self
@@ -174,7 +185,12 @@ class StackedStudents(Students):
 
 
 class LoopStudents(Students):
-    """One network after the other: for networks that do not stack, or that are large enough to fill the device."""
+    """Students that run one after the other: for networks that do not stack, or that fill the device alone.
+
+    Args:
+        members: K networks.
+        execution: precision, memory layout, and compilation.
+    """
 
     def __init__(self, members: Sequence[Network], execution: Execution = _PLAIN) -> None:
         super().__init__()
@@ -183,7 +199,11 @@ class LoopStudents(Students):
         self.members = nn.ModuleList(_WithFeatures(execution.prepare(member), execution) for member in members)
 
     def forward(self, images: Tensor, seeds: Sequence[int] = ()) -> Output:
-        """Each student on its own batch."""
+        """Features and logits of each student on its own batch `images` [K, B, ...].
+
+        Raises:
+            InputError: for students with random layers in training mode, without one of `seeds` each.
+        """
         if not (self.training and self.random_layers):
             return _stack([member(batch) for member, batch in zip(self.members, images, strict=True)])
         if len(seeds) != self.count:
@@ -195,22 +215,22 @@ class LoopStudents(Students):
         return _stack(outputs)
 
     def forward_with_moments(self, images: Tensor, seeds: Sequence[int] = ()) -> tuple[Output, list[list[Moments]]]:
-        """Outputs, and what each normalization takes of each batch."""
+        """Features and logits of each student on its own batch [K, B, ...], and each normalization's moments [C]."""
         with contextlib.ExitStack() as watches:
             moments = [layer for member in self.members for layer in watches.enter_context(watch_moments(member))]
             return self(images, seeds), moments
 
     def normalizations(self) -> list[Normalization]:
-        """Layers of one student after the other."""
+        """Batch normalization layers with tensors [C], all layers of the first student first."""
         return [layer for member in self.members for layer in normalizations(member, _state(member))]
 
     def evaluate(self, images: Tensor) -> Output:
-        """All students on the same images."""
+        """Evaluation-mode features and logits [K, N, ...], with graph, of all students on shared `images` [N, ...]."""
         with _evaluating(self):
             return _stack([member(images) for member in self.members])
 
     def tangents(self, images: Tensor, direction: Sequence[Tensor]) -> Tensor:
-        """Rate of change of the logits along a direction."""
+        """Rate of change of the logits, [K, B, C], as the parameters move along `direction`, in evaluation mode."""
         per_member = iter(direction)
         tangents = []
         with _evaluating(self), torch.no_grad():
@@ -220,14 +240,14 @@ class LoopStudents(Students):
         return torch.stack(tangents)
 
     def extract(self, index: int) -> Network:
-        """A copy of one student."""
+        """Copy student `index`, in [0, K), as a network of its own."""
         member = self.members[index]
         assert isinstance(member, _WithFeatures)
         return copy.deepcopy(member.network)
 
 
 class _WithFeatures(nn.Module):
-    """A network that also returns the input of its classifier."""
+    """A network whose output is its classifier's input [B, H] and its logits [B, C]."""
 
     def __init__(self, network: Network, execution: Execution) -> None:
         super().__init__()
@@ -257,7 +277,7 @@ def _tangent(network: nn.Module, state: dict[str, Tensor], velocity: dict[str, T
 
 @contextlib.contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block, the former mode after it."""
+    """Evaluation mode inside the block; restores the mode afterwards."""
     training = module.training
     module.eval()
     try:

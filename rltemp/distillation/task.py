@@ -1,4 +1,4 @@
-"""What is distilled into what, on which data: everything a run needs but a policy and seeds."""
+"""A distillation problem: everything a run needs except a policy and seeds."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["Task"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """One distillation problem.
+    """One distillation problem: data, teacher, students, and how they are trained.
 
     Attributes:
-        training: images that every policy trains on, and how they are augmented.
-        probe: clean training images in memory, the only ones the alignment's probe may use: all of them, or where they
-            are on disk some.
-        validation: held-out images: the reward's probe, and what anything is picked on.
-        test: read by the final evaluation alone.
-        teacher: what is distilled.
+        training: training images and their augmentation, the same for all policies.
+        probe: clean training images in memory, the only ones that the probe alignment uses: all training images, or a
+            sample of those on disk.
+        validation: held-out images: the probe of the reward, and the data for every choice among results.
+        test: images that only the final evaluation reads.
+        teacher: the network that is distilled.
         make_student: builds a student from a generator.
         optimization: how students are trained.
-        stacked: whether students run side by side by stacking, or one after the other.
-        execution: how students run.
+        stacked: whether students run stacked, or one after the other.
+        execution: precision, memory layout, and compilation of the students.
     """
 
     training: TrainingImages
@@ -49,30 +49,30 @@ class Task:
 
     @property
     def steps(self) -> int:
-        """Updates of one run."""
+        """Number of updates of one run."""
         return self.optimization.epochs * (len(self.training) // self.optimization.batch_size)
 
     @property
     def augmentation(self) -> Augmentation:
-        """Of training images; its `clean` is what probe, validation and test images need."""
+        """Augmentation of the training images; its `clean` prepares probe, validation, and test images."""
         return self.training.augmentation
 
     @property
     def device(self) -> torch.device:
-        """Where data and networks are."""
+        """Device of data and networks."""
         return self.training.device
 
     @property
     def method(self) -> Method:
-        """What is minimized, unless a run comes with a method of its own."""
+        """The loss to minimize, as the optimization settings describe it; a run may replace it."""
         return Method.of(self.optimization)
 
     def students(self, seeds: Sequence[int]) -> Students:
-        """Fresh students, one per seed."""
+        """Build fresh students on the device, one per seed."""
         members = [self.make_student(make_generator(seed, "student")) for seed in seeds]
         kind = StackedStudents if self.stacked else LoopStudents
         return kind(members, self.execution).to(self.device)
 
     def minibatches(self, seeds: Sequence[int]) -> MinibatchStream:
-        """What students with these seeds see."""
+        """Stream of training minibatches for students with these seeds."""
         return self.training.minibatches(seeds, self.optimization.batch_size)

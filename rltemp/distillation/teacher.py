@@ -1,4 +1,4 @@
-"""What is distilled: a network, frozen, that need not be asked twice."""
+"""The frozen network that is distilled, with ways to compute its logits only once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ __all__ = ["Answers", "Ensemble", "RecordedTeacher", "Teacher"]
 
 
 class Ensemble(nn.Module):
-    """Mean logits of its members, frozen."""
+    """A frozen network whose logits are the mean of its members' logits.
+
+    Args:
+        members: networks with the same classes.
+        execution: precision, memory layout, and compilation; by default that of `Execution()`.
+    """
 
     def __init__(self, members: Sequence[Network], execution: Execution | None = None) -> None:
         super().__init__()
@@ -25,7 +30,7 @@ class Ensemble(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, C] of images [N, ...]."""
+        """Mean logits [N, C] of images [N, ...], without gradient."""
         with torch.no_grad():
             return torch.stack([self.execution.logits(member, images) for member in self._networks()]).mean(0)
 
@@ -34,18 +39,18 @@ class Ensemble(nn.Module):
 
 
 class Answers(Protocol):
-    """Whoever says what the teacher thinks of the minibatches of a run."""
+    """A source of the teacher's logits for the minibatches of a run."""
 
     def answer(self, step: int, minibatch: Minibatch) -> Tensor:
-        """Logits [K, B, C] of the minibatch of update `step`."""
+        """Teacher's logits [K, B, C] for the minibatch of update `step`."""
 
 
 class Teacher(nn.Module):
-    """A network and, where its training images have a bounded number of views, what it says of each.
+    """The teacher of a task, with its logits for all views of the training images if their number is bounded.
 
     Args:
-        network: maps images [N, ...] to logits [N, C], without graph.
-        bank: its logits [V * N, C] of all views of the training images; None asks it about every minibatch.
+        network: maps images [N, ...] to logits [N, C], without gradient.
+        bank: the network's logits [V * N, C] of all views of the training images; None computes them per minibatch.
     """
 
     def __init__(self, network: nn.Module, bank: Tensor | None = None) -> None:
@@ -54,34 +59,34 @@ class Teacher(nn.Module):
         self.bank = bank
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, C] of images [N, ...]."""
+        """Logits [N, C] of images [N, ...], computed by the network."""
         logits: Tensor = self.network(images)
         return logits
 
     def answer(self, step: int, minibatch: Minibatch) -> Tensor:
-        """Logits [K, B, C] of a minibatch: from the bank, or asked; the same at every `step`."""
+        """Logits [K, B, C] of a minibatch, from the bank or computed by the network; `step` is not used."""
         if self.bank is not None and minibatch.rows is not None:
             return self.bank[minibatch.rows]
         return self.ask(minibatch.images)
 
     def ask(self, images: Tensor) -> Tensor:
-        """Logits [K, B, C] of images [K, B, ...]."""
+        """Logits [K, B, C] of images [K, B, ...], computed by the network."""
         return self.forward(images.flatten(0, 1)).view(*images.shape[:2], -1)
 
     def recorded(self) -> Answers:
-        """The same teacher for several runs on the same seeds, which is asked once for all of them."""
+        """A source of the same logits that computes them once for several runs on the same seeds."""
         return self if self.bank is not None else RecordedTeacher(self)
 
 
 class RecordedTeacher:
-    """Answers by update: the first run asks the teacher, later runs on the same seeds read.
+    """Teacher's logits by update: the first run computes them, and later runs on the same seeds read them.
 
-    Runs with the same seeds see the same augmented images whatever their temperatures, so comparing many policies needs
-    the teacher, often the most expensive part, only once.
+    Runs on the same seeds see the same augmented images whatever their temperatures, so that comparing many policies
+    needs the teacher, often the most expensive part, only once.
 
     Args:
-        teacher: who is asked.
-        limit: bytes of answers to keep; what comes after is asked every time.
+        teacher: computes the logits.
+        limit: most bytes of logits to keep; those of later updates are computed in every run.
     """
 
     def __init__(self, teacher: Answers, limit: int = 2**30) -> None:
@@ -90,7 +95,7 @@ class RecordedTeacher:
         self._answers: dict[int, Tensor] = {}
 
     def answer(self, step: int, minibatch: Minibatch) -> Tensor:
-        """The teacher's logits [K, B, C] at update `step`."""
+        """Teacher's logits [K, B, C] for the minibatch of update `step`, recorded if there is room."""
         answer = self._answers.get(step)
         if answer is None:
             answer = self._teacher.answer(step, minibatch)

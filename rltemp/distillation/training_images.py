@@ -1,4 +1,4 @@
-"""What networks are trained on: images that can make streams of minibatches, wherever they are kept."""
+"""Training images, in memory or elsewhere, from which streams of minibatches are made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ImagesInMemory", "Minibatches", "TrainingImages"]
 
 
 class TrainingImages(Protocol):
-    """N labelled images, and how they are augmented: `ImagesInMemory`, `ImageViews` or `ImagesOnDisk`."""
+    """N labeled images and their augmentation: `ImagesInMemory`, `ImageViews`, or `ImagesOnDisk`."""
 
     @property
     def classes(self) -> int:
@@ -25,28 +25,28 @@ class TrainingImages(Protocol):
 
     @property
     def augmentation(self) -> Augmentation:
-        """What every image goes through."""
+        """The augmentation of every training image."""
 
     @property
     def device(self) -> torch.device:
-        """Where minibatches are wanted."""
+        """Device of the minibatches."""
 
     def __len__(self) -> int:
         """Number of images N."""
 
     def content(self) -> Iterator[bytes]:
-        """Changes with images and labels."""
+        """Bytes that change with the images and labels; for the key of a cache."""
 
     def minibatches(self, seeds: Sequence[int], batch_size: int) -> MinibatchStream:
-        """What networks with these seeds see; an epoch's incomplete last minibatch is left out."""
+        """Stream of minibatches for one network per seed; an epoch's incomplete last minibatch is left out."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImagesInMemory:
-    """Images that fit into memory, augmented anew every time; see `TrainingImages`.
+    """Images in memory that are augmented anew every time; implements `TrainingImages`.
 
     Attributes:
-        dataset: the images, on the device.
+        dataset: the N images, on the device.
         augmentation: drawn anew for every image of every minibatch.
     """
 
@@ -60,7 +60,7 @@ class ImagesInMemory:
 
     @property
     def device(self) -> torch.device:
-        """Where the images are."""
+        """Device of the images."""
         return self.dataset.device
 
     def __len__(self) -> int:
@@ -68,12 +68,12 @@ class ImagesInMemory:
         return len(self.dataset)
 
     def content(self) -> Iterator[bytes]:
-        """Pixels and labels themselves."""
+        """Bytes of the pixels and labels; for the key of a cache."""
         for tensor in (self.dataset.images, self.dataset.targets):
             yield tensor.cpu().numpy().tobytes()
 
     def minibatches(self, seeds: Sequence[int], batch_size: int) -> Minibatches:
-        """What networks with these seeds see."""
+        """Stream of minibatches for one network per seed; an epoch's incomplete last minibatch is left out."""
         return Minibatches(self, seeds, batch_size)
 
 
@@ -81,9 +81,9 @@ class Minibatches(MinibatchStream):
     """A `MinibatchStream` of images in memory.
 
     Args:
-        images: what is drawn from.
+        images: the training images.
         seeds: one per student.
-        batch_size: instances B per student and minibatch; an epoch's incomplete last one is left out.
+        batch_size: instances B per student and minibatch; an epoch's incomplete last minibatch is left out.
     """
 
     def __init__(self, images: ImagesInMemory, seeds: Sequence[int], batch_size: int) -> None:
@@ -92,11 +92,11 @@ class Minibatches(MinibatchStream):
         self._dataset = images.dataset
 
     def draw(self) -> Minibatch:
-        """The next minibatch of every student."""
+        """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B]."""
         indices = to_device(torch.stack([order.take() for order in self._indices]), self._dataset.device)
         return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices])
 
 
 def index_orders(images: int, seeds: Sequence[int], batch_size: int) -> list[BatchIndices]:
-    """The order of N images in memory for each of the students."""
+    """Random orders of `images` images in memory, one per seed, without incomplete minibatches."""
     return [BatchIndices(images, batch_size, make_generator(seed, "order"), drop_last=True) for seed in seeds]

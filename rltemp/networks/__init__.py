@@ -1,4 +1,4 @@
-"""Networks: classifiers with named features, by name and from a generator."""
+"""Networks: classifiers that expose their features, built by name from a generator."""
 
 from rltemp.networks.checkpoints import load_checkpoint, load_crd_checkpoint
 from rltemp.networks.cnn import CNN

@@ -1,4 +1,4 @@
-"""Published weights of the teachers of the CIFAR-100 tables."""
+"""Loading of weights: our own files, and the published CIFAR-100 teachers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rltemp.reading import read_safetensors, read_torch, require_file
 
 __all__ = ["load_checkpoint", "load_crd_checkpoint"]
 
-# What "Contrastive Representation Distillation" calls the layers, in the order in which names are rewritten.
+# From the layer names of "Contrastive Representation Distillation" to ours; applied in this order.
 _RENAMES = (
     (re.compile(r"^module\."), ""),
     (re.compile(r"^(fc|linear|classifier\.0)\."), "classifier."),
@@ -26,10 +26,17 @@ _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def load_checkpoint(network: nn.Module, path: str | Path) -> None:
-    """Load a `.safetensors` file with the network's own names, or else a checkpoint as `load_crd_checkpoint` takes it.
+    """Load a `.safetensors` file with the network's own names, or a checkpoint in the format of CRD, in place.
+
+    The network is unchanged if anything does not fit.
+
+    Args:
+        network: receives the weights; for CRD's format one of this package's CIFAR networks.
+        path: the file; any suffix but `.safetensors` means CRD's format (see `load_crd_checkpoint`).
 
     Raises:
-        InputError: as `load_crd_checkpoint`.
+        InputError: for a missing, damaged, or too large file, another architecture or number of classes, or weights
+            that are not dense, real, and finite.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -40,24 +47,24 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> None:
 
 
 def load_crd_checkpoint(network: nn.Module, path: str | Path) -> None:
-    """Load a checkpoint in the format of "Contrastive Representation Distillation" (Tian et al., 2020) into a network.
+    """Load a checkpoint in the format of "Contrastive Representation Distillation" (Tian et al., 2020), in place.
 
     Their published CIFAR-100 teachers have this format, and so do those of most later papers. Nothing in the file is
     executed. The network is unchanged if anything does not fit.
 
     Args:
-        network: one of this package's CIFAR networks of the same architecture, in place.
-        path: a file holding a state dict, alone or under "model" or "state_dict".
+        network: one of this package's CIFAR networks, of the same architecture.
+        path: a file that holds a state dict, alone or under "model" or "state_dict".
 
     Raises:
-        InputError: for a missing, damaged or far too large file, one that holds more than tensors and plain values,
-            another architecture or number of classes, or weights that are no dense real numbers or not finite.
+        InputError: for a missing, damaged, or too large file, one that holds more than tensors and plain values,
+            another architecture or number of classes, or weights that are not dense, real, and finite.
     """
     _load(network, _read(Path(path), _most_bytes(network)), Path(path))
 
 
 def _most_bytes(network: nn.Module) -> int:
-    """More than the weights in double precision with an optimizer's averages of them."""
+    """Upper bound of a checkpoint's bytes: weights in double precision with an optimizer's averages, and more."""
     return 16 * sum(int(value.nbytes) for value in network.state_dict().values()) + (64 << 20)
 
 
@@ -76,7 +83,7 @@ def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None
 
 
 def _fitting(tensor: Tensor, own: Tensor, name: str) -> Tensor:
-    """`tensor` in the type of the network's `own`; everything is checked before memory is taken for a value."""
+    """The tensor in the dtype of the network's `own`; all but the values is checked before memory is allocated."""
     if tensor.is_meta or tensor.is_quantized or tensor.is_nested or tensor.layout != torch.strided:
         got = "no values" if tensor.is_meta else f"{tensor.layout} {tensor.dtype}"
         raise InputError(f"{name} must be a dense tensor of {own.dtype}, got {got}")
@@ -91,7 +98,7 @@ def _fitting(tensor: Tensor, own: Tensor, name: str) -> Tensor:
 
 
 def _read(path: Path, most_bytes: int) -> dict[str, Tensor]:
-    """The state dict at `path` under our names."""
+    """The state dict in the checkpoint at `path`, with this package's names."""
     content: Any = read_torch(path, map_location="cpu", most_bytes=most_bytes)
     if isinstance(content, Mapping):
         content = content.get("model", content.get("state_dict", content))

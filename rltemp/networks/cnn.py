@@ -17,7 +17,7 @@ __all__ = ["CNN"]
 class CNN(Network):
     """3 x 3 convolutions with batch normalization and ReLU, then global average pooling.
 
-    Maxima over 2 x 2 px halve the resolution after every convolution but the first, down to a single pixel.
+    Max pooling over 2 x 2 px halves the resolution after every convolution but the first, down to a single pixel.
 
     Args:
         widths: channels of each convolution, at least one.
@@ -40,13 +40,13 @@ class CNN(Network):
                 nn.ReLU(inplace=True),
             ]
             if number > 0:
-                # Rounding up leaves a single pixel as it is, and the border of odd sizes in place.
+                # Rounding up keeps a single pixel, and the border of odd sizes.
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
         self.layers = nn.Sequential(*layers)
         self.classifier = nn.Linear(widths[-1], classes)
         he_initialize(self)
 
     def features(self, x: Tensor) -> Tensor:
-        """Global average [B, widths[-1]] of the last layer, for images `x` [B, C, H, W]."""
+        """Global average [B, widths[-1]] of the last layer, for images `x` [B, channels, H, W]."""
         x = self.layers(x)
         return x.mean((2, 3))

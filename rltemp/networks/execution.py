@@ -19,12 +19,12 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """Runs networks in a given precision and layout; what goes in and comes out is as without.
+    """Runs networks in a given precision and layout, without changing the dtypes of their inputs and outputs.
 
     Attributes:
-        dtype: what the layers before the classifier compute in, by autocast; their parameters stay as they are.
-        channels_last: keep the channels of a pixel together.
-        compile: compile these layers, once for all networks of one architecture.
+        dtype: dtype of the layers before the classifier, by autocast; their parameters keep their dtype.
+        channels_last: use PyTorch's channels-last memory format for images and parameters.
+        compile: compile the layers before the classifier, once for all networks of one architecture.
     """
 
     dtype: torch.dtype = torch.float32
@@ -32,11 +32,11 @@ class Execution:
     compile: bool = False
 
     def prepare(self, module: M) -> M:
-        """Bring the parameters of `module` into the layout, in place."""
+        """Bring the parameters of `module` into the memory layout, in place, and return it."""
         return module.to(memory_format=torch.channels_last) if self.channels_last else module
 
     def features(self, network: Network, images: Tensor) -> Tensor:
-        """The input of the classifier, [B, H], for `images` [B, ...]; never of lower precision than float32."""
+        """The input of the classifier, [B, H], for `images` [B, ...], in float32 or higher precision."""
         if self.channels_last and images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         run = _compiled() if self.compile else _features

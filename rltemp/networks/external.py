@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm, and the classifier of any network."""
+"""Networks of torchvision and timm, and finding the classifier of any network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ __all__ = ["ExternalNetwork", "check_external_name", "classifier_of", "timm_netw
 
 
 class ExternalNetwork(Network):
-    """Somebody else's classifier, cut before its last layer.
+    """A model of another library, split before its last linear layer.
 
     Args:
-        model: maps images to logits [B, C] and ends in an `nn.Linear`, which moves out of it in place.
+        model: maps images [B, Ch, H, W] to logits [B, C] and ends in an `nn.Linear`, which is removed from it in place.
         classes: number of logits C.
+
+    Attributes:
+        body: the model without its last layer.
 
     Raises:
         InputError: if the model has no linear layer of `classes` outputs.
@@ -33,7 +36,11 @@ class ExternalNetwork(Network):
         self.body = model
 
     def features(self, x: Tensor) -> Tensor:
-        """What the model feeds its last layer, [B, H], for images `x` [B, C, H, W]."""
+        """The input of the model's last layer, [B, H], for images `x` [B, Ch, H, W].
+
+        Raises:
+            InputError: for a model with auxiliary outputs.
+        """
         features = self.body(x)
         if not isinstance(features, Tensor):
             raise InputError(
@@ -44,10 +51,9 @@ class ExternalNetwork(Network):
 
 
 def check_external_name(library: str, name: str) -> None:
-    """Refuse a name that `library`, "torchvision" or "timm", does not have.
+    """Raise `InputError` unless `library`, "torchvision" or "timm", has a model `name`.
 
-    Names that say where an architecture comes from are refused as well, but for "hf-hub:...", of timm's Hub: they may
-    be files.
+    Names with a source are refused, since they may be files, except "hf-hub:..." of timm.
     """
     if library == "torchvision":
         _check_torchvision_name(name)
@@ -59,30 +65,42 @@ def check_external_name(library: str, name: str) -> None:
 
 
 def torchvision_network(name: str, classes: int, in_shape: Sequence[int], /, **options: Any) -> ExternalNetwork:
-    """A classification model of torchvision, e.g. "resnet18"; `options` go to its constructor.
+    """Build a classification model of torchvision.
+
+    Args:
+        name: its name in torchvision, such as "resnet18".
+        classes: number of logits C.
+        in_shape: shape of one image, (3, H, W).
+        **options: keyword arguments of the model's constructor.
 
     Raises:
-        InputError: for a name it does not have, images without three channels, options it does not take, or a model
-            that does not end in a linear layer.
+        InputError: for an unknown name, images without three channels, options the model does not take, or a model that
+            does not end in a linear layer.
     """
-    from torchvision import models  # a second to import, and most runs do without it
+    from torchvision import models  # takes a second to import, and few runs need it
 
     _check_torchvision_name(name)
     if in_shape[0] != 3:
         raise InputError(f"in_shape must have 3 channels for torchvision's models, got {tuple(in_shape)}")
     try:
         model = models.get_model(name, num_classes=classes, **options)
-    except Exception as error:  # whatever a constructor of others raises
+    except Exception as error:  # the constructors raise many types
         raise InputError(f"options must fit torchvision's {name!r}, got {options}: {error}") from error
     return ExternalNetwork(model, classes)
 
 
 def timm_network(name: str, classes: int, in_shape: Sequence[int], /, **options: Any) -> ExternalNetwork:
-    """A model of timm, e.g. "vit_tiny_patch16_224"; `options` go to its constructor.
+    """Build a model of timm.
+
+    Args:
+        name: its name in timm, such as "vit_tiny_patch16_224".
+        classes: number of logits C.
+        in_shape: shape of one image, (channels, H, W).
+        **options: keyword arguments of the model's constructor.
 
     Raises:
-        InputError: where timm is not installed, for a name it does not have, options the model does not take, or a
-            model that does not end in a linear layer.
+        InputError: where timm is not installed, for an unknown name, options the model does not take, or a model that
+            does not end in a linear layer.
     """
     timm = _timm(name)
     try:
@@ -107,11 +125,11 @@ def _timm(name: str) -> Any:
 
 
 def classifier_of(network: nn.Module, classes: int) -> nn.Linear:
-    """The last linear layer of any classifier: the one whose outputs are the logits.
+    """The last linear layer of a classifier: the one whose outputs are the logits.
 
     Args:
-        network: one of ours, of timm's, or any module; looked for in this order are an attribute `classifier`, timm's
-            `get_classifier()`, and the last `nn.Linear` that was registered.
+        network: any module. Candidates are, in this order, its attribute `classifier`, timm's `get_classifier()`, and
+            its `nn.Linear` layers from the last registered to the first.
         classes: number of logits C, which the layer must have as outputs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Initial parameters: where they come from and how they are drawn."""
+"""Drawing of initial parameters from a given generator."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["he_initialize", "seeded_by"]
 
 @contextmanager
 def seeded_by(generator: torch.Generator) -> Iterator[None]:
-    """Let modules that initialize themselves from PyTorch's global CPU generator depend on `generator` alone.
+    """Make modules that initialize themselves from PyTorch's global CPU generator depend on `generator` alone.
 
-    One seed is drawn from `generator`; the global generator is seeded with it and put back afterwards. This is what
-    networks need whose constructors take no generator: convolutions, torchvision's and timm's models. Build on the CPU
-    and move afterwards: `torch.manual_seed`, which would also reach the GPU's generators, is avoided on purpose.
+    One seed is drawn from `generator`; the global generator is seeded with it, and restored afterwards. Networks whose
+    constructors take no generator need this: convolutions, and the models of torchvision and timm. Build on the CPU and
+    move afterwards: GPU generators are not seeded.
     """
     seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
     state = torch.default_generator.get_state()
@@ -29,7 +29,10 @@ def seeded_by(generator: torch.Generator) -> Iterator[None]:
 
 
 def he_initialize(network: nn.Module) -> None:
-    """Draw every convolution from a normal distribution of variance 2 / fan_out, biases zero (He et al., 2015)."""
+    """Draw every convolution's weights from a normal distribution of variance 2 / fan_out, and set its bias to 0.
+
+    Source: He et al. (2015), "Delving Deep into Rectifiers", equation 14.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -22,7 +22,7 @@ class MLP(Network):
 
     Args:
         sizes: widths from input to logits, at least two, e.g. (64, 16, 10).
-        generator: draws the initial parameters; None takes PyTorch's global one.
+        generator: draws the initial parameters; PyTorch's global generator if None.
 
     Raises:
         InputError: for fewer than two sizes, or a size < 1.
@@ -40,7 +40,7 @@ class MLP(Network):
         self.classifier = layers[-1]
 
     def features(self, x: Tensor) -> Tensor:
-        """The last hidden activations [B, H]; the flattened input itself where there is no hidden layer."""
+        """The last hidden activations [B, H] for `x` [B, ...]; the flattened input itself without hidden layers."""
         x = x.flatten(1)
         for layer in self.hidden:
             x = layer(x).relu()

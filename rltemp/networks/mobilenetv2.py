@@ -9,8 +9,8 @@ from rltemp.networks.network import Network
 
 __all__ = ["MobileNetV2"]
 
-# Expansion, channels, blocks and first stride of each stage. The second one keeps the resolution, which the network for
-# ImageNet halves there (table 2 of the paper): 32 x 32 px are halved four times in all, not five.
+# Expansion, channels, blocks, and first stride of each stage. The second stage keeps the resolution, which the network
+# for ImageNet halves there (table 2 of the paper): 32 x 32 px are halved four times in all, not five.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
@@ -36,7 +36,7 @@ class _InvertedResidual(nn.Module):
 
 
 class MobileNetV2(Network):
-    """Inverted residuals of half the width, as in the distillation papers, and 1280 channels at the end.
+    """Inverted residuals of half the paper's width, as in the distillation papers, and 1280 channels at the end.
 
     Args:
         classes: number of logits C.
@@ -63,7 +63,7 @@ class MobileNetV2(Network):
         nn.init.zeros_(self.classifier.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """Global average [B, 1280] of the last convolution, for images `x` [B, C, H, W]."""
+        """Global average [B, 1280] of the last convolution, for images `x` [B, channels, H, W]."""
         x = self.conv2(self.blocks(self.conv1(x)))
         return x.mean((2, 3))
 

@@ -1,4 +1,4 @@
-"""What every network here has in common."""
+"""The base class of all networks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ class Network(nn.Module, ABC):
 
     Attributes:
         classifier: the last layer, H features to C logits.
-        stacks: whether many such networks side by side are well served by one batched product. Convolutions are not:
-            they become grouped ones, which are slower than one after the other; nor can batch normalization be stacked,
-            nor layers that draw in training.
+        stacks: whether K networks run faster stacked, as one batched product. Convolutions do not: they become grouped
+            convolutions, which are slower than K single ones. Batch normalization and random layers cannot be stacked.
     """
 
     classifier: nn.Linear

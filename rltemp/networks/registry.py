@@ -1,4 +1,4 @@
-"""Networks by name."""
+"""Building of networks by name."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from rltemp.networks.wrn import WideResNet
 __all__ = ["check_options", "find_network", "list_networks", "make_network"]
 
 Builder = Callable[..., Network]
-"""Takes classes, in_shape and options."""
+"""Builds a network from the number of classes, the shape of one image, and options."""
 
 _WIDEST = 16384
 
 
 class _Architecture(NamedTuple):
-    """What is known by one name.
+    """What the registry knows of a name.
 
     Attributes:
-        line: what it is.
-        build: builds it.
-        check: takes the options alone, and refuses those that `build` could not take.
+        line: one line of description.
+        build: builds the network.
+        check: takes the options alone, and raises `InputError` for those that `build` could not take.
     """
 
     line: str
@@ -65,7 +65,7 @@ def _check_cnn(*, channels: object = (1,)) -> None:
 
 
 def _check_nothing() -> None:
-    """A network without options."""
+    """Check of a network without options: takes none."""
 
 
 def _are_widths(value: object) -> bool:
@@ -77,7 +77,7 @@ def _are_widths(value: object) -> bool:
 
 
 def _fixed(line: str, build: Builder, *sizes: Any) -> _Architecture:
-    """A network without options: `build` of its sizes, the classes and the channels of an image."""
+    """A network without options: `build` takes `sizes`, then the classes and the channels of an image."""
 
     def builder(classes: int, in_shape: Sequence[int]) -> Network:
         return build(*sizes, classes, _image_channels(in_shape))
@@ -128,7 +128,7 @@ _LIBRARIES: dict[str, tuple[str, Builder]] = {
 
 
 def list_networks() -> dict[str, str]:
-    """Names `make_network` knows, with one line each; NAME stands for any name of that library."""
+    """Names that `make_network` takes, each with one line; NAME stands for any name of that library."""
     return {
         **{name: architecture.line for name, architecture in _NETWORKS.items()},
         **{f"{library}:NAME": line for library, (line, _) in _LIBRARIES.items()},
@@ -142,10 +142,10 @@ def make_network(
 
     Args:
         name: one of `list_networks()`.
-        classes: number of logits C >= 2.
+        classes: number of logits C, >= 2.
         in_shape: shape of one image, e.g. (3, 32, 32).
         generator: draws the initial parameters; the same state gives the same network, and no global state changes.
-        **options: what the network takes besides, e.g. hidden=(16,) for "mlp" or channels=(16, 32) for "cnn".
+        **options: of the network, e.g. hidden=(16,) for "mlp" or channels=(16, 32) for "cnn".
 
     Raises:
         InputError: for an unknown name or option, or classes and shapes the network cannot have.
@@ -161,7 +161,7 @@ def make_network(
 
 
 def find_network(name: str) -> _Architecture:
-    """What is known by `name`; the constructors of other libraries check their options themselves.
+    """The registry's entry for `name`; models of other libraries have no check of their options.
 
     Raises:
         InputError: for an unknown name.
@@ -176,7 +176,7 @@ def find_network(name: str) -> _Architecture:
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that the network `name` does not take, before its classes and images are known.
+    """Raise `InputError` for options that the network `name` does not take, before classes and images are known.
 
     Raises:
         InputError: for an unknown name or option, or an option of another type or size.

@@ -1,4 +1,4 @@
-"""Networks that a recipe asks for, which may come from a stranger: checked before data are read."""
+"""Checks of the networks that a recipe, possibly from an untrusted source, asks for."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ _FETCH_WEIGHTS = ("pretrained", "weights")
 
 
 def check_request(field: str, name: str, options: Mapping[str, Any], *, allow_download: bool = False) -> None:
-    """Refuse a network that could not be built, or must not be fetched.
+    """Raise `InputError` for a network that could not be built, or must not be downloaded.
 
-    Classes and images are not known yet: networks of other libraries are tried with 10 classes of colour images.
+    Classes and images are not known yet: networks of other libraries are built with 10 classes and color images of 32
+    px.
 
     Args:
-        field: what the recipe calls it, such as "student".
+        field: name of the recipe's field in errors, such as "student".
         name: of the network, as `make_network` takes it.
         options: of the network.
-        allow_download: whether architecture and weights may come from the network; files never do, since a library may
-            run what is in them.
+        allow_download: whether architecture and weights may be downloaded. Files are never read, since a library may
+            run code in them.
 
     Raises:
-        InputError: for an unknown name or option, and what may not be fetched.
+        InputError: for an unknown name or option, an option that names a file, or a download that is not allowed.
     """
     library, separator, model = name.partition(":")
     with _prefixed(f"{field}."):

@@ -1,6 +1,6 @@
 """Residual networks for small images (He et al., 2016), of basic blocks or of bottlenecks.
 
-Widths, depths and initial values are those under which the distillation literature reports CIFAR-100, after
+Widths, depths, and initial values are those with which the distillation literature reports CIFAR-100, after
 "Contrastive Representation Distillation" (Tian et al., 2020).
 """
 
@@ -25,7 +25,13 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut."""
+    """Two 3 x 3 convolutions beside a shortcut.
+
+    Args:
+        inputs: channels of the input.
+        width: channels of the output.
+        stride: of the first convolution.
+    """
 
     expansion: ClassVar[int] = 1
 
@@ -44,7 +50,13 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 3 x 3 convolution between two 1 x 1 ones, beside a shortcut; four times as wide outside as inside."""
+    """A 3 x 3 convolution between two 1 x 1 ones, beside a shortcut; the output has four times the inner width.
+
+    Args:
+        inputs: channels of the input.
+        width: channels of the 3 x 3 convolution; the output has 4 * width.
+        stride: of the 3 x 3 convolution.
+    """
 
     expansion: ClassVar[int] = 4
 
@@ -70,7 +82,7 @@ class ResNet(Network):
     """A 3 x 3 stem, stages of residual blocks that halve the resolution from the second on, global average pooling.
 
     Args:
-        block: what the stages consist of.
+        block: type of the residual blocks.
         stem: channels of the first convolution.
         widths: width of each stage.
         blocks: number of blocks of each stage.
@@ -103,17 +115,24 @@ class ResNet(Network):
         he_initialize(self)
 
     def features(self, x: Tensor) -> Tensor:
-        """Global average [B, H] of the last stage, for images `x` [B, C, H, W]."""
+        """Global average [B, H] of the last stage, for images `x` [B, channels, H, W]."""
         x = self.layers(relu(self.bn1(self.conv1(x)), inplace=True))
         return x.mean((2, 3))
 
 
 def cifar_resnet(depth: int, widths: Sequence[int], classes: int, channels: int = 3) -> ResNet:
-    """A network of depth 6 n + 2; `widths` are those of the stem and of the three stages."""
+    """A residual network of basic blocks for small images (He et al., 2016, section 4.2).
+
+    Args:
+        depth: 6 n + 2 layers, n blocks per stage.
+        widths: channels of the stem and of the three stages.
+        classes: number of logits C.
+        channels: channels of an image.
+    """
     blocks = [(depth - 2) // 6] * 3
     return ResNet(BasicBlock, widths[0], widths[1:], blocks, classes, channels)
 
 
 def resnet50(classes: int, channels: int = 3) -> ResNet:
-    """ResNet-50 with a stem for small images: no stride, no pooling."""
+    """ResNet-50 whose stem, for small images, has neither stride nor pooling."""
     return ResNet(Bottleneck, 64, (64, 128, 256, 512), (3, 4, 6, 3), classes, channels)

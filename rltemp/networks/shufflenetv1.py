@@ -14,7 +14,7 @@ _STEM, _GROUPS = 24, 3
 
 
 class _Block(nn.Module):
-    """Grouped bottleneck. With stride 2 the pooled input is put beside the result instead of being added to it."""
+    """Grouped bottleneck; with stride 2 the pooled input is concatenated with the result instead of added to it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _Block(nn.Module):
 
 
 class ShuffleNetV1(Network):
-    """Three groups, stages of 4, 8 and 4 blocks with 240, 480 and 960 channels, behind a 1 x 1 stem.
+    """Three groups, stages of 4, 8, and 4 blocks with 240, 480, and 960 channels, behind a 1 x 1 stem.
 
     Args:
         classes: number of logits C.
@@ -56,7 +56,7 @@ class ShuffleNetV1(Network):
         self.classifier = nn.Linear(960, classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """Global average [B, 960] of the last stage, for images `x` [B, C, H, W]."""
+        """Global average [B, 960] of the last stage, for images `x` [B, channels, H, W]."""
         x = self.layers(relu(self.bn1(self.conv1(x)), inplace=True))
         return x.mean((2, 3))
 

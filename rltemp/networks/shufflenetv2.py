@@ -12,7 +12,7 @@ __all__ = ["ShuffleNetV2"]
 
 
 class _Block(nn.Module):
-    """Transforms one half of the channels and shuffles it with the other."""
+    """Convolves one half of the channels, and shuffles the result with the other half."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _Block(nn.Module):
 
 
 class _DownBlock(nn.Module):
-    """Halves the resolution on two paths, each with half of the outputs, and shuffles them."""
+    """Halves the resolution on two paths, each with half of the output channels, and shuffles their channels."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _DownBlock(nn.Module):
 
 
 class ShuffleNetV2(Network):
-    """The 1x network: stages of 116, 232 and 464 channels with 3, 7 and 3 blocks each behind one that halves.
+    """The 1x network: stages of 116, 232, and 464 channels, with 3, 7, and 3 blocks behind one of stride 2.
 
     Args:
         classes: number of logits C.
@@ -76,7 +76,7 @@ class ShuffleNetV2(Network):
         self.classifier = nn.Linear(1024, classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """Global average [B, 1024] of the last convolution, for images `x` [B, C, H, W]."""
+        """Global average [B, 1024] of the last convolution, for images `x` [B, channels, H, W]."""
         x = self.layers(relu(self.bn1(self.conv1(x)), inplace=True))
         return relu(self.bn2(self.conv2(x)), inplace=True).mean((2, 3))
 

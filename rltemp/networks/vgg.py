@@ -1,4 +1,4 @@
-"""VGG with batch normalization for small images (Simonyan and Zisserman, 2015), one linear layer at the end."""
+"""VGG with batch normalization for small images (Simonyan and Zisserman, 2015), with one linear layer at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VGG_BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
     "vgg16": ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
     "vgg19": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
 }
-"""Width of each convolution, by name and block."""
+"""Widths of the convolutions in each of the five blocks, by name of the network."""
 
 
 class VGG(Network):
@@ -43,7 +43,7 @@ class VGG(Network):
         nn.init.zeros_(self.classifier.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """Global average [B, 512] of the last block, for images `x` [B, C, H, W]."""
+        """Global average [B, 512] of the last block, for images `x` [B, channels, H, W]."""
         for block in (self.block0, self.block1, self.block2):
             x = max_pool2d(relu(block(x), inplace=True), 2)
         for block in (self.block3, self.block4):
@@ -52,7 +52,7 @@ class VGG(Network):
 
 
 def _block(inputs: int, widths: Sequence[int]) -> nn.Sequential:
-    """Convolution, normalization and ReLU for each width, less the last ReLU."""
+    """Convolution, normalization, and ReLU for each width, without the last ReLU."""
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]

@@ -12,7 +12,7 @@ __all__ = ["WideResNet"]
 
 
 class _Block(nn.Module):
-    """Pre-activated block. Where the width changes, the shortcut also starts from the activated input."""
+    """Pre-activated residual block; where the width changes, the shortcut also starts from the activated input."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class WideResNet(Network):
     """WRN-`depth`-`widen` without dropout, for small images.
 
     Args:
-        depth: 6 n + 4.
-        widen: factor on the widths 16, 32 and 64.
+        depth: 6 n + 4 layers, n blocks per stage.
+        widen: factor on the widths 16, 32, and 64.
         classes: number of logits C.
         channels: channels of an image.
     """
@@ -53,7 +53,7 @@ class WideResNet(Network):
         nn.init.zeros_(self.classifier.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """Global average [B, 64 * widen] of the last stage, for images `x` [B, C, H, W]."""
+        """Global average [B, 64 * widen] of the last stage, for images `x` [B, channels, H, W]."""
         x = self.layers(self.conv1(x))
         return relu(self.bn1(x), inplace=True).mean((2, 3))
 

@@ -1,4 +1,4 @@
-"""Objectives: losses per instance that take `Temperatures`."""
+"""Objectives: distillation losses per instance, at given `Temperatures`."""
 
 from rltemp.objectives.criterion import DistillationLoss, LossParts
 from rltemp.objectives.dkd import DKD, dkd_loss

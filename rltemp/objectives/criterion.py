@@ -1,4 +1,4 @@
-"""The whole loss of a distillation run, as one module that is trained, saved and resumed with the student."""
+"""The whole loss of a distillation run as one module, which is trained, saved, and resumed with the student."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["DistillationLoss", "LossParts"]
 
 @dataclasses.dataclass(frozen=True)
 class LossParts:
-    """A loss and what it is made of, all scalars, weighted.
+    """The loss of a batch and its weighted parts, each a scalar in nats.
 
     Attributes:
-        total: what to call `backward` on.
-        ce: cross-entropy with the labels.
-        kd: the distillation term.
-        plain_kd: the plain distillation term beside it.
-        temperatures: of the N instances, as chosen.
+        total: sum of the three parts, to call `backward` on.
+        ce: cross-entropy with the labels, times its weight.
+        kd: distillation term, times its weight and warm-up.
+        plain_kd: plain KD term at a fixed temperature, times its weight and warm-up.
+        temperatures: of the N instances, as the policy chose them.
     """
 
     total: Tensor
@@ -41,23 +41,23 @@ class LossParts:
 class DistillationLoss(nn.Module):
     """The mean loss of a `Method` over the instances of a batch, at the temperatures that a policy chooses.
 
-    ce_weight CE + w(progress) (kd_weight objective + plain_weight KD at plain_temperature), where w rises linearly from
-    0 to 1 over the warm-up. A policy with parameters is part of this
-    module: hand `parameters()` to the student's optimizer, save `state_dict()` with the student, and wrap it like the
-    student for distributed training, so that its temperatures stay the same on all ranks.
+    The loss is ce_weight CE + w(progress) (kd_weight objective + plain_weight KD at plain_temperature), where w rises
+    linearly from 0 to 1 over the warm-up. A policy with parameters is part of this module: pass `parameters()` to the
+    student's optimizer, save `state_dict()` with the student, and wrap the module like the student for distributed
+    training, so that all ranks have the same temperatures.
 
     Args:
         policy: chooses the temperatures.
-        objective: `KD()`, `DKD(...)` or any `Objective`.
+        objective: `KD()`, `DKD(...)`, or any `Objective`; by default `KD()`.
         ce_weight: weight of the cross-entropy, >= 0; at 0, labels are not needed.
         kd_weight: weight of the distillation term, >= 0.
-        warmup: share of the run, in [0, 1], over which distillation fades in.
-        plain_weight: weight of a plain KD term beside it (DTKD has one), >= 0.
-        plain_temperature: temperature of that term, > 0.
-        ignore_index: a target that marks an instance which does not count.
+        warmup: share of the run, in [0, 1], over which both distillation terms fade in.
+        plain_weight: weight of an additional KD term at a fixed temperature (DTKD has one), >= 0.
+        plain_temperature: temperature of that additional term, > 0.
+        ignore_index: target of instances that are left out of the mean.
 
     Attributes:
-        method: weights, objective and warm-up.
+        method: weights, objective, and warm-up.
     """
 
     def __init__(
@@ -88,7 +88,20 @@ class DistillationLoss(nn.Module):
         alignment: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """The loss, a scalar in nats; see `parts`."""
+        """The mean loss of a batch, a scalar in nats.
+
+        Args:
+            student_logits: [..., C].
+            teacher_logits: [..., C].
+            targets: [...] class indices, or `ignore_index`; required by a `ce_weight` > 0, and by some policies and
+                objectives.
+            progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [].
+            alignment: [..., A], required by some policies.
+            mask: [...] bool, False for instances that are left out of the mean.
+
+        Raises:
+            InputError: for inputs that policy or objective refuse, or missing targets.
+        """
         return self.parts(student_logits, teacher_logits, targets, progress, alignment, mask).total
 
     def parts(
@@ -100,21 +113,22 @@ class DistillationLoss(nn.Module):
         alignment: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> LossParts:
-        """The loss and its parts.
+        """The mean loss of a batch and its parts.
 
-        Dense predictions, such as tokens [sentences, positions, C], are flattened to N instances; classes come last.
+        Dense predictions, such as tokens [sentences, positions, C], are flattened to N instances.
 
         Args:
             student_logits: [..., C].
             teacher_logits: [..., C].
-            targets: [...] class indices, or `ignore_index` where an instance does not count.
-            progress: how far the run is, in [0, 1], a number or a tensor of shape []. With epoch / epochs, epochs from
-                1, warm-ups are the papers' staircases.
-            alignment: [..., A] for a policy that needs it.
-            mask: [...] bool, True for instances that count.
+            targets: [...] class indices, or `ignore_index`; required by a `ce_weight` > 0, and by some policies and
+                objectives.
+            progress: share of the run that is done, in [0, 1]; a number or a tensor of shape []. With epoch / epochs,
+                counted from 1, warm-ups are the staircases of the papers.
+            alignment: [..., A], required by some policies.
+            mask: [...] bool, False for instances that are left out of the mean.
 
         Raises:
-            InputError: as the policy and the objective do, and for targets missing where they are needed.
+            InputError: for inputs that policy or objective refuse, or missing targets.
         """
         student, teacher = _flatten_logits(student_logits, teacher_logits)
         shape = student_logits.shape[:-1]
@@ -132,7 +146,7 @@ class DistillationLoss(nn.Module):
     def _weighted(
         self, terms: Terms, counts: Tensor | None, progress: float | Tensor, temperatures: Temperatures
     ) -> LossParts:
-        """Weighted means over the instances that count."""
+        """Means over the instances that count, [N] bool (None: all), times weights and warm-up."""
         method, fade = self.method, self.method.fade(progress)
         kd = fade * method.kd_weight * _mean(terms.kd, counts)
         ce = plain = kd.new_zeros(())
@@ -145,7 +159,7 @@ class DistillationLoss(nn.Module):
     def _labels(
         self, targets: Tensor | None, mask: Tensor | None, shape: torch.Size, student: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Targets [N] that are all classes, and which of the N instances count (None: all of them)."""
+        """Targets [N] that are all class indices, and which of the N instances count, [N] bool (None: all)."""
         if mask is not None:
             if mask.shape != shape or mask.dtype != torch.bool:
                 raise InputError(f"mask must be bool of shape {list(shape)}, got {mask.dtype} of {list(mask.shape)}")
@@ -173,7 +187,7 @@ def _flatten_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Ten
 
 
 def _mean(losses: Tensor, counts: Tensor | None) -> Tensor:
-    """Mean over the instances that count; 0 if none does."""
+    """Mean of losses [N] over the instances that count, [N] bool (None: all); 0 if none counts."""
     if counts is None:
         return losses.mean()
     return torch.where(counts, losses, 0.0).sum() / counts.sum().clamp(min=1)

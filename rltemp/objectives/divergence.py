@@ -1,8 +1,8 @@
 """KL divergence between softened distributions, with its gradient in closed form.
 
-Autograd through the textbook expression walks every [B, C] intermediate again, which makes a rule whose temperatures
-carry gradients cost three times as much as plain distillation. The derivatives are short, so they are written out;
-compilers and `torch.func`, which do as well by themselves, get the textbook expression.
+Autograd through the textbook expression passes over every [B, C] intermediate again, which makes a rule whose
+temperatures carry gradients cost three times as much as plain distillation. The derivatives are therefore written out
+(this project's derivation). Compilers and `torch.func` get the textbook expression, which they make fast by themselves.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from rltemp.tracing import is_transformed
 __all__ = ["softened_kl"]
 
 _NATS = math.log(2.0)
-"""In one bit."""
+"""Nats in one bit."""
 
 
 def softened_kl(student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(softmax(teacher_logits / teacher) || softmax(student_logits / student)) per instance, [B].
+    """KL(softmax(teacher_logits / teacher) || softmax(student_logits / student)) per instance, [B], in nats.
 
-    Differentiable any number of times in all four: logits [B, C] and temperatures [B], of one floating-point dtype.
+    Differentiable any number of times with respect to all four inputs, which have one floating-point dtype.
+
+    Args:
+        student_logits: [B, C].
+        teacher_logits: [B, C].
+        student: the student's temperatures, [B], > 0.
+        teacher: the teacher's temperatures, [B], > 0.
     """
     if is_transformed():
         return _textbook(student_logits, teacher_logits, student, teacher)
@@ -39,20 +45,24 @@ def _textbook(student_logits: Tensor, teacher_logits: Tensor, student: Tensor, t
 
 
 def _soften(logits: Tensor, temperature: Tensor) -> Tensor:
-    """Logits over temperature, shifted so that the largest is 0: the same softmax, and nothing large cancels."""
+    """Logits [B, C] over temperature [B], shifted so that the largest is 0: the same softmax without cancellation."""
     return (logits - logits.detach().amax(1, keepdim=True)) / temperature[:, None]
 
 
 class _SoftenedKL(torch.autograd.Function):
-    """With u = z_t / T_t, v = z_s / T_s, p = softmax(u), q = softmax(v), d = u - v: KL = E_p[d] - log Z_u + log Z_v.
+    """KL divergence with closed-form gradient; the derivation is this project's.
 
-    dKL/dz_s = (q - p) / T_s             dKL/dT_s = -(E_q[v] - E_p[v]) / T_s
-    dKL/dz_t = p (d - E_p[d]) / T_t      dKL/dT_t = -(E_p[d u] - E_p[d] E_p[u]) / T_t
+    With u = z_t / T_t, v = z_s / T_s, p = softmax(u), q = softmax(v), d = u - v, it is KL = E_p[d] - log Z_u + log Z_v,
+    and
 
-    The forward pass takes along what the backward pass needs. It is written to pass over [B, C] seldom: u, v and d are
-    in bits, because PyTorch's `exp2` takes a third of the time of its `exp`; p stands for Z_u p, and `excess` for
-    Z_v (q - p); all temporary values share one workspace, since fresh memory costs more than the arithmetic on it. The
-    derivative by the teacher's logits, seldom wanted, and second derivatives go through the textbook expression.
+        dKL/dz_s = (q - p) / T_s             dKL/dT_s = -(E_q[v] - E_p[v]) / T_s
+        dKL/dz_t = p (d - E_p[d]) / T_t      dKL/dT_t = -(E_p[d u] - E_p[d] E_p[u]) / T_t
+
+    The forward pass computes what the backward pass needs. It makes few passes over [B, C]: u, v, and d are in bits,
+    since PyTorch's `exp2` takes a third of the time of its `exp`; the variable p holds Z_u p, and `excess` holds
+    Z_v (q - p); all temporary values share one workspace, since allocating memory costs more than the arithmetic on
+    it. The derivative with respect to the teacher's logits, rarely needed, and second derivatives go through the
+    textbook expression.
     """
 
     @staticmethod
@@ -93,7 +103,7 @@ class _SoftenedKL(torch.autograd.Function):
 
 
 def _soften_in_bits(logits: Tensor, temperature: Tensor, out: Tensor) -> None:
-    """As `_soften`, over log 2."""
+    """Write logits [B, C] over (temperature [B] * log 2) into `out`, shifted so that the largest is 0."""
     torch.sub(logits, logits.amax(1, keepdim=True), out=out).div_((temperature * _NATS).unsqueeze(1))
 
 

@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation (Zhao et al., CVPR 2022), with temperatures of its own for every instance."""
+"""Decoupled knowledge distillation (Zhao et al., CVPR 2022), with temperatures per instance."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["DKD", "dkd_loss"]
 
 @dataclasses.dataclass(frozen=True)
 class DKD:
-    """`dkd_loss` as an objective: it needs targets.
+    """Decoupled distillation (`dkd_loss`) as an objective; it needs targets.
 
     Attributes:
-        alpha: weight of TCKD, >= 0.
-        beta: weight of NCKD, >= 0.
+        alpha: weight of TCKD, the target class against all others, >= 0.
+        beta: weight of NCKD, the other classes among themselves, >= 0.
     """
 
     alpha: float = 1.0
@@ -35,7 +35,11 @@ class DKD:
     def __call__(
         self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
     ) -> Tensor:
-        """The loss per instance, [B]."""
+        """Decoupled distillation loss per instance, [B], in nats, of logits [B, C] and class indices [B].
+
+        Raises:
+            InputError: without targets, or for inputs that do not fit together.
+        """
         if targets is None:
             raise InputError("targets must be given to decoupled distillation, got None")
         return dkd_loss(student_logits, teacher_logits, targets, temperatures, self.alpha, self.beta)
@@ -51,8 +55,9 @@ def dkd_loss(
 ) -> Tensor:
     """Decoupled distillation loss per instance: scale * (alpha * TCKD + beta * NCKD).
 
-    TCKD is the divergence between "the target or not", NCKD that among the other classes, renormalised; for C = 2 there
-    is one other class and NCKD is 0. Source: Zhao et al. (2022), "Decoupled Knowledge Distillation", equation 7.
+    TCKD is the divergence between the probabilities (target, any other class), NCKD that among the other classes,
+    renormalized; for C = 2 there is one other class, and NCKD is 0. Source: Zhao et al. (2022), "Decoupled Knowledge
+    Distillation", equation 7.
 
     Args:
         student_logits: [B, C], raw; float16 and bfloat16 are computed in float32.
@@ -66,7 +71,7 @@ def dkd_loss(
         [B], in nats, >= 0 up to rounding.
 
     Raises:
-        InputError: for wrong shapes, unequal class counts, NaN or infinite logits, temperatures of another batch.
+        InputError: for wrong shapes, unequal class counts, NaN or infinite logits, or temperatures of another batch.
     """
     check_logits(student_logits, teacher_logits)
     batch, classes = student_logits.shape
@@ -99,8 +104,8 @@ def _dkd_loss(
 def _decouple(softened: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of (target, not target) [B, 2], and of the other classes among themselves [B, C].
 
-    Everything is a difference of log-sum-exps, so that a probability too small for its dtype still has its logarithm.
-    At the target the second result is 0 and means nothing: the true one overflows `exp` where the target dominates.
+    All are differences of log-sum-exps, so that a probability too small for its dtype still has a logarithm. At the
+    target the second result is 0 and must be ignored: the true value would overflow `exp` where the target dominates.
     """
     index = targets[:, None]
     softened = softened - softened.detach().amax(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The distillation loss of Hinton et al. (2015), with temperatures of its own for every instance."""
+"""The distillation loss of Hinton et al. (2015), with temperatures per instance."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ __all__ = ["KD", "check_temperatures", "kd_loss"]
 
 @dataclasses.dataclass(frozen=True)
 class KD:
-    """`kd_loss` as an objective: it does without targets."""
+    """Plain distillation (`kd_loss`) as an objective; it ignores targets."""
 
     def __call__(
         self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
     ) -> Tensor:
-        """The loss per instance, [B]."""
+        """Distillation loss per instance, [B], in nats, of logits [B, C].
+
+        Raises:
+            InputError: for logits and temperatures that do not fit together.
+        """
         return kd_loss(student_logits, teacher_logits, temperatures)
 
 
@@ -41,14 +45,14 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temper
         [B], in nats, >= 0 up to rounding.
 
     Raises:
-        InputError: for wrong shapes, unequal class counts, NaN or infinite logits, temperatures of another batch.
+        InputError: for wrong shapes, unequal class counts, NaN or infinite logits, or temperatures of another batch.
     """
     check_logit_shapes(student_logits, teacher_logits)
     check_temperatures(temperatures, student_logits.shape[0])
     with without_autocast(student_logits):
         student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
         losses = _kd_loss(student_logits, teacher_logits, temperatures.to(student_logits.dtype))
-    # One NaN or infinite logit makes its instance's loss so: B values to read instead of 2 B C.
+    # A NaN or infinite logit makes its instance's loss NaN or infinite: B values to read instead of 2 B C.
     if values_are_readable(losses) and not math.isfinite(losses.detach().sum().item()):
         check_finite("student_logits", student_logits)
         check_finite("teacher_logits", teacher_logits)
@@ -56,7 +60,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temper
 
 
 def check_temperatures(temperatures: Temperatures, batch: int) -> None:
-    """Refuse anything but `Temperatures` of `batch` instances."""
+    """Raise `InputError` unless `temperatures` are `Temperatures` of `batch` instances."""
     if not isinstance(temperatures, Temperatures):
         raise InputError(
             f"temperatures must be Temperatures (see Temperatures.shared), got {type(temperatures).__name__}"

@@ -1,4 +1,4 @@
-"""What a run minimizes once the temperatures are chosen: shared by presets, runs and the criterion."""
+"""The loss that a run minimizes at given temperatures, shared by presets, runs, and the criterion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ __all__ = ["Method", "Terms"]
 
 
 class Terms(NamedTuple):
-    """What a method sums up, without weights: [N] each, None where its weight is 0."""
+    """Unweighted terms of a method's loss per instance, in nats: [N] each, or None where the weight is 0.
+
+    Attributes:
+        kd: the distillation term.
+        plain: KD at a fixed temperature.
+        ce: cross-entropy with the labels; None without labels as well.
+    """
 
     kd: Tensor
     plain: Tensor | None
@@ -28,15 +34,15 @@ class Terms(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """ce_weight CE + w(progress) (kd_weight objective + plain_weight KD at plain_temperature), per instance.
+    """The loss ce_weight CE + w(progress) (kd_weight objective + plain_weight KD at plain_temperature), per instance.
 
     Attributes:
-        objective: the distillation term, `KD()`, `DKD(...)` or any `Objective`.
+        objective: the distillation term, `KD()`, `DKD(...)`, or any `Objective`.
         ce_weight: weight of the cross-entropy with the labels, >= 0; at 0, labels are not needed.
         kd_weight: weight of the distillation term, >= 0.
         warmup: share of the run, in [0, 1], over which w rises linearly from 0 to 1.
-        plain_weight: weight of a plain KD term beside it (DTKD has one), >= 0.
-        plain_temperature: temperature of that term, > 0.
+        plain_weight: weight of an additional KD term at a fixed temperature (DTKD has one), >= 0.
+        plain_temperature: temperature of that additional term, > 0.
     """
 
     objective: Objective = dataclasses.field(default_factory=KD)
@@ -55,12 +61,19 @@ class Method:
 
     @classmethod
     def of(cls, settings: Optimization) -> Method:
-        """The method that a recipe's optimization names."""
+        """The method that the optimization settings of a recipe describe: its objective and two weights."""
         objective: Objective = DKD() if settings.objective == "dkd" else KD()
         return cls(objective, settings.ce_weight, settings.kd_weight)
 
     def terms(self, student: Tensor, teacher: Tensor, targets: Tensor | None, temperatures: Temperatures) -> Terms:
-        """The terms of logits [N, C] and targets [N]; without targets there is no cross-entropy."""
+        """Unweighted terms of the loss per instance; without targets there is no cross-entropy.
+
+        Args:
+            student: the student's logits, [N, C].
+            teacher: the teacher's logits, [N, C].
+            targets: [N] class indices, or None.
+            temperatures: of N instances.
+        """
         kd = self.objective(student, teacher, targets, temperatures)
         plain = ce = None
         if self.plain_weight > 0.0:
@@ -71,7 +84,7 @@ class Method:
         return Terms(kd, plain, ce)
 
     def fade(self, progress: float | Tensor) -> float | Tensor:
-        """w(progress), in [0, 1]; a number for a number, a tensor for a tensor."""
+        """Warm-up factor w(progress) in [0, 1]; a number for a number, and a tensor for a tensor."""
         if self.warmup == 0.0:
             return 1.0
         if isinstance(progress, Tensor):
@@ -81,7 +94,15 @@ class Method:
     def losses(
         self, student: Tensor, teacher: Tensor, targets: Tensor, temperatures: Temperatures, progress: float
     ) -> Tensor:
-        """Losses [N] of logits [N, C]."""
+        """Weighted loss per instance, [N], in nats.
+
+        Args:
+            student: the student's logits, [N, C].
+            teacher: the teacher's logits, [N, C].
+            targets: [N] class indices.
+            temperatures: of N instances.
+            progress: share of the run that is done, in [0, 1].
+        """
         terms = self.terms(student, teacher, targets, temperatures)
         distillation = self.kd_weight * terms.kd
         if terms.plain is not None:

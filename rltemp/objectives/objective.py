@@ -1,4 +1,4 @@
-"""What an objective is to a criterion."""
+"""The protocol of a distillation objective."""
 
 from typing import Protocol
 
@@ -10,13 +10,16 @@ __all__ = ["Objective"]
 
 
 class Objective(Protocol):
-    """A distillation loss per instance.
-
-    Called with student_logits [B, C], teacher_logits [B, C], targets [B] or None, and temperatures of B instances;
-    returns [B].
-    """
+    """A distillation loss per instance: any function of logits, targets, and temperatures."""
 
     def __call__(
         self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
     ) -> Tensor:
-        """The loss per instance."""
+        """Loss per instance, [B].
+
+        Args:
+            student_logits: [B, C], raw.
+            teacher_logits: [B, C], raw.
+            targets: [B] class indices, or None.
+            temperatures: of B instances.
+        """

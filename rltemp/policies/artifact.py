@@ -1,12 +1,12 @@
-"""A trained policy on disk: a folder that can be received from a stranger.
+"""A trained policy on disk: a folder that is safe to load from an untrusted source.
 
     policy.safetensors    the weights, float32
     policy.json           format version, features, temperature range, scale of the loss, layer sizes, how it was
                           trained, what it scored
     README.md             a model card, for people
 
-Reading runs no code of the file: the weights are plain arrays whose names, shapes and types the JSON fixes before
-a byte of them is read, and the JSON is held against a closed list of keys.
+Reading runs no code from the files: the weights are plain arrays whose names, shapes, and dtypes the JSON fixes before
+any is read, and the JSON must have a closed list of keys.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST, Learne
 __all__ = ["FORMAT_VERSION", "load_policy", "save_policy"]
 
 FORMAT_VERSION = 1
-"""Rises whenever a reader of the old format would misread the new one."""
+"""Increases whenever a reader of the old format would misread the new one."""
 
 _WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
 _KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
@@ -41,19 +41,19 @@ _MOST_JSON = 1 << 20
 
 
 def save_policy(policy: LearnedPolicy, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Write a policy's folder, whole or not at all.
+    """Write a policy's folder, completely or not at all.
 
     Args:
-        policy: what `load_policy` will give back.
-        path: the folder to make.
-        overwrite: replace a policy that is already there.
+        policy: the policy to save.
+        path: the folder to create, its parents included.
+        overwrite: replace a policy that already exists at `path`.
 
     Returns:
-        The folder.
+        The path of the folder.
 
     Raises:
-        InputError: if `path` exists and is not to be overwritten or is no policy, if it cannot be written to, or if the
-            policy could not be read back: weights that are not finite, a card that is not plain JSON.
+        InputError: if `path` exists and must not be replaced or holds no policy, if it cannot be written, or if the
+            policy could not be read back: weights that are not finite, or a card that is not plain JSON.
     """
     target = Path(path).resolve()
     if target.exists() and not (overwrite and (target / _DESCRIPTION).is_file()):
@@ -76,10 +76,10 @@ def save_policy(policy: LearnedPolicy, path: str | os.PathLike[str], *, overwrit
 
 
 def load_policy(path: str | os.PathLike[str]) -> LearnedPolicy:
-    """Read a trained policy, on the CPU.
+    """Read a trained policy onto the CPU.
 
     Args:
-        path: its folder, or the name of one that comes with the package, such as "rltemp/digits".
+        path: the policy's folder, or the name of one that comes with the package, such as "rltemp/digits".
 
     Raises:
         InputError: for anything but a complete policy of this format version and these features.
@@ -99,7 +99,10 @@ def load_policy(path: str | os.PathLike[str]) -> LearnedPolicy:
 
 
 def _put(draft: Path, target: Path) -> None:
-    """Move the draft to its place. A folder cannot be replaced in one step: the old one steps aside until it is."""
+    """Move the folder `draft` to `target`.
+
+    A folder cannot be replaced in one step: an old one is renamed first, and renamed back if the move fails.
+    """
     aside = new_draft(target)
     try:
         if target.exists():
@@ -181,7 +184,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys stand once each: of two readers, one may take the first and the other the last."""
+    """A JSON object as a dict; raises `ValueError` for a repeated key, which readers resolve in different ways."""
     content = dict(pairs)
     if len(content) < len(pairs):
         raise ValueError("a key stands twice")
@@ -193,7 +196,7 @@ def _is_version(value: object, wanted: int) -> bool:
 
 
 def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
-    """The policy without its weights, every value checked before it decides the size of anything."""
+    """The policy without its weights; every value is checked before it decides the size of anything."""
     version, names = description["features_version"], description["features"]
     if not _is_version(version, FEATURES_VERSION):
         raise InputError(f"{folder}: features_version must be {FEATURES_VERSION}, got {short(version)}")
@@ -227,7 +230,7 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
 
 
 def _check_size(path: Path, widths: Sequence[int]) -> None:
-    """A file of about the size that layers of these widths have, before memory is taken for them."""
+    """Raise `InputError` unless the file has about the size of layers of these widths, before memory is allocated."""
     least = 4 * sum((wide + 1) * narrow for wide, narrow in pairwise(widths))
     size = path.stat().st_size
     if not least <= size <= least + _MOST_JSON:

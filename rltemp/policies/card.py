@@ -14,7 +14,7 @@ __all__ = ["render_card"]
 
 
 def render_card(policy: LearnedPolicy) -> str:
-    """What the policy is, what it needs, how it was trained, what it scored, how it is used."""
+    """The model card: what the policy is, what it needs, how it is used, how it was trained, and what it scored."""
     needs = ", ".join(sorted(policy.needs)) or "nothing beside logits and progress"
     scale = "T²" if policy.scale is None else f"{policy.scale:g}"
     sections = [

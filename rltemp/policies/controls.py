@@ -1,4 +1,4 @@
-"""Controls: what a learned rule must beat to show that it learned more than jitter or a schedule."""
+"""Controls: policies that a learned one must beat to show that it learned more than jitter or a schedule."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["AnnealPolicy", "RandomPolicy"]
 class RandomPolicy(TemperaturePolicy):
     """A temperature drawn per instance and step, log-uniform in [low, high]; scale T^2.
 
-    The state of the generator is part of `state_dict()`. Under `torch.func.vmap`, with `randomness="different"`, one
-    generator serves all.
+    The state of the generator is part of `state_dict()`. Under `torch.func.vmap`, with `randomness="different"`, all
+    mapped copies draw from one generator.
 
     Args:
         low: smallest temperature, > 0.
         high: largest temperature, > low.
-        generator: what to draw from; a new one, seeded with 0, if None.
+        generator: draws the temperatures; a new one, seeded with 0, if None.
     """
 
     generator: torch.Generator
@@ -44,32 +44,32 @@ class RandomPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """B draws."""
+        """Draw a temperature for each of B instances; the logits give only B, dtype, and device."""
         draws = torch.rand(len(teacher_logits), generator=self.generator, device=self.generator.device)
         actions = 2.0 * to_device(draws, teacher_logits.device).to(teacher_logits.dtype) - 1.0
         return Temperatures.shared(action_to_temperature(actions, self.low, self.high))
 
     def get_extra_state(self) -> Tensor:
-        """State of the generator."""
+        """State of the generator, for `state_dict()`."""
         return self.generator.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Let the generator go on where `state` was taken."""
+        """Restore the generator from a state that `get_extra_state()` returned."""
         self.generator.set_state(state)
 
 
 class AnnealPolicy(TemperaturePolicy):
-    """One temperature for all instances, from `start` to `end` over the run.
+    """One temperature for all instances that moves from `start` to `end` over the run.
 
-    Log-linear: T = start (end / start)^progress. Cosine: T = end + (start - end) (1 + cos(pi progress)) / 2.
-    Compare Jafari et al. (2021), "Annealing Knowledge Distillation", who anneal the teacher alone.
+    Log-linear: T = start (end / start)^progress. Cosine: T = end + (start - end) (1 + cos(pi progress)) / 2. Compare
+    Jafari et al. (2021), "Annealing Knowledge Distillation", who anneal the teacher alone.
 
     Args:
         start: T at progress 0, > 0.
         end: T at progress 1, > 0.
         shape: "log-linear" or "cosine".
-        scale: of the loss, > 0; None for T^2. With the same for all T, the loss weighs more the colder it gets, where
-            T^2 makes it weigh less.
+        scale: factor on the loss, > 0; None for T^2. With a constant scale the loss has more weight the lower T is;
+            with T^2 it has less.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AnnealPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The schedule's temperature, B times."""
+        """The schedule's temperature at `progress`, in [0, 1], for each of B instances."""
         progress = progress_tensor(progress, teacher_logits)
         if self.shape == "log-linear":
             temperature = self.start * (self.end / self.start) ** progress

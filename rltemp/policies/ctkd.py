@@ -1,4 +1,4 @@
-"""Curriculum temperature (Li et al., AAAI 2023): the student learns, the temperature makes it harder."""
+"""Curriculum temperature (Li et al., AAAI 2023): gradient reversal trains the temperature to raise the loss."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rltemp.temperatures import Temperatures
 __all__ = ["CTKDInstancePolicy", "CTKDPolicy"]
 
 _RAMP = 10 / 240
-"""The paper ramps over 10 of its 240 epochs."""
+"""Share of the run over which the gradient reversal fades in: 10 of the paper's 240 epochs."""
 
 
 class CTKDPolicy(TemperaturePolicy):
     """One learned temperature for all instances: T = 1 + 20 sigmoid(g), scale T^2.
 
-    The parameter g starts at 1, hence T at 15.621, and is trained by the student's own optimizer to *raise* the loss:
-    its gradient is multiplied by lambda(progress), which falls from 0 to -1 over the ramp and stays there.
+    The parameter g starts at 1, that is at T = 15.621. The student's own optimizer trains g to *raise* the loss: the
+    gradient of g is multiplied by lambda(progress), which falls from 0 to -1 over the ramp by a cosine and stays there.
     Source: Li et al. (2023), "Curriculum Temperature for Knowledge Distillation", global version.
 
     Args:
@@ -43,7 +43,7 @@ class CTKDPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The learned temperature, B times."""
+        """The learned temperature for each of B instances, with gradient reversed by lambda(progress)."""
         logit = self.logit.to(teacher_logits).expand(len(teacher_logits))
         return Temperatures.shared(_curriculum_temperature(logit, progress, self.ramp))
 
@@ -51,14 +51,16 @@ class CTKDPolicy(TemperaturePolicy):
 class CTKDInstancePolicy(TemperaturePolicy):
     """A learned temperature per instance: T = 1 + 20 sigmoid(MLP(teacher's and student's probabilities)), scale T^2.
 
-    Trained like `CTKDPolicy`. The gradient ends at the network: were it to go on, the student would be taught to raise
-    its own loss. Source: Li et al. (2023), instance-wise version; the width is not published.
+    The student's own optimizer trains the MLP to *raise* the loss, as its gradient is multiplied by lambda(progress),
+    which falls from 0 to -1 over the ramp. No gradient passes on to the student's logits, which would teach the student
+    to raise its own loss. Source: Li et al. (2023), "Curriculum Temperature for Knowledge Distillation", instance-wise
+    version; the hidden width is not published.
 
     Args:
         ramp: share of the run, in [0, 1], over which lambda reaches -1.
         hidden: width of the hidden layer, >= 1.
-        classes: number of classes C; if None, the network takes shape with the first batch.
-        generator: what the initial weights are drawn from; a new one, seeded with 0, if None.
+        classes: number of classes C, >= 2; if None, the first batch decides the width of the first layer.
+        generator: draws the initial weights; a new one, seeded with 0, if None.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class CTKDInstancePolicy(TemperaturePolicy):
             first = skip_init(nn.Linear, 2 * classes, hidden)
             _draw(first, generator)
         _draw(last, generator)
-        nn.init.ones_(last.bias)  # T starts near that of `CTKDPolicy`.
+        nn.init.ones_(last.bias)  # T starts near 15.621, as in the global version.
         self.network = nn.Sequential(first, nn.ReLU(), last)
 
     def choose(
@@ -92,7 +94,7 @@ class CTKDInstancePolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The network's temperatures."""
+        """Temperatures of B instances from the probabilities [B, 2C] of both networks, with reversed gradient."""
         probabilities = torch.cat((teacher_logits.detach().softmax(1), student_logits.detach().softmax(1)), dim=1)
         dtype = next(reversed(list(self.network.parameters()))).dtype
         logits = self.network(probabilities.to(dtype))[:, 0]
@@ -100,7 +102,7 @@ class CTKDInstancePolicy(TemperaturePolicy):
 
 
 class _LazyLinear(nn.LazyLinear):
-    """A linear layer that draws its weights from a generator once it sees its input."""
+    """A linear layer that draws its weights from a generator once its first input fixes their shape."""
 
     def __init__(self, out_features: int, generator: torch.Generator) -> None:
         super().__init__(out_features)
@@ -112,7 +114,7 @@ class _LazyLinear(nn.LazyLinear):
 
 
 def _draw(layer: nn.Linear, generator: torch.Generator) -> None:
-    """PyTorch's default initialization, from a generator."""
+    """Initialize uniformly in +-1/sqrt(inputs), PyTorch's default for `nn.Linear`, from a generator."""
     bound = layer.in_features**-0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator)
     nn.init.uniform_(layer.bias, -bound, bound, generator)
@@ -120,7 +122,7 @@ def _draw(layer: nn.Linear, generator: torch.Generator) -> None:
 
 def _curriculum_temperature(logits: Tensor, progress: float | Tensor, ramp: float) -> Tensor:
     """1 + 20 sigmoid(logits), with the gradient that reaches `logits` [B] multiplied by lambda(progress)."""
-    # `lerp` from a tensor to itself is that tensor, and its end gets the gradient times the weight.
+    # Interpolation between the same values keeps them, and multiplies the gradient of its end point by the weight.
     turned = torch.lerp(logits.detach(), logits, _reversal(progress, ramp, logits))
     return torch.sigmoid(turned).mul(20.0).add(1.0)
 

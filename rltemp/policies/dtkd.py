@@ -1,4 +1,4 @@
-"""Dynamic temperature (Wei & Bai, 2024): the sharper network gets the higher temperature."""
+"""Dynamic temperature (Wei & Bai, 2024): the network with the larger maximal logit gets the higher temperature."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SMALLEST_LOGIT = 1e-12
 class DTKDPolicy(TemperaturePolicy):
     """Temperatures in proportion to the largest logits: T_t = 2 tau m_t / (m_t + m_s), T_s = 2 tau m_s / (m_t + m_s).
 
-    With m = max of the logits; scale T_t T_s; the gradient flows through all three. Where m_t and m_s differ in sign or
-    one is 0, the published formula gives a negative, zero or unbounded temperature: there m is taken above the mean of
-    the logits, each temperature is at least 2e-6 tau, and both are tau where no logit stands out.
-    Source: Wei & Bai (2024), "Dynamic Temperature Knowledge Distillation".
+    Here m is the largest logit of the instance. The scale is T_t T_s, and the gradient flows through all three. Where
+    m_t and m_s differ in sign or one is 0, the published formula gives a negative, zero, or unbounded temperature;
+    there this project takes m above the mean of the logits, keeps each temperature >= 2e-6 tau, and sets both to tau
+    for constant logits. Source: Wei & Bai (2024), "Dynamic Temperature Knowledge Distillation".
 
     Args:
         temperature: tau, the mean of the two temperatures, > 0.
@@ -40,7 +40,7 @@ class DTKDPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """Shares of 2 tau."""
+        """Temperatures of B instances that share 2 tau in proportion to the largest logits."""
         m_t, m_s = logit_max(teacher_logits), logit_max(student_logits)
         if not _is_usual(m_t, m_s):
             m_t, m_s = _mended(m_t, m_s, teacher_logits, student_logits)
@@ -50,7 +50,10 @@ class DTKDPolicy(TemperaturePolicy):
 
 
 def _is_usual(m_t: Tensor, m_s: Tensor) -> bool:
-    """Whether the published formula is known to hold for all instances: maxima positive and of comparable size."""
+    """Whether all maxima [B] are positive and of comparable size, so that the published formula is defined.
+
+    False as well where the values cannot be read: on accelerators, and while tracing.
+    """
     maxima = torch.stack((m_t, m_s)).detach()
     if not values_are_readable(maxima):
         return False
@@ -59,7 +62,10 @@ def _is_usual(m_t: Tensor, m_s: Tensor) -> bool:
 
 
 def _mended(m_t: Tensor, m_s: Tensor, teacher_logits: Tensor, student_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """What the temperatures are in proportion to, [B] each: m wherever the published formula is defined by it."""
+    """Values [B] for teacher and student in proportion to which 2 tau is shared.
+
+    They are the maxima wherever the published formula is defined, and this project's substitute elsewhere.
+    """
     published = (m_t.sign() * m_s.sign() > 0) & ((m_t + m_s).abs() > _SMALLEST_LOGIT)
     m_t = torch.where(published, m_t, m_t - teacher_logits.mean(1))
     m_s = torch.where(published, m_s, m_s - student_logits.mean(1))

@@ -1,4 +1,4 @@
-"""The greedy reference: what helps the probe most right now."""
+"""The greedy reference of this project: the temperature that lowers a probe's loss most at the next update."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ __all__ = ["InfluencePolicy"]
 class InfluencePolicy(TemperaturePolicy):
     """Per instance, the temperature whose distillation gradient lowers a probe's loss most, to first order; scale T^2.
 
-    It needs the alignment [B, A] of `ProbeAlignment`: column a is the first-order effect of distilling the instance at
-    temperature a, positive where it lowers the loss of the probe. Myopic, but hard to beat on a short run.
+    Needs the alignment [B, A] of `ProbeAlignment`: column a is the first-order effect of distilling the instance at
+    temperature a, positive where it lowers the loss of the probe. The choice ignores later updates, but is hard to beat
+    on a short run. Source: this project.
 
     Args:
         temperatures: the A temperatures of the alignment's columns, each > 0.
-        default: T of an instance to which every temperature has the same effect, > 0.
+        default: T, > 0, of an instance to which every temperature has the same effect.
     """
 
     needs = frozenset({"alignment"})
@@ -45,7 +46,11 @@ class InfluencePolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The temperature of the largest column."""
+        """The temperature of the largest of the A columns, for each of B instances.
+
+        Raises:
+            InputError: for an alignment without one column per temperature.
+        """
         if alignment is None or alignment.shape[1] != len(self.temperatures):
             got = None if alignment is None else list(alignment.shape)
             raise InputError(f"alignment must have shape [B, {len(self.temperatures)}], one per temperature, got {got}")

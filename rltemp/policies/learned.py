@@ -18,26 +18,29 @@ from rltemp.temperatures import Temperatures, action_to_temperature
 __all__ = ["HIGHEST", "LOWEST", "MOST_LAYERS", "WIDEST", "LearnedPolicy"]
 
 LOWEST, HIGHEST = 1e-3, 1e6
-"""Limits of temperatures and of a scale: within them the loss and its gradient are far from overflow."""
+"""Limits of temperatures and scales: within them the loss and its gradient are far from overflow."""
 
 MOST_LAYERS, WIDEST = 8, 4096
-"""Limits of the hidden layers that a policy's file may have."""
+"""Most hidden layers, and largest width of one, that a policy's file may have."""
 
 
 class LearnedPolicy(TemperaturePolicy):
-    """The mean action of an agent, as a function of one instance.
+    """The mean action of a trained agent, as a function of the features of one instance.
 
-    The features, centered, go through linear layers with tanh between them to an action, clipped to [-1, 1] and mapped
-    to a temperature on a log scale; teacher and student share it. No gradient flows: the policy was trained elsewhere,
-    and it is the student that learns here. Until weights are loaded, every temperature is the middle of the range.
+    The features, centered, go through linear layers with tanh between them to an action, which is clipped to [-1, 1]
+    and mapped to a temperature on a log scale; teacher and student share it. No gradient flows into policy or features.
+    Until weights are loaded, every temperature is the geometric middle of the range.
 
     Args:
-        features: what the network sees.
-        hidden: widths of the hidden layers.
-        low: temperature of action -1.
-        high: temperature of action 1.
-        scale: of the loss, for all instances; None for T * T.
-        card: how it was trained and what it scored, as plain JSON values; saved with it.
+        features: the F features that the network gets.
+        hidden: widths of the hidden layers, each >= 1.
+        low: temperature of action -1, in [1e-3, 1e6].
+        high: temperature of action 1, in [1e-3, 1e6].
+        scale: factor on the loss of every instance, in [1e-3, 1e6]; None for T * T.
+        card: how the policy was trained and what it scored, as plain JSON values that are saved with it.
+
+    Raises:
+        InputError: for widths, temperatures, or a scale out of range.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class LearnedPolicy(TemperaturePolicy):
 
     @property
     def is_schedule(self) -> bool:
-        """Whether it looks at nothing but how far the run is."""
+        """Whether the progress of the run is the policy's only feature."""
         return self.features.names == ("progress",)
 
     def choose(
@@ -85,12 +88,12 @@ class LearnedPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """Temperatures of checked inputs."""
+        """Temperatures of B instances from checked logits [B, C], without gradient."""
         features = self.features(student_logits, teacher_logits, targets, progress, alignment)
         return Temperatures.shared(self.temperature(features), self.scale)
 
     def temperature(self, features: Tensor) -> Tensor:
-        """Temperatures [B] of features [B, F]."""
+        """Temperatures [B] of features [B, F] in [0, 1], without gradient."""
         with torch.no_grad(), without_autocast(features):
             return action_to_temperature(self.net(center(features)).squeeze(-1), self.low, self.high)
 

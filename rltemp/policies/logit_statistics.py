@@ -1,7 +1,7 @@
-"""Statistics of logits per instance, [B, C] -> [B], with short gradients.
+"""Maximum and standard deviation of logits per instance, [B, C] -> [B], with cheap gradients.
 
-PyTorch's own cost as much as the distillation loss itself: `std` forward, `amax` backward. Compilers, `torch.func` and
-logits without gradient get PyTorch's own operations.
+PyTorch's own operations cost as much as the distillation loss itself (`std` in the forward, `amax` in the backward
+pass). They still serve compilers, `torch.func`, and logits without gradient.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["logit_max", "logit_std"]
 
 
 def logit_std(logits: Tensor, factor: float = 1.0) -> Tensor:
-    """Standard deviation over the classes (ddof = 1), times a factor.
+    """Standard deviation [B] of logits [B, C] over the classes (ddof = 1), times `factor`.
 
-    Logits that are constant up to rounding count as of deviation 1: a rule that divides by it is not defined there, and
-    with 1 it leaves them alone.
+    Logits that are constant up to rounding get deviation 1: a rule that divides by the deviation then leaves them
+    unchanged.
     """
     if is_transformed() or not logits.requires_grad:
         return factor * _textbook_std(logits)
@@ -29,7 +29,7 @@ def logit_std(logits: Tensor, factor: float = 1.0) -> Tensor:
 
 
 def logit_max(logits: Tensor) -> Tensor:
-    """The largest logit; equal largest ones share its gradient."""
+    """Largest logit [B] of logits [B, C]; equal largest logits share its gradient."""
     if is_transformed() or not logits.requires_grad:
         return logits.amax(1)
     largest: Tensor = _Max.apply(logits)
@@ -38,7 +38,7 @@ def logit_max(logits: Tensor) -> Tensor:
 
 def _textbook_std(logits: Tensor) -> Tensor:
     mean = logits.mean(1, keepdim=True)
-    # `vector_norm` has gradient 0 where there is no spread; the square root of the variance has NaN.
+    # For constant logits `vector_norm` has gradient 0, and the square root of the variance NaN.
     norm = torch.linalg.vector_norm(logits - mean, dim=1)
     constant = _is_constant(norm, mean[:, 0], logits.shape[1])
     std: Tensor = norm / (logits.shape[1] - 1) ** 0.5
@@ -46,7 +46,7 @@ def _textbook_std(logits: Tensor) -> Tensor:
 
 
 def _is_constant(norm: Tensor, mean: Tensor, classes: int) -> Tensor:
-    """Where the norm of the centered logits may be all rounding."""
+    """Where, [B], the norm of the centered logits may consist of rounding errors alone."""
     rounding = mean.detach().abs() * (8.0 * torch.finfo(norm.dtype).eps * classes**0.5)
     constant: Tensor = norm.detach() <= rounding + 1e-8
     return constant
@@ -62,10 +62,10 @@ class _Max(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         logits, largest = ctx.saved_tensors
-        # Into a tensor of numbers: a tensor of bools takes five times as long.
+        # Written as numbers, since multiplying by a tensor of bools takes five times as long.
         is_largest = torch.eq(logits.detach(), largest.detach().unsqueeze(1), out=torch.empty_like(logits))
         share = (grad / is_largest.sum(1)).unsqueeze(1)
-        # The share alone may have a derivative: where the largest logits are does not change a little.
+        # Only the share has a second derivative: the positions of the largest logits are piecewise constant.
         return is_largest * share if torch.is_grad_enabled() else is_largest.mul_(share)
 
 
@@ -76,7 +76,7 @@ class _Std(torch.autograd.Function):
         centered = logits - mean
         norm = torch.linalg.vector_norm(centered, dim=1)
         constant = _is_constant(norm, mean.squeeze(1), logits.shape[1])
-        # Of std = norm / sqrt(C - 1), the derivative is (z - mean) / (norm sqrt(C - 1)).
+        # std = norm / sqrt(C - 1) has the derivative (z - mean) / (norm sqrt(C - 1)).
         ctx.factor, ctx.unit = factor, factor / (logits.shape[1] - 1) ** 0.5
         ctx.save_for_backward(logits, centered, norm.masked_fill(constant, torch.inf))
         std: Tensor = norm.mul_(ctx.unit).masked_fill_(constant, factor)

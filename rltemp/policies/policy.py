@@ -1,4 +1,4 @@
-"""The protocol of a temperature policy."""
+"""The base class of all temperature policies."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["TemperaturePolicy"]
 class TemperaturePolicy(nn.Module, ABC):
     """Chooses the temperatures of every instance of a batch.
 
-    A policy is an `nn.Module`: a rule with parameters is trained by the student's own optimizer and saved by
-    `state_dict()`. Calling it checks the input, then hands it to `choose`, which sub-classes define.
+    A policy is an `nn.Module`: the parameters of a rule, if any, are trained by the student's own optimizer and saved
+    by `state_dict()`. A call checks the input and passes it to `choose`, which sub-classes define.
 
     Attributes:
-        needs: which of "targets" and "alignment" this policy cannot do without.
+        needs: which of the optional inputs "targets" and "alignment" the policy requires.
         generator: what a random policy draws from; None for all others.
     """
 
@@ -43,7 +43,7 @@ class TemperaturePolicy(nn.Module, ABC):
             student_logits: [B, C], the student's raw logits.
             teacher_logits: [B, C], the teacher's raw logits.
             targets: [B] class indices; required if "targets" is in `needs`.
-            progress: how far the run is, in [0, 1]; a number or a tensor of shape [] or [B].
+            progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [] or [B].
             alignment: [B, A] from `ProbeAlignment`; required if "alignment" is in `needs`.
 
         Returns:
@@ -75,7 +75,15 @@ class TemperaturePolicy(nn.Module, ABC):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The rule itself, on checked input: logits of one dtype, float32 or float64, outside autocast."""
+        """Choose the temperatures of B instances from checked input, outside autocast; sub-classes define the rule.
+
+        Args:
+            student_logits: [B, C], float32 or float64.
+            teacher_logits: [B, C], of the same dtype.
+            targets: [B] class indices; None only if "targets" is not in `needs`.
+            progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [] or [B].
+            alignment: [B, A] from `ProbeAlignment`; None only if "alignment" is not in `needs`.
+        """
 
 
 def _check_progress(progress: float | Tensor, batch: int) -> None:

@@ -1,4 +1,4 @@
-"""The rules by name."""
+"""The built-in policies by name."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _ENTRIES = {
 
 
 def list_policies() -> dict[str, str]:
-    """Names of the rules that `make_policy` makes, with one line and the paper each."""
+    """Names that `make_policy` takes, each with one line of description and its paper."""
     return {name: f"{entry.summary} ({entry.paper})" for name, entry in _ENTRIES.items()}
 
 
 def make_policy(name: str, **options: Any) -> TemperaturePolicy:
-    """Make a rule by name.
+    """Make a built-in policy by name.
 
     Args:
         name: one of `list_policies()`.
-        options: of the rule; what is left out has the paper's value.
+        options: keyword arguments of the policy; the defaults are the paper's values.
 
     Raises:
         InputError: for an unknown name or option, or an option out of range.

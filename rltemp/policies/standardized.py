@@ -16,8 +16,8 @@ __all__ = ["LSKDPolicy", "NormKDPolicy"]
 class NormKDPolicy(TemperaturePolicy):
     """Temperatures in proportion to the spread of the logits: T_t = n std(z_t), T_s = n std(z_s), scale T_t^2.
 
-    The standard deviation is over the classes with ddof = 1, and the gradient flows through it. Constant logits have
-    none; there T = n. Source: Chi et al. (2023), "NormKD: Normalized Logits for Knowledge Distillation".
+    The standard deviation is over the classes with ddof = 1, and the gradient flows through it. Constant logits count
+    as of deviation 1, so that T = n. Source: Chi et al. (2023), "NormKD: Normalized Logits for Knowledge Distillation".
 
     Args:
         norm: n, > 0; the paper takes 2 on CIFAR-100 and 1 on ImageNet.
@@ -35,7 +35,7 @@ class NormKDPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The spreads times n."""
+        """Standard deviations of the logits times n, as temperatures [B] of teacher and student."""
         teacher, student = logit_std(teacher_logits, self.norm), logit_std(student_logits, self.norm)
         return Temperatures(teacher, student, scale=teacher * teacher)
 
@@ -43,9 +43,9 @@ class NormKDPolicy(TemperaturePolicy):
 class LSKDPolicy(TemperaturePolicy):
     """Logits standardized to mean 0 and deviation 1, then softened by T: T_t = T std(z_t), T_s = T std(z_s), scale T^2.
 
-    The softmax is blind to the mean, so dividing by the deviation (ddof = 1, with its gradient) is all there is to
-    standardizing. Constant logits have none; there the temperature is T.
-    Source: Sun et al. (2024), "Logit Standardization in Knowledge Distillation".
+    A softmax does not depend on the mean, so that dividing by the deviation (ddof = 1, with its gradient) is the whole
+    standardization. Constant logits count as of deviation 1, so that their temperature is T. Source: Sun et al. (2024),
+    "Logit Standardization in Knowledge Distillation".
 
     Args:
         temperature: T, > 0.
@@ -63,6 +63,6 @@ class LSKDPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The spreads times T; they are not part of the scale."""
+        """Standard deviations of the logits times T, as temperatures [B]; the scale is T^2 without them."""
         teacher, student = logit_std(teacher_logits, self.temperature), logit_std(student_logits, self.temperature)
         return Temperatures(teacher, student, scale=torch.full_like(teacher, self.temperature**2))

@@ -1,4 +1,4 @@
-"""The policy everybody starts from: one temperature."""
+"""The baseline policy: one temperature for every instance of the whole run."""
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ class StaticPolicy(TemperaturePolicy):
 
     Args:
         temperature: T, > 0.
-        scale: of the loss, > 0; None for T^2.
+        scale: factor on the loss of every instance, > 0; None for T^2.
     """
 
     def __init__(self, temperature: float = 4.0, scale: float | None = None) -> None:
@@ -32,5 +32,5 @@ class StaticPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """The temperature, B times."""
+        """The temperature T for each of B instances; the logits give only B, dtype, and device."""
         return Temperatures.shared(teacher_logits.new_full((len(teacher_logits),), self.temperature), self.scale)

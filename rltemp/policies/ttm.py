@@ -15,7 +15,7 @@ __all__ = ["TTMPolicy", "WTTMPolicy"]
 
 
 class TTMPolicy(TemperaturePolicy):
-    """The teacher's probabilities to the power 1 / T, renormalized; the student as it is: T_t = T, T_s = 1, scale 1.
+    """The teacher's probabilities to the power 1 / T, renormalized; the student unsoftened: T_t = T, T_s = 1, scale 1.
 
     Source: Zheng & Yang (2024), "Knowledge Distillation Based on Transformed Teacher Matching".
 
@@ -35,7 +35,7 @@ class TTMPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
     ) -> Temperatures:
-        """T for the teacher, 1 for the student, and the scale of the variant."""
+        """T for the teacher and 1 for the student, for each of B instances; the scale is 1, or WTTM's weight."""
         teacher = teacher_logits.new_full((len(teacher_logits),), self.temperature)
         return Temperatures(teacher, torch.ones_like(teacher), self._scale(teacher_logits))
 
@@ -44,21 +44,22 @@ class TTMPolicy(TemperaturePolicy):
 
 
 class WTTMPolicy(TTMPolicy):
-    """TTM that counts an instance the more, the softer the teacher is on it: scale = sum over classes of p^(1 / T).
+    """TTM with more weight for instances on which the teacher is soft: scale = sum over classes of p^(1 / T).
 
-    The scale lies between 1, for a teacher that is sure, and C^(1 - 1 / T), for one that is at a loss (T >= 1).
-    Source: Zheng & Yang (2024), "Knowledge Distillation Based on Transformed Teacher Matching".
+    Here p are the teacher's probabilities at temperature 1. For T >= 1 the scale lies between 1 (one-hot p) and
+    C^(1 - 1 / T) (uniform p). Source: Zheng & Yang (2024), "Knowledge Distillation Based on Transformed Teacher
+    Matching".
 
     Args:
         temperature: T, > 0; the inverse of the paper's exponent gamma.
     """
 
     def _scale(self, teacher_logits: Tensor) -> Tensor:
-        # With Z the sum of exponentials of what lies above the maximum: Z(z / T) / Z(z)^(1 / T).
+        # With Z the sum of exponentials of the logits minus their maximum: Z(z / T) / Z(z)^(1 / T).
         below = teacher_logits - teacher_logits.detach().amax(1, keepdim=True)
         return _sum_of_exponentials(below, self.temperature) / _sum_of_exponentials(below) ** (1.0 / self.temperature)
 
 
 def _sum_of_exponentials(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    # PyTorch's `exp2` takes a third of the time of its `exp`; in place, since fresh memory costs as much again.
+    # PyTorch's `exp2` takes a third of the time of its `exp`; in place, since allocating memory costs as much again.
     return (logits / (temperature * math.log(2.0))).exp2_().sum(1)

@@ -11,12 +11,12 @@ __all__ = ["list_pretrained", "pretrained_folder"]
 
 
 def list_pretrained() -> list[str]:
-    """Names that `load_policy` takes in place of a path."""
+    """Names of the policies that come with the package, which `load_policy` takes in place of a path."""
     return sorted(f"rltemp/{folder.name}" for folder in _root().iterdir() if (folder / "policy.json").is_file())
 
 
 def pretrained_folder(name: str) -> Path:
-    """The folder of a policy that comes with the package.
+    """The folder of a policy that comes with the package, such as "rltemp/digits".
 
     Raises:
         InputError: for an unknown name.

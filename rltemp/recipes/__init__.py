@@ -1,4 +1,4 @@
-"""Recipes: whole settings as YAML files, read into typed values."""
+"""Recipes: complete settings of an experiment as YAML files, read into typed values."""
 
 from rltemp.recipes.loading import dump_recipe, list_recipes, load_recipe, vary
 from rltemp.recipes.schema import Recipe

@@ -1,4 +1,4 @@
-"""What the values of a recipe must have to do with each other; ranges of single values stand in the schema."""
+"""Checks of a recipe's values against each other; the ranges of single values are in the schema."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["check_consistency", "check_settings"]
 
 
 def check_consistency(recipe: Recipe) -> None:
-    """Refuse a recipe that cannot be built, as far as it shows without a look at files and networks.
+    """Raise `InputError` for a recipe that cannot be built, as far as can be told without files and networks.
 
     Raises:
-        InputError: as `check_settings`, or for data and a teacher that do not fit together or to the updates.
+        InputError: for values of wrong type or range, values that contradict each other, or data, teacher, and batch
+            size that do not fit together.
     """
     check_settings(recipe)
     _check_data(recipe.data)
@@ -27,11 +28,11 @@ def check_consistency(recipe: Recipe) -> None:
 
 
 def check_settings(recipe: Recipe) -> None:
-    """Refuse settings that mean nothing, whatever data and teacher are at hand.
+    """Raise `InputError` for invalid optimization, policy, or agent settings, whatever the data and the teacher are.
 
     Raises:
-        InputError: for any value of another type than the schema's or out of its range, such as a recipe made in Python
-            may have, or values that contradict each other.
+        InputError: for a value of another type than the schema's or out of its range, which a recipe made in Python may
+            have, or values that contradict each other.
     """
     typed(Recipe, recipe, "")
     _check_optimization(recipe.optimization)

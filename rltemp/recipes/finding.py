@@ -1,4 +1,4 @@
-"""Where recipes are: in the package, by name, or in files."""
+"""Finding recipes: in the package by name, or in files."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _MOST_BYTES = 1 << 18
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Names of the recipes that come with the package, sorted."""
     folder = importlib.resources.files("rltemp.recipes")
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def is_file_name(recipe: str | Path) -> bool:
-    """Whether this is the path of a file, by its suffix, and not the name of a recipe of the package."""
+    """Whether `recipe` is the path of a file, by its suffix, instead of the name of a recipe in the package."""
     return Path(recipe).suffix in _SUFFIXES
 
 
 def read_recipe(recipe: str | Path) -> str:
-    """The text of a recipe, by its name or path.
+    """The YAML text of a recipe, by its name or path.
 
     Raises:
-        InputError: for an unknown name, or a file that is missing, large, no plain file or not UTF-8.
+        InputError: for an unknown name, or a file that is missing, larger than 256 KiB, not regular, or not UTF-8.
     """
     if is_file_name(recipe):
         try:

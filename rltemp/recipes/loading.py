@@ -1,4 +1,4 @@
-"""From a name or a file, and overrides, to a checked recipe."""
+"""Loading of a recipe, by name or from a file with overrides, into checked values."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ __all__ = ["dump_recipe", "list_recipes", "load_recipe", "vary"]
 _LONGEST_CHAIN, _DEEPEST = 10, 16
 _VARIABLE = ("data", "teacher", "student", "optimization")
 _RENAMED = {("agent", "calibration"): "credit"}
-"""Keys by section that recipes may still use, and what each is called."""
+"""New name of each old key, by (section, old key); recipes may still use the old one."""
 
 
 def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe.
 
-    A file may say `extends: NAME` or `extends: FILE`, relative to its own folder, and then only what differs.
+    A file may contain `extends: NAME` or `extends: FILE`, relative to its own folder, and then only the values that
+    differ.
 
     Args:
-        recipe: a name out of `list_recipes()`, or the path of a YAML file.
+        recipe: one of `list_recipes()`, or the path of a YAML file.
         overrides: values by dotted name ("optimization.epochs") or nested ({"optimization": {"epochs": 3}}).
 
     Raises:
@@ -46,11 +47,11 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
 
 
 def vary(recipe: Recipe) -> list[Recipe]:
-    """What the agent of a recipe trains on: the recipe itself, then each of `agent.variations`.
+    """The recipes that an agent trains on: the recipe itself, then one for each of `agent.variations`.
 
     Raises:
-        InputError: for a variation of what all tasks of an agent have in common, the batch size and the number of
-            updates among them, or one that is no recipe.
+        InputError: for a variation that is no valid recipe, or that changes what all tasks of an agent share, such as
+            the batch size and the number of updates.
     """
     whole = [recipe]
     plain = {name: _plain(value) for name, value in dataclasses.asdict(recipe).items() if name != "agent"}
@@ -74,11 +75,11 @@ def vary(recipe: Recipe) -> list[Recipe]:
 
 
 def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
-    """The recipe as YAML, every value spelled out; `load_recipe` reads it back.
+    """The recipe as YAML with every value written out; `load_recipe` reads it back.
 
     Args:
         recipe: the recipe.
-        agent: whether to say how the agent learns, which is nothing to a run that uses what it has learned.
+        agent: whether to include the agent's settings, which a run with a trained policy does not use.
     """
     import yaml
 
@@ -89,7 +90,12 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
 
 
 def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
-    """Plain values of a recipe, put on top of those of the recipe that it extends."""
+    """Plain values of a recipe, merged over those of the recipe that it extends.
+
+    Args:
+        recipe: name or path of the recipe.
+        extended_by: the chain of recipes that extend this one, to detect cycles.
+    """
     from rltemp.recipes.plain_yaml import load_plain
 
     values = load_plain(read_recipe(recipe), f"recipe {recipe}")
@@ -113,7 +119,7 @@ def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
 
 
 def _merge(values: dict[str, Any], override: Mapping[str, Any]) -> None:
-    """Put the leaves of `override` in place of those of `values`."""
+    """Replace values by those in `override`, in place; mappings are merged key by key."""
     for name, value in override.items():
         old = values.get(name)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
@@ -124,10 +130,10 @@ def _merge(values: dict[str, Any], override: Mapping[str, Any]) -> None:
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """Values with old keys under their new names.
+    """The values with old keys replaced by their new names.
 
     Raises:
-        InputError: for a section that has both.
+        InputError: for a section that has both the old and the new key.
     """
     values = dict(values)
     for (section, old), new in _RENAMED.items():
@@ -140,7 +146,7 @@ def _renamed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:
-    """{"a": {"b": value}} from "a.b"."""
+    """The nested mapping of a dotted name: {"a": {"b": value}} for "a.b"."""
     *outer, inner = name.split(".")
     if len(outer) > _DEEPEST:
         raise InputError(f"the name of a value must have at most {_DEEPEST} dots, got {len(outer)}")
@@ -151,7 +157,7 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
 
 
 def _course(recipe: Recipe) -> tuple[int, int]:
-    """Batch size and updates of a run."""
+    """Batch size and number of updates of a run."""
     optimization = recipe.optimization
     return optimization.batch_size, optimization.epochs * (recipe.data.train // optimization.batch_size)
 

@@ -1,8 +1,8 @@
-"""YAML that may come from a stranger: plain values alone, each meaning what it looks like.
+"""YAML from untrusted sources: plain values alone, each of which means what it looks like.
 
-A subset of YAML 1.1. Aliases can make a kilobyte stand for more than a memory holds, tags ask for other types, and a
-repeated key means one thing to this reader and another to the next: all are refused. So is what is large or deep, and
-what YAML 1.1 would quietly take for another number: 1:30 (90), 010 (8). Dates and merge keys (<<) are text.
+A subset of YAML 1.1. Aliases can expand a kilobyte to more than the memory holds, tags ask for other types, and readers
+differ on a repeated key: all are refused. So are large or deeply nested files, and text that YAML 1.1 takes for another
+number: 1:30 (90), 010 (8). Dates and merge keys (<<) are text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,39}|[0-9]{0,40}\.[0-9]{0,40}([eE][-
 
 
 def load_plain(text: str, name: str) -> Any:
-    """The value that `text` says: None, a bool, int, finite float or str, or lists of these, or dicts by str.
+    """Parse plain YAML to None, a bool, int, finite float, or str, or to lists of these or dicts of these by str.
 
     Args:
         text: the YAML.
@@ -52,7 +52,7 @@ def _reason(error: Exception) -> str:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Counts nodes as they are met, so that what is too much is refused before it is built."""
+    """A loader that counts nodes while it parses, and so refuses too large a file before it is built."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""Which numbers a field of a recipe may have, stated beside its type: `Annotated[int, Range(1)]`."""
+"""Ranges of a recipe's fields, stated beside their types: `Annotated[int, Range(1)]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Length", "Range"]
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `least` to `most`, both allowed, and between `above` and `below`, both excluded."""
+    """Numbers within `least` and `most`, both allowed, and `above` and `below`, both excluded; None is no limit."""
 
     least: float | None = None
     most: float | None = None
@@ -17,7 +17,7 @@ class Range:
     below: float | None = None
 
     def __contains__(self, number: float) -> bool:
-        """Whether a field may be `number`."""
+        """Whether `number` lies in the range."""
         return (
             (self.least is None or number >= self.least)
             and (self.most is None or number <= self.most)
@@ -26,7 +26,11 @@ class Range:
         )
 
     def wanted(self, nullable: bool = False) -> str:
-        """What follows "must" in an error: "be >= 1", "lie in [0, 1)", "be null or > 0"."""
+        """The text after "must" in an error: "be >= 1", "lie in [0, 1)", "be null or > 0".
+
+        Args:
+            nullable: whether the field may be null as well.
+        """
         low = f"[{self.least:g}" if self.least is not None else f"({self.above:g}" if self.above is not None else ""
         high = f"{self.most:g}]" if self.most is not None else f"{self.below:g})" if self.below is not None else ""
         if low and high:
@@ -36,6 +40,6 @@ class Range:
 
 @dataclass(frozen=True)
 class Length:
-    """At most `most` parts in a list."""
+    """Lists of at most `most` values."""
 
     most: int

@@ -1,11 +1,11 @@
-"""What a recipe says: the whole setting of an experiment, as typed values.
+"""Schema of recipes: the complete settings of an experiment, as typed values.
 
 Every field can be overridden by its dotted name (`optimization.epochs`) on the command line or as a keyword. A number's
-range stands beside its type and is checked whenever a recipe is read or built; what must fit together is in
-`rltemp.recipes.consistency`.
+range stands beside its type, and is checked whenever a recipe is read or built; `rltemp.recipes.consistency` checks
+values against each other.
 
-A recipe may come from a stranger: reading it runs nothing. What it names is fetched from the network (`data.download`,
-networks with published weights) only by leave of whoever runs it, `--allow-download`, which no recipe can give.
+A recipe may come from an untrusted source: reading it runs no code. It is allowed to download (`data.download`,
+networks with published weights) only with `--allow-download`, which no recipe can set.
 """
 
 from dataclasses import dataclass, field
@@ -17,32 +17,33 @@ from rltemp.recipes.ranges import Length, Range
 __all__ = ["Agent", "Credit", "Data", "Execution", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
 
 Credit = Literal["uniform", "redistribution", "influence", "hindsight"]
-"""How the reward of a batch becomes credit of its instances; see `Agent.credit`."""
+"""How the reward of a batch is turned into credit for its instances; see `Agent.credit`."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Images, and who may see which.
+    """The images, their split, and their augmentation.
 
     Attributes:
-        name: "digits" (bundled), "cifar100" (torchvision's files, or a tree of images) or "folder" (a tree of images:
+        name: "digits" (bundled), "cifar100" (torchvision's files, or a tree of images), or "folder" (a tree of images:
             train/<class>/*, test/<class>/*).
         path: folder of the data; unused by "digits".
-        download: let torchvision download CIFAR-100 into `path` if it is not there; needs `--allow-download`.
-        train: number of training images; all policies train on the same ones.
-        validation: number of held-out images of the training data: the reward's probe, and what anything is picked on.
-        split_seed: which images fall into which part.
-        image_size: average-pool images to this size; null keeps them.
-        shift: augmentation by shifts of up to this many pixels.
-        noise: standard deviation of the Gaussian noise added to training images, in the unit the network sees.
+        download: let torchvision download CIFAR-100 into `path` if it is missing; needs `--allow-download`.
+        train: number of training images, >= 1; all policies train on the same ones.
+        validation: number of held-out images of the training data, >= 1: the probe of the reward, and the data for
+            every choice among results.
+        split_seed: seed of the random split, >= 0.
+        image_size: average-pool images to this height and width, in pixels; null keeps their size.
+        shift: augmentation by shifts of up to this many pixels; 0 for none.
+        noise: standard deviation of the Gaussian noise added to training images, in the unit of the network's input.
         flip: augmentation by horizontal flips.
         in_memory: keep all images decoded, at one size. If false, for "folder" alone, training images stay on disk and
-            may be of any size: they are decoded as they are needed, cropped at random to 8 to 100 % of the area and
-            resized to `image_size`. Validation and test images, their centers, are in memory in any case.
-        workers: processes that decode, for each student, where images are on disk.
-        views: augmented views of each training image that students meet, drawn once, so that the teacher is asked once
-            per view; null augments anew every time. Without augmentation there is one view anyway.
-        label_noise: share of training labels replaced by random ones.
+            may be of any size: each is decoded when it is needed, cropped at random to 8 to 100 % of the area, and
+            resized to `image_size`. Validation and test images, their center crops, are in memory in any case.
+        workers: processes that decode images on disk, per student.
+        views: fixed augmented views of each training image, >= 1, for which the teacher's logits are computed once;
+            null augments anew every time. Without random augmentation there is one view.
+        label_noise: share of training labels replaced by random ones, in [0, 1].
     """
 
     name: Literal["digits", "cifar100", "folder"] = "digits"
@@ -63,9 +64,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """A network by its registered name, and the options its builder takes.
+    """A network by its registered name, and the options of its builder.
 
-    One whose architecture or weights come from the network, such as "timm:hf-hub:...", needs `--allow-download`.
+    A network whose architecture or weights are downloaded, such as "timm:hf-hub:...", needs `--allow-download`.
+
+    Attributes:
+        name: one of `list_networks()`.
+        options: keyword arguments of the network.
     """
 
     name: str = "mlp"
@@ -77,17 +82,17 @@ class Optimization:
     """How a network is trained.
 
     Attributes:
-        epochs: passes over the training images.
-        batch_size: instances per update; the last incomplete batch of an epoch is left out.
-        lr: initial learning rate of SGD.
-        momentum: momentum of SGD.
+        epochs: passes over the training images, >= 1.
+        batch_size: instances per update, >= 1; the last incomplete batch of an epoch is left out.
+        lr: initial learning rate of SGD, > 0.
+        momentum: momentum of SGD, in [0, 1).
         nesterov: whether the momentum is Nesterov's.
-        weight_decay: L2 penalty.
+        weight_decay: factor on the L2 penalty's gradient, >= 0.
         schedule: "cosine" to zero over the run, or "multistep": x 0.1 at each milestone.
-        milestones: shares of the run at which "multistep" lowers the rate.
-        ce_weight: weight of the cross-entropy with the labels.
-        kd_weight: weight of the distillation loss.
-        objective: "kd" or "dkd".
+        milestones: shares of the run, in (0, 1], at which "multistep" lowers the rate.
+        ce_weight: weight of the cross-entropy with the labels, >= 0.
+        kd_weight: weight of the distillation loss, >= 0.
+        objective: distillation loss, "kd" or "dkd".
     """
 
     epochs: Annotated[int, Range(1)] = 5
@@ -109,17 +114,17 @@ class Teacher:
 
     Attributes:
         network: architecture of each member.
-        members: size of the ensemble.
-        train: number of training images, the student's among them, none of validation or test; null takes the
-            student's alone.
-        shift: augmentation by shifts while the teacher is trained; null takes the student's.
-        flip: augmentation by flips while the teacher is trained; null takes the student's.
-        epochs: passes over the training images.
-        batch_size: instances per update.
-        lr: initial learning rate of SGD (momentum 0.9, Nesterov, cosine).
-        weight_decay: L2 penalty.
-        seed: initialisation, order and augmentation of the teacher's training.
-        checkpoint: weights to load instead of training: .safetensors, or a checkpoint in the format of CRD.
+        members: number of networks in the ensemble, >= 1.
+        train: number of training images, the students' among them and none of validation or test; null takes the
+            students' images alone.
+        shift: augmentation by shifts while the teacher is trained, in pixels; null takes `data.shift`.
+        flip: augmentation by flips while the teacher is trained; null takes `data.flip`.
+        epochs: passes over the training images; 0 leaves the initial weights.
+        batch_size: instances per update, >= 1.
+        lr: initial learning rate of SGD, > 0 (momentum 0.9, Nesterov, cosine).
+        weight_decay: factor on the L2 penalty's gradient, >= 0.
+        seed: of the teacher's initialization, order, and augmentation, >= 0.
+        checkpoint: file of weights to load instead of training: .safetensors, or a checkpoint in the format of CRD.
     """
 
     network: Network = field(default_factory=lambda: Network("mlp", {"hidden": [256, 256]}))
@@ -137,14 +142,14 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how networks run. Another choice gives the same experiment with other rounding errors.
+    """Where and how networks run; another choice gives the same experiment up to rounding errors.
 
     Attributes:
-        device: "cpu", "cuda", or "auto": a GPU where there is one.
-        precision: what convolutions compute in; parameters, logits and losses are float32 in any case.
-        channels_last: keep the channels of a pixel together: convolutions are faster, on most devices by far.
-        compile: compile students and teacher, for GPUs, where small networks otherwise wait for one launch after the
-            other; on a CPU it gained nothing.
+        device: "cpu", "cuda", or "auto": a GPU if there is one.
+        precision: what convolutions are computed in; parameters, logits, and losses are float32 in any case.
+        channels_last: use PyTorch's channels-last memory format, with which convolutions are faster on most devices.
+        compile: compile students and teacher. It pays on GPUs, where small networks otherwise wait for the launch of
+            each kernel; on a CPU it gained nothing.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "cpu"
@@ -155,18 +160,19 @@ class Execution:
 
 @dataclass(frozen=True)
 class PolicySpace:
-    """What a policy sees and what it may choose.
+    """What a policy observes, and what it may choose.
 
     Attributes:
-        low: smallest temperature.
-        high: largest temperature.
-        scale: of an instance's loss: a number for all, so that a temperature decides how soft an instance is and no
-            longer how much it counts; null for T^2.
-        alignment: what the policy sees of the probe: "none" (logits alone), "classifier" (effects through the last
-            layer, nearly free) or "network" (effects through all layers, by one forward-mode derivative).
-        probe_size: clean training images behind the alignment, drawn anew at each refresh.
-        every: updates between two refreshes of the probe gradient.
-        features: names out of `LogitFeatures` that a policy in training sees; empty for all that the alignment allows.
+        low: smallest temperature, in [1e-3, 1e6].
+        high: largest temperature, in [1e-3, 1e6], > low.
+        scale: factor on the loss of every instance: a constant, so that a temperature decides only the softness of an
+            instance and not its weight, or null for T^2.
+        alignment: which probe alignment the policy observes: "none" (logits alone), "classifier" (effects through the
+            last layer, nearly free), or "network" (effects through all layers, by one forward-mode derivative).
+        probe_size: clean training images of the probe, >= 1, drawn anew at each refresh.
+        every: updates between two refreshes of the probe gradient, >= 1.
+        features: names out of `LogitFeatures` that a policy in training observes; empty for all that the alignment
+            allows.
     """
 
     low: Annotated[float, Range(LOWEST, HIGHEST)] = 0.5
@@ -183,27 +189,29 @@ class Agent:
     """How PPO learns the policy.
 
     Attributes:
-        students: students that train side by side in one rollout.
-        rollouts: rollouts (whole KD runs of all students), each followed by one PPO update.
-        credit: how the batch reward becomes credit of instances: "uniform", "redistribution" and "influence" pay
-            them at every step, "hindsight" credits them with what they did to the end of the run.
-        influence_weight: weight of the influence term.
-        return_weight: size, beside the credit of "hindsight", of the advantage that the rewards give. All instances of
-            a student share it, so that with few students it is mostly noise.
-        reward_scale: factor on the reward before PPO sees it.
-        reward_every: updates that are paid together, with the last of them, which bounds the cost of the reward's
-            probe; the sum over a run stays the same. 1 for "influence".
-        learning_rate: Adam's learning rate.
-        gae_lambda: bias-variance trade-off of the advantage.
-        target_kl: trust region: an update stops once the policy moved this far.
-        epochs: passes over a rollout.
-        minibatches: gradient steps per pass.
-        hidden: widths of the policy's and the value function's hidden layers.
-        log_std: initial log standard deviation of the exploration.
-        start: a trained policy to go on from, by its folder or name; null begins at one temperature for all.
-        variations: what the agent trains on besides the recipe, one rollout after the other: changes of it by dotted
-            name, such as {data.split_seed: 2, teacher.seed: 2}. All have the same updates and batch size.
-        seed: everything random in the agent's training.
+        students: students that train side by side in one rollout, >= 1.
+        rollouts: number of rollouts (whole KD runs of all students), >= 1, each followed by one PPO update.
+        credit: how the batch reward is turned into credit for instances: "uniform", "redistribution", and "influence"
+            give each instance a reward at every step; "hindsight" gives it an advantage by its effect on the end of the
+            run.
+        influence_weight: weight of the influence term, >= 0.
+        return_weight: weight, >= 0, of the advantage estimated from rewards, beside the credit of "hindsight". All
+            instances of a student share that advantage, so that with few students it is mostly noise.
+        reward_scale: factor on the reward before PPO gets it, > 0.
+        reward_every: number of updates that are rewarded together, at the last of them, >= 1, which reduces the cost of
+            the reward's probe; the sum over a run stays the same. Must be 1 for "influence".
+        learning_rate: Adam's learning rate, > 0.
+        gae_lambda: lambda of generalized advantage estimation, in [0, 1] (Schulman et al., 2016, equation 16).
+        target_kl: trust region, > 0: an update stops once the policy's KL divergence exceeds 1.5 times this.
+        epochs: passes over a rollout per update, >= 1.
+        minibatches: gradient steps per pass, >= 1.
+        hidden: widths of the hidden layers of policy and value function.
+        log_std: initial log standard deviation of the exploration noise.
+        start: a trained policy to continue from, by its folder or name; null starts at one temperature for all
+            instances.
+        variations: tasks to train on besides the recipe's, in turn, one per rollout: changes of the recipe by dotted
+            name, such as {data.split_seed: 2, teacher.seed: 2}. All have the same number of updates and batch size.
+        seed: of everything random in the agent's training, >= 0.
     """
 
     students: Annotated[int, Range(1)] = 16
@@ -227,7 +235,17 @@ class Agent:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole setting: what is distilled into what, on which data, and how the agent learns."""
+    """The complete settings of an experiment.
+
+    Attributes:
+        data: the images.
+        teacher: the network that is distilled.
+        student: the network that is trained by distillation.
+        optimization: how students are trained.
+        policy: what a policy observes, and what it may choose.
+        agent: how the agent learns a policy.
+        execution: where and how networks run.
+    """
 
     data: Data = field(default_factory=Data)
     teacher: Teacher = field(default_factory=Teacher)

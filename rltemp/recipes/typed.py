@@ -1,4 +1,4 @@
-"""From plain values, as YAML gives them, to a dataclass whose fields have the types and ranges they state."""
+"""Conversion of plain values, as YAML gives them, to dataclasses whose fields state types and ranges."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _INTEGERS = Range(above=-(2**63), below=2**63)
 
 
 def typed(kind: type[T], values: object, name: str) -> T:
-    """An instance of the dataclass `kind`; fields that `values` lacks have their defaults.
+    """Make an instance of the dataclass `kind`; fields missing in `values` get their defaults.
 
     Args:
-        kind: its fields are of the types bool, int, float, str, dict, a tuple of one of these, one of them or None, a
+        kind: its fields have the types bool, int, float, str, dict, a tuple of one of these, one of them or None, a
             choice of literals, or another such dataclass; `Annotated` with a `Range`, or for a tuple with a `Length`.
-        values: a mapping, or an instance of `kind`, every field of which is then checked again.
-        name: what errors call it; a field is `name.field`, or `field` where `name` is empty.
+        values: a mapping, or an instance of `kind`, of which every field is checked again.
+        name: what errors call it; a field is `name.field`, or `field` if `name` is empty.
 
     Raises:
-        InputError: for anything else, an unknown field, a value of another type or out of its range, NaN or infinity.
+        InputError: for other values, an unknown field, a value of another type or out of its range, NaN, or infinity.
     """
     if isinstance(values, kind) and dataclasses.is_dataclass(values):
         values = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
@@ -80,7 +80,7 @@ def _check_limit(limit: Range | Length, value: Any, name: str, nullable: bool) -
 
 
 def _check_plain(value: object, name: str, depth: int = 0) -> None:
-    """Refuse what YAML without aliases could not say: for the options of networks, whose types nobody states."""
+    """Raise `InputError` for values other than YAML's, in the options of networks, whose types no schema states."""
     if depth > _DEEPEST:
         raise InputError(f"{name} must be at most {_DEEPEST} levels deep")
     if isinstance(value, Mapping):
@@ -99,7 +99,7 @@ def _check_plain(value: object, name: str, depth: int = 0) -> None:
 
 
 def _plain(hint: type[Any], value: object, name: str) -> Any:
-    # To Python, True is an integer.
+    # In Python, True is an integer.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise _wrong(name, {int: "be an integer", str: "be text", bool: "be true or false"}[hint], value)
     if hint is int and value not in _INTEGERS:
@@ -109,7 +109,7 @@ def _plain(hint: type[Any], value: object, name: str) -> Any:
 
 def _number(name: str, value: object) -> float:
     try:
-        # YAML 1.1 reads 1e-3, without a point, as text.
+        # YAML 1.1 reads 1e-3, without a decimal point, as text.
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         number = math.nan

@@ -1,4 +1,4 @@
-"""From a recipe to a task: where images come from, how they are split, who teaches."""
+"""Building of a task from a recipe: image sources, splits, and teachers."""
 
 from rltemp.tasks.build import build_steps, build_task, check_recipe
 

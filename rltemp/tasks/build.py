@@ -1,4 +1,4 @@
-"""From a recipe to a task: data, teacher and students, checked before any work starts."""
+"""Building of a task from a recipe, which is checked before any work starts."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ def build_task(
     """Load the data and train the teacher of a recipe.
 
     Args:
-        recipe: the setting.
-        device: where data and networks live; by default where the recipe says.
-        advance: called `build_steps(recipe)` times while the teacher learns and answers.
-        cache: a folder, made if missing, where trained teachers and decoded images are kept and looked for, so that a
-            recipe's teacher is trained once.
-        allow_download: as for `check_recipe`.
+        recipe: the settings.
+        device: where data and networks are; by default the recipe's.
+        advance: called `build_steps(recipe)` times while the teacher is trained and its logits are computed.
+        cache: a folder, created if missing, where trained teachers, their logits, and decoded images are kept and
+            looked for, so that a recipe's teacher is trained once.
+        allow_download: whether data and networks may be downloaded.
 
     Raises:
-        InputError: as `check_recipe`, or for data and networks that do not fit together.
+        InputError: for values out of range or that contradict each other, unknown networks or options, missing files, a
+            download that is not allowed, or data and networks that do not fit together.
     """
     check_recipe(recipe, allow_download=allow_download)
     cache = None if cache is None else Path(cache)
@@ -62,7 +63,7 @@ def build_task(
     def images(part: Dataset | ImageFiles, settings: schema.Data) -> ImagesInMemory | ImagesOnDisk:
         augmentation = make_augmentation(settings, probe.shape, source.preparation)
         if isinstance(part, Dataset):
-            # In memory, the probe holds all that students are trained on: it is on the device already.
+            # In memory, the probe consists of all the students' training images, already on the device.
             return ImagesInMemory(probe if part is parts.sample else part.to(device), augmentation)
         return ImagesOnDisk(part, probe.shape[-1], augmentation, device, settings.workers)
 
@@ -90,15 +91,15 @@ def build_task(
 
 
 def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False) -> None:
-    """Refuse what can be seen to be wrong before any work starts.
+    """Raise `InputError` for all mistakes in a recipe that can be found before any work starts.
 
     Args:
-        recipe: the setting; it may come from a stranger.
-        allow_download: whether data and networks that it names may be fetched from the network.
+        recipe: the settings, possibly from an untrusted source.
+        allow_download: whether data and networks may be downloaded.
 
     Raises:
-        InputError: for values out of range or that do not fit together, networks that do not exist or do not take their
-            options, missing files, or what would be downloaded without leave.
+        InputError: for values out of range or that contradict each other, unknown networks or options, missing files,
+            or a download that is not allowed.
     """
     check_consistency(recipe)
     for field, network in (("student", recipe.student), ("teacher.network", recipe.teacher.network)):
@@ -110,7 +111,7 @@ def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False) -> None
 
 
 def build_steps(recipe: schema.Recipe) -> int:
-    """How often `build_task` calls `advance`, unless it finds the teacher and what it said."""
+    """Number of calls of `advance` in `build_task`, unless teacher and logits are found in the cache."""
     images = recipe.teacher.train or recipe.data.train
     updates = recipe.teacher.epochs * (images // min(recipe.teacher.batch_size, images))
     random = bool(recipe.data.shift or recipe.data.flip or recipe.data.noise)
@@ -132,7 +133,7 @@ def _execution(settings: schema.Execution) -> Execution:
 
 
 def _of_teacher(recipe: schema.Recipe) -> schema.Data:
-    """The data's settings while the teacher is trained."""
+    """The data settings with the augmentation of the teacher's training."""
     data, teacher = recipe.data, recipe.teacher
     return dataclasses.replace(
         data,
@@ -142,7 +143,7 @@ def _of_teacher(recipe: schema.Recipe) -> schema.Data:
 
 
 def _with_views(images: ImagesInMemory | ImagesOnDisk, settings: schema.Data) -> TrainingImages:
-    """The views that students meet; the images themselves where each is augmented anew."""
+    """The images as a bounded number of views, or unchanged if each is augmented anew."""
     random = any(transform.random for transform in images.augmentation.transforms)
     count = settings.views if random else 1
     if isinstance(images, ImagesOnDisk) or count is None:
@@ -154,5 +155,5 @@ def _builder(network: schema.Network, data: Dataset) -> Callable[[torch.Generato
     def build(generator: torch.Generator) -> Network:
         return make_network(network.name, data.classes, data.shape, generator, **network.options)
 
-    build(make_generator(0))  # refuses what does not fit these images before the teacher is trained
+    build(make_generator(0))  # raises before the teacher is trained if the network does not fit these images
     return build

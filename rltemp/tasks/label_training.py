@@ -1,4 +1,4 @@
-"""Training on labels alone, as teachers are trained."""
+"""Training of networks, such as teachers, on labels alone."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def train_on_labels(
     settings: Optimization,
     advance: Callable[[], None],
 ) -> None:
-    """Train networks side by side, without a teacher.
+    """Train networks side by side on the cross-entropy with the labels.
 
     Args:
-        members: the networks; they are changed.
-        minibatches: what they see.
-        seeds: of their random layers.
-        settings: epochs, batch size and how the learning rate goes.
+        members: the K networks, trained in place.
+        minibatches: their training data.
+        seeds: source of the seeds of their random layers.
+        settings: epochs, batch size, and optimizer.
         advance: called after every update.
 
     Raises:
-        DivergenceError: for networks that are not finite, or beyond all use.
+        DivergenceError: for networks whose logits are not finite, or too large to recover.
     """
     optimizer = make_optimizer(members.parameters(), settings)
     steps = settings.epochs * minibatches.per_epoch

@@ -1,4 +1,4 @@
-"""Which images fall into which part."""
+"""Splitting of a source's images into the parts of a task."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Images = TypeVar("Images", Dataset, ImageFiles)
 
 
 class Parts(NamedTuple):
-    """Disjoint images; the teacher's hold the students'.
+    """Parts of a data set: train, validation, and test images are disjoint; the teacher's images include the students'.
 
     Attributes:
-        train: what students are trained on; in memory, or on disk.
-        teacher: what the teacher is trained on.
-        sample: clean training images in memory: all of them, or where they are on disk enough for the probe.
-        validation: held out of the training data.
-        test: for the final evaluation alone.
+        train: training images of the students, in memory or on disk.
+        teacher: training images of the teacher.
+        sample: clean training images in memory: all of them, or for images on disk enough for the probe.
+        validation: held-out images of the training data.
+        test: images for the final evaluation alone.
     """
 
     train: Dataset | ImageFiles
@@ -40,15 +40,15 @@ class Parts(NamedTuple):
 
 
 def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None) -> Parts:
-    """Split a source as a recipe says.
+    """Split a source as a recipe's settings say.
 
     Args:
-        recipe: the setting.
+        recipe: the settings.
         source: the images.
-        cache: folder where decoded images are kept.
+        cache: folder where decoded images are kept and looked for; None decodes every time.
 
     Raises:
-        InputError: for more images than there are.
+        InputError: for settings that ask for more images than there are.
     """
     if isinstance(source.images, Dataset):
         parts = _cut(recipe, source.images, with_test=source.test is None)
@@ -66,10 +66,10 @@ def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None)
 
 
 def _cut(recipe: schema.Recipe, images: Images, *, with_test: bool) -> dict[str, Images]:
-    """Disjoint "train" and "validation", and "test" if asked; "teacher" holds "train", and more where it has more."""
+    """Disjoint parts "train" and "validation", "test" if `with_test`, and "teacher", which includes "train"."""
     settings, wanted = recipe.data, recipe.teacher.train
     sizes: dict[str, int | Literal["rest"]] = {"train": settings.train}
-    # Before the validation images, so that the number of these does not change the teacher.
+    # Before "validation", so that the number of validation images does not change the teacher.
     if wanted is not None and wanted > settings.train:
         sizes["more"] = wanted - settings.train
     sizes["validation"] = settings.validation
@@ -93,7 +93,7 @@ def _joined(a: Images, b: Images) -> Images:
 
 
 def _with_label_noise(data: Images, share: float, generator: torch.Generator) -> Images:
-    """Replace a share of the labels by labels drawn at random."""
+    """Replace each label, with probability `share`, by a random one."""
     chosen = torch.rand(len(data), generator=generator) < share
     random = torch.randint(data.classes, (len(data),), generator=generator)
     return dataclasses.replace(data, targets=torch.where(chosen, random, data.targets))

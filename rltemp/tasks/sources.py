@@ -1,4 +1,4 @@
-"""Where images come from, as a recipe names it."""
+"""Loading of the images that a recipe names."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ __all__ = ["Source", "check_source", "load_source", "make_augmentation"]
 _CHUNK = 4096
 
 _SAMPLE = 1000
-"""Images on disk from which the mean and deviation of pixels are taken."""
+"""Number of images on disk that give the mean and standard deviation of the pixels."""
 
 
 class Source(NamedTuple):
-    """Images before they are split.
+    """Images before the split.
 
     Attributes:
-        images: to be split into training and validation images; in memory, or on disk.
-        test: test images; None where they are cut from `images` as well.
-        preparation: what every image goes through before a network sees it.
+        images: for training and validation, in memory or on disk.
+        test: test images; None to split them from `images` as well.
+        preparation: transforms of every image before it enters a network.
     """
 
     images: Dataset | ImageFiles
@@ -53,18 +53,19 @@ class Source(NamedTuple):
 
 
 def load_source(settings: schema.Data, cache: Path | None = None) -> Source:
-    """Read the images that `settings` name, at the size they ask for.
+    """Load the images that a recipe names, resized to its `image_size`.
 
     Args:
-        settings: the data of a recipe, which `check_source` has let pass.
-        cache: folder where decoded trees of images are kept; None decodes them every time.
+        settings: the recipe's data, already checked by `check_source`.
+        cache: folder where decoded trees of images are kept and looked for; None decodes them every time.
 
     Raises:
-        InputError: for a folder without images, or an image size that does not fit.
+        InputError: for a folder without images, unequal classes to train and to test, or an image size that does not
+            fit.
     """
     if settings.name == "digits":
         digits = load_digits()
-        # About the pixels' root mean square, so that inputs are of size 1.
+        # 0.5 is about the pixels' root mean square, which makes that of the inputs about 1.
         return Source(_resize(dataclasses.replace(digits, images=digits.images / 0.5), settings), None, ())
     assert settings.path is not None
     root = Path(settings.path)
@@ -96,10 +97,14 @@ def _on_disk(root: Path, settings: schema.Data, cache: Path | None) -> Source:
 
 
 def check_source(settings: schema.Data, *, allow_download: bool = False) -> None:
-    """Refuse what can be seen to be wrong before an image is looked at.
+    """Raise `InputError` for mistakes in the data settings that can be found before an image is read.
+
+    Args:
+        settings: the recipe's data.
+        allow_download: whether data may be downloaded.
 
     Raises:
-        InputError: for a missing folder, or a download without leave.
+        InputError: for a missing folder, or a download that is not allowed.
     """
     if settings.path is None or settings.name == "digits":
         return
@@ -114,7 +119,13 @@ def check_source(settings: schema.Data, *, allow_download: bool = False) -> None
 def make_augmentation(
     settings: schema.Data, image_shape: tuple[int, ...], preparation: tuple[Transform, ...]
 ) -> Augmentation:
-    """What training images go through: shifts and flips of pixels, preparation, noise."""
+    """Augmentation of training images: shifts and flips of pixels, then the source's preparation, then noise.
+
+    Args:
+        settings: the recipe's data.
+        image_shape: shape of one image.
+        preparation: transforms of every image before it enters a network.
+    """
     transforms: list[Transform] = []
     if settings.shift:
         transforms.append(Shift(settings.shift))
@@ -131,7 +142,7 @@ def _resize(dataset: Dataset, settings: schema.Data) -> Dataset:
 
 
 def _standardization(images: Tensor) -> Normalize:
-    """Mean 0 and standard deviation 1 by channel over `images` uint8 [N, C, H, W]."""
+    """Normalization by channel to mean 0 and standard deviation 1 over `images` uint8 [N, C, H, W]."""
     total, squares = (torch.zeros(images.shape[1], dtype=torch.float64) for _ in range(2))
     for chunk in images.split(_CHUNK):
         pixels = chunk.double() / 255.0
@@ -139,7 +150,7 @@ def _standardization(images: Tensor) -> Normalize:
         squares += pixels.square().sum((0, 2, 3))
     count = images.numel() / images.shape[1]
     mean = total / count
-    # A channel without any contrast is left unscaled.
+    # A constant channel is not scaled.
     std = (squares / count - mean.square()).clamp(min=0.0).sqrt()
     std = torch.where(std > 1e-6, std, torch.ones_like(std))
     return Normalize(tuple(mean.tolist()), tuple(std.tolist()))

@@ -1,4 +1,4 @@
-"""What a teacher says of every view of the training images, asked once and kept."""
+"""The teacher's logits for every view of the training images, computed once and kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rltemp.reading import read_safetensors
 __all__ = ["BANK_CHUNK", "teacher_bank"]
 
 BANK_CHUNK = 500
-"""Views that the teacher is asked about at a time."""
+"""Views for which the teacher computes logits at a time."""
 
 
 def teacher_bank(
@@ -28,13 +28,13 @@ def teacher_bank(
     cache: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """The teacher's logits [V * N, C] of all views.
+    """The teacher's logits [V * N, C] for all V views of N training images, on the device of the views.
 
     Args:
         views: of the training images.
         teacher: maps images [M, ...] to logits [M, C].
-        cache: folder where the logits are kept and looked for.
-        advance: called after every `BANK_CHUNK` views.
+        cache: folder where the logits are kept and looked for; None computes them every time.
+        advance: called after every `BANK_CHUNK` views that are computed.
     """
     kept = None if cache is None else cache / f"{_fingerprint(views, teacher)}-logits.safetensors"
     bank = _read(kept, views.rows) if kept is not None else None
@@ -52,7 +52,7 @@ def teacher_bank(
 
 
 def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:
-    """Changes with the images, what is done to them, and the teacher."""
+    """Digest that changes with the images, their augmentation, or the teacher."""
     digest = hashlib.sha256(views.fingerprint().encode())
     for name, value in teacher.state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -61,7 +61,7 @@ def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:
 
 
 def _read(path: Path, rows: int) -> Tensor | None:
-    """The logits at `path`; None if there are none, or none that can be read."""
+    """The logits [rows, C] in the cache at `path`; None if there are none, or they cannot be used."""
     try:
         logits = read_safetensors(path)["logits"]
     except (KeyError, InputError):

@@ -1,4 +1,4 @@
-"""From a recipe's words about the teacher to the teacher: trained, loaded, or found where it was kept."""
+"""Making of a recipe's teacher: trained, loaded from a checkpoint, or found in the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rltemp.tasks.label_training import train_on_labels
 __all__ = ["make_teacher"]
 
 _VERSION = 1
-"""Rises whenever the same settings come to train another teacher."""
+"""Increases whenever the same settings give another teacher."""
 
 
 def make_teacher(
@@ -44,15 +44,16 @@ def make_teacher(
     Args:
         settings: of the recipe.
         build: builds a member from a generator.
-        train: its training images.
-        execution: how it runs.
+        train: the teacher's training images.
+        execution: precision, memory layout, and compilation.
         cache: folder where trained teachers are kept and looked for; None trains every time.
         advance: called after every update of the training.
 
     Raises:
         InputError: for a checkpoint that does not fit.
+        DivergenceError: for a training that diverges.
     """
-    # Seeds of the members: far from any a student has, so that teacher and student never start alike.
+    # Seeds of the members, far from the students', so that teacher and student never start with the same weights.
     seeds = [(settings.seed << 32) + (member << 16) + 1 for member in range(settings.members)]
     members = [build(make_generator(seed, "teacher")) for seed in seeds]
     if settings.checkpoint is not None:
@@ -88,7 +89,7 @@ def _train(
 
 
 def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> str:
-    """Changes with whatever changes the teacher: images, labels, augmentation, settings, precision, what it draws."""
+    """Digest of all that decides the teacher: images, labels, augmentation, settings, precision, and random layers."""
     digest = hashlib.sha256()
     for part in train.content():
         digest.update(part)
@@ -105,7 +106,7 @@ def _keep(members: nn.ModuleList, path: Path) -> None:
 
 
 def _load(members: nn.ModuleList, path: Path) -> bool:
-    """Whether `path` held the members' weights; a damaged file is as good as none, and changes nothing."""
+    """Load the members' weights from the cache at `path`; false, without a change, if there are none that fit."""
     try:
         weights = read_safetensors(path)
     except InputError:

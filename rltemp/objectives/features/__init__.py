@@ -1,4 +1,4 @@
-"""Objectives on features: what other methods teach beside the softened logits."""
+"""Objectives on features: losses between the networks' activations, to be combined with a temperature policy."""
 
 from rltemp.objectives.features.crd import CRD
 from rltemp.objectives.features.feature_criterion import FeatureDistillationLoss

@@ -18,24 +18,25 @@ _EPS = 1e-7
 
 
 class CRD(FeatureObjective):
-    """Tell the teacher's vector of the same image from those of K others, and the student's likewise.
+    """Contrastive loss: each network's vector must match the other's vector of the same image among K of other images.
 
     Both vectors are embedded and normalized. With h(s, t) = exp(s . t / tau) / Z and noise level c = K / N, each side
-    pays -log h / (h + c) for its own image and -log c / (h + c) for each of K negatives, which come from a memory bank
-    of all N training images: those of other classes, where labels are given. Z is set by the first batch.
-    Source: Tian et al. (2020), "Contrastive Representation Distillation", equation 18, with the paper's weight
-    beta = 0.8, K = 16384, tau = 0.07, and the bank's momentum 0.5. Negatives are drawn with replacement.
+    has the loss -log h / (h + c) for its own image, and -log c / (h + c) for each of K negatives. Negatives are drawn
+    with replacement from a memory bank of all N training images: from other classes if labels are given. The first
+    batch fixes Z. Source: Tian et al. (2020), "Contrastive Representation Distillation", equation 18, with the paper's
+    weight beta = 0.8, K = 16384, tau = 0.07, and the bank's momentum 0.5.
 
     Args:
         student_features: width of the student's vector.
         teacher_features: width of the teacher's vector.
-        instances: N, training images.
+        instances: N, number of training images.
         labels: [N] class indices of the training images; None draws negatives from all other images.
-        embedding: width of the embedding.
-        negatives: K.
+        embedding: width E of the embedding.
+        negatives: K, >= 1.
         temperature: tau, > 0; of the contrast, not of the logits.
-        momentum: how much of the bank's entry an update keeps, in [0, 1].
-        generator: draws initial weights, the bank's start and the negatives; a new one, seeded with 0, if None.
+        momentum: share of a bank's entry that an update keeps, in [0, 1].
+        generator: draws initial weights, the bank's initial entries, and the negatives; a new one, seeded with 0, if
+            None.
     """
 
     weight = 0.8
@@ -65,7 +66,12 @@ class CRD(FeatureObjective):
         self.register_buffer("normalizers", torch.zeros(2))
 
     def compare(self, student: Activations, teacher: Activations, indices: Tensor | None) -> Tensor:
-        """The sum of both sides' losses; the bank then takes in the batch."""
+        """Contrastive loss of both sides, a scalar; the embeddings of the batch then update the memory bank.
+
+        Raises:
+            InputError: without `indices`, the [B] positions of the instances in the training data, or for ones out of
+                range.
+        """
         if indices is None:
             raise InputError("indices must be given to contrastive distillation, got None")
         check_targets(indices, len(student.logits), self.bank.instances)
@@ -78,12 +84,12 @@ class CRD(FeatureObjective):
         return loss
 
     def _contrast(self, anchors: Tensor, others: Tensor, side: int) -> Tensor:
-        """Loss of anchors [B, E] against others [B, 1 + K, E], whose first is their own."""
+        """Contrastive loss, a scalar, of anchors [B, E] against [B, 1 + K, E], of which the first is the same image."""
         closeness = ((others @ anchors[:, :, None]).squeeze(2) / self.temperature).exp()
         normalizers = self.get_buffer("normalizers")
         first = closeness.detach().mean() * self.bank.instances
         normalizers[side] = torch.where(normalizers[side] == 0.0, first, normalizers[side])
-        # A copy: the other side writes into the buffer before the backward pass.
+        # Cloned, since the other side writes into the buffer before the backward pass.
         closeness = closeness / normalizers[side].clone()
         noise = self.negatives / self.bank.instances
         same, different = closeness[:, :1], closeness[:, 1:]

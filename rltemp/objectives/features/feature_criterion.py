@@ -1,4 +1,4 @@
-"""A temperature policy's loss and an objective on features, as one criterion."""
+"""A criterion that adds an objective on features to the loss at a policy's temperatures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["FeatureDistillationLoss"]
 
 
 class FeatureDistillationLoss(nn.Module):
-    """DistillationLoss + weight * objective on features: any policy with any objective.
+    """The sum `distillation` + weight * `objective`: any temperature policy with any objective on features.
 
-    Its parameters are those of the policy and of the objective's side modules; train, save and resume them with the
+    The parameters are those of the policy and of the objective's side modules; train, save, and resume them with the
     student.
 
     Args:
-        distillation: cross-entropy and distillation at the policy's temperatures. The papers that combine take 1 and 1
-            (Tian et al., 2020) or 0.1 and 0.9 (Li et al., 2023) as its weights.
-        objective: `PKT()`, `SP()`, `VID(...)`, `CRD(...)` or `SRRL(...)`.
-        weight: of the objective, >= 0; by default its paper's.
+        distillation: cross-entropy and distillation at the policy's temperatures. As its weights, papers that combine
+            the two take 1 and 1 (Tian et al., 2020) or 0.1 and 0.9 (Li et al., 2023).
+        objective: `PKT()`, `SP()`, `VID(...)`, `CRD(...)`, or `SRRL(...)`.
+        weight: factor on the objective, >= 0; by default that of the objective's paper.
     """
 
     def __init__(
@@ -40,15 +40,18 @@ class FeatureDistillationLoss(nn.Module):
         alignment: Tensor | None = None,
         indices: Tensor | None = None,
     ) -> Tensor:
-        """The loss, a scalar.
+        """The mean loss of a batch, a scalar.
 
         Args:
-            student: of B instances.
-            teacher: of the same instances.
-            targets: [B] class indices.
-            progress: how far the run is, in [0, 1].
-            alignment: [B, A] for a policy that needs it.
-            indices: [B], which instances of the training data they are, for an objective that needs it.
+            student: activations of B instances.
+            teacher: activations of the same instances.
+            targets: [B] class indices; required by a `ce_weight` > 0, and by some policies.
+            progress: share of the run that is done, in [0, 1].
+            alignment: [B, A], required by some policies.
+            indices: [B] positions of the instances in the training data; required by CRD.
+
+        Raises:
+            InputError: for inputs that policy or objective refuse.
         """
         distillation: Tensor = self.distillation(student.logits, teacher.logits, targets, progress, alignment)
         features: Tensor = self.objective(student, teacher, indices)

@@ -1,4 +1,4 @@
-"""What an objective on features sees of a network, and what it is to a criterion."""
+"""The base class of objectives on features, and the activations they compare."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["Activations", "FeatureObjective", "check_maps"]
 
 @dataclasses.dataclass(frozen=True)
 class Activations:
-    """One network's forward pass on a batch.
+    """Outputs of one network's forward pass on a batch.
 
     Attributes:
         logits: [B, C].
         vector: [B, D], the input of the last linear layer.
-        maps: feature maps [B, Ch, H, W], the shallow ones first; empty where an objective needs none.
+        maps: feature maps, each [B, Ch, H, W], from shallow to deep layers; may be empty if the objective uses none.
 
     Raises:
-        InputError: for shapes that do not fit together.
+        InputError: for shapes or dtypes that do not fit together.
     """
 
     logits: Tensor
@@ -46,36 +46,37 @@ class Activations:
         return [(f"maps[{i}]", value, 4) for i, value in enumerate(self.maps)]
 
     def detach(self) -> Activations:
-        """The same values without their graph."""
+        """These activations, detached from the autograd graph."""
         return Activations(self.logits.detach(), self.vector.detach(), tuple(value.detach() for value in self.maps))
 
     def float(self) -> Activations:
-        """The same values in float32, or float64 where they are."""
+        """These activations in float32; float64 tensors stay float64."""
         return Activations(_wide(self.logits), _wide(self.vector), tuple(_wide(value) for value in self.maps))
 
 
 class FeatureObjective(nn.Module, ABC):
-    """A loss between what two networks computed on the way to their logits.
+    """A loss between activations of student and teacher before their logits.
 
-    Side modules that learn (regressors, embeddings) are part of this module: hand its `parameters()` to the student's
-    optimizer. Computed in float32 under autocast; no gradient reaches the teacher.
+    Trainable side modules (regressors, embeddings) are part of this module: pass `parameters()` to the student's
+    optimizer. The loss is computed in float32 even under autocast; no gradient reaches the teacher.
 
     Attributes:
-        weight: what the paper multiplies it by, beside the cross-entropy.
+        weight: factor on the loss in its paper, beside the cross-entropy.
     """
 
     weight: ClassVar[float]
 
     def forward(self, student: Activations, teacher: Activations, indices: Tensor | None = None) -> Tensor:
-        """The loss, a scalar.
+        """The loss of a batch, a scalar.
 
         Args:
-            student: of B instances.
-            teacher: of the same instances.
-            indices: [B], which instances of the training data they are; only CRD needs it.
+            student: activations of B instances.
+            teacher: activations of the same instances.
+            indices: [B] positions of the instances in the training data; only CRD needs them.
 
         Raises:
-            InputError: for activations of another batch, NaN or infinite features, shapes the objective cannot match.
+            InputError: for activations of unequal batches, NaN or infinite features, or shapes the objective cannot
+                compare.
         """
         if len(student.logits) != len(teacher.logits):
             raise InputError(
@@ -89,11 +90,11 @@ class FeatureObjective(nn.Module, ABC):
 
     @abstractmethod
     def compare(self, student: Activations, teacher: Activations, indices: Tensor | None) -> Tensor:
-        """The loss itself, on checked float32 or float64 activations outside autocast."""
+        """Compute the loss, a scalar, from checked float32 or float64 activations; the teacher's have no graph."""
 
 
 def check_maps(student: Activations, teacher: Activations, count: int) -> None:
-    """Refuse activations without at least `count` feature maps."""
+    """Raise `InputError` unless both networks' activations have at least `count` feature maps."""
     for name, activations in (("student", student), ("teacher", teacher)):
         if len(activations.maps) < count:
             raise InputError(f"maps of the {name} must be at least {count}, got {len(activations.maps)}")

@@ -1,4 +1,4 @@
-"""The memory bank of contrastive distillation: an embedding of every training image, by both networks."""
+"""The memory bank of contrastive distillation (Tian et al., 2020): embeddings of all training images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ __all__ = ["MemoryBank"]
 
 
 class MemoryBank(nn.Module):
-    """Embeddings [N, E] of all training images by student and teacher, and who is a negative of whom.
+    """Embeddings [N, E] of all training images by student and by teacher, from which negatives are drawn.
 
     Args:
         instances: N.
         embedding: E.
         labels: [N] class indices; negatives are of another class. None makes every other image a negative.
-        momentum: how much of an entry an update keeps, in [0, 1].
-        generator: draws the start and the negatives; its state is part of `state_dict()`.
+        momentum: share of an entry that an update keeps, in [0, 1].
+        generator: draws the initial entries and the negatives; its state is part of `state_dict()`.
+
+    Raises:
+        InputError: for labels of fewer than two classes.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class MemoryBank(nn.Module):
         for name in ("student", "teacher"):
             start = torch.rand(instances, embedding, generator=generator, device=generator.device)
             self.register_buffer(name, (2.0 * start - 1.0) * bound)
-        # Sorted by class, the instances of one class are a block to jump over.
+        # In the order of classes, the instances of one class are a block that draws skip.
         classes, sizes = labels.unique(return_counts=True)
         if len(classes) < 2:
             raise InputError(f"labels must be of at least two classes, got {len(classes)}")
@@ -45,7 +48,7 @@ class MemoryBank(nn.Module):
         self.register_buffer("block_size", sizes[block], persistent=False)
 
     def draw(self, indices: Tensor, count: int) -> Tensor:
-        """Negatives [B, count] of the instances `indices` [B], uniform and with replacement."""
+        """Indices [B, count] of negatives of the instances `indices` [B], uniform and with replacement."""
         start, size = (self.get_buffer(name)[indices][:, None] for name in ("block_start", "block_size"))
         shape = (len(indices), count)
         draws = torch.rand(shape, generator=self.generator, device=self.generator.device, dtype=torch.float64)
@@ -58,16 +61,16 @@ class MemoryBank(nn.Module):
         return self.get_buffer("student")[indices], self.get_buffer("teacher")[indices]
 
     def update(self, indices: Tensor, student: Tensor, teacher: Tensor) -> None:
-        """Move the entries of `indices` [B] towards new embeddings [B, E], and back to length 1."""
+        """Average the entries of `indices` [B] with new embeddings [B, E], by the momentum, and normalize them."""
         for name, new in (("student", student), ("teacher", teacher)):
             bank = self.get_buffer(name)
             mixed = self.momentum * bank[indices] + (1.0 - self.momentum) * new.to(bank.dtype)
             bank[indices] = F.normalize(mixed, dim=1)
 
     def get_extra_state(self) -> Tensor:
-        """State of the generator."""
+        """State of the generator, for `state_dict()`."""
         return self.generator.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Let the generator go on where `state` was taken."""
+        """Restore the generator from a state that `get_extra_state()` returned."""
         self.generator.set_state(state.cpu())

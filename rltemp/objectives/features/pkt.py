@@ -13,18 +13,18 @@ _EPS = 1e-7
 
 
 class PKT(FeatureObjective):
-    """Which instances of the batch are neighbors: mean over i, j of p_ij log(p_ij / q_ij).
+    """Divergence between the neighborhoods of a batch in both networks: mean over i, j of p_ij log(p_ij / q_ij).
 
-    With s_ij the cosine similarity of the vectors of i and j, p_ij = (1 + s_ij) / sum_k (1 + s_ik) of the teacher, and
-    q_ij likewise of the student; 1e-7 is added to both inside the logarithm. The mean is over all B^2 pairs, hence the
-    large weight. Source: Passalis & Tefas (2018), "Learning Deep Representations with Probabilistic Knowledge
-    Transfer"; weight as in Tian et al. (2020).
+    With s_ij the cosine similarity of the vectors of instances i and j, p_ij = (1 + s_ij) / sum_k (1 + s_ik) for the
+    teacher's vectors, and q_ij the same for the student's; 1e-7 is added to both inside the logarithm. The mean is over
+    all B^2 pairs, hence the large weight. Source: Passalis & Tefas (2018), "Learning Deep Representations with
+    Probabilistic Knowledge Transfer"; weight as in Tian et al. (2020).
     """
 
     weight = 30_000.0
 
     def compare(self, student: Activations, teacher: Activations, indices: Tensor | None) -> Tensor:
-        """The divergence between the two neighborhoods."""
+        """Divergence, a scalar, between the neighborhoods of the teacher's and the student's vectors [B, D]."""
         p, q = _neighborhood(teacher.vector), _neighborhood(student.vector)
         return (p * ((p + _EPS) / (q + _EPS)).log()).mean()
 

@@ -20,17 +20,20 @@ _FIRST_VARIANCE = 5.0
 
 
 class VID(FeatureObjective):
-    """How badly the student's maps predict the teacher's: sum over layers of mean (t - mu(s))^2 / (2 v) + log(v) / 2.
+    """Gaussian prediction of the teacher's maps t from the student's maps s, sum over layers.
 
-    The mean mu is a network of three 1 x 1 convolutions, the variance v a learned number per channel of the teacher,
-    v = softplus(a) + 1e-5, 5 at the start: the negative log-likelihood of a Gaussian, without its constant. The larger
-    map of a pair is pooled to the size of the smaller. Source: Ahn et al. (2019), "Variational Information Distillation
-    for Knowledge Transfer"; weight as in Tian et al. (2020).
+    A layer's loss is mean (t - mu(s))^2 / (2 v) + log(v) / 2, the negative log-likelihood of a Gaussian without its
+    constant. Its mean mu is a network of three 1 x 1 convolutions; its variance v = softplus(a) + 1e-5 is learned per
+    channel of the teacher, and starts at 5. The larger map of a pair is pooled to the size of the smaller. Source: Ahn
+    et al. (2019), "Variational Information Distillation for Knowledge Transfer"; weight as in Tian et al. (2020).
 
     Args:
-        student_channels: of the student's maps.
-        teacher_channels: of the teacher's maps, as many.
-        generator: what the initial weights are drawn from; a new one, seeded with 0, if None.
+        student_channels: channels of each of the student's maps.
+        teacher_channels: channels of each of the teacher's maps, of the same layers.
+        generator: draws the initial weights; a new one, seeded with 0, if None.
+
+    Raises:
+        InputError: without maps, or for unequal numbers of maps.
     """
 
     weight = 1.0
@@ -62,7 +65,7 @@ class VID(FeatureObjective):
         self.scales = nn.ParameterList(torch.full((channels,), start) for channels in teacher_channels)
 
     def compare(self, student: Activations, teacher: Activations, indices: Tensor | None) -> Tensor:
-        """The sum over the layers."""
+        """Sum over the layers, a scalar, of the Gaussian negative log-likelihoods of the teacher's maps."""
         check_maps(student, teacher, len(self.regressors))
         layers = zip(self.regressors, self.scales, student.maps, teacher.maps, strict=False)
         return torch.stack([_surprise(*layer) for layer in layers]).sum()

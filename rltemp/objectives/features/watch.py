@@ -1,4 +1,4 @@
-"""Activations of anybody's network, by forward hooks."""
+"""Recording of a network's activations by forward hooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """The activations of a network's last forward pass.
+    """Records the activations of a network's last forward pass.
 
         watch = Watch(student, "classifier", ["layer1", "layer2"])
         student_logits = student(images)
@@ -23,9 +23,9 @@ class Watch:
     `close`, or the end of a `with` block, removes the hooks.
 
     Args:
-        network: what to watch.
+        network: the network to watch.
         classifier: name of its last linear layer, as in `named_modules()`.
-        layers: names of the layers whose outputs are the feature maps, the shallow ones first.
+        layers: names of the layers whose outputs are the feature maps, from shallow to deep.
 
     Raises:
         InputError: for a name the network does not have.
@@ -44,25 +44,29 @@ class Watch:
 
     @property
     def activations(self) -> Activations:
-        """Of the last forward pass, with its graph."""
+        """Activations of the network's last forward pass, with their graph.
+
+        Raises:
+            InputError: before a forward pass, or after `close`.
+        """
         if self._last is None or len(self._maps) < len(self._layers):
             raise InputError("the watched network must have made a forward pass first, got none")
         vector, logits = self._last
         return Activations(logits, vector, tuple(self._maps[name] for name in self._layers))
 
     def close(self) -> None:
-        """Remove the hooks and forget the last pass."""
+        """Remove the hooks from the network, and drop the recorded activations."""
         for hook in self._hooks:
             hook.remove()
         self._maps.clear()
         self._last = None
 
     def __enter__(self) -> Watch:
-        """The watch, closed at the end of the block."""
+        """Return the watch, which is closed at the end of the `with` block."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close."""
+        """Close the watch: remove its hooks from the network."""
         self.close()
 
     def _keeper(self, name: str) -> Any:
