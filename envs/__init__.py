@@ -1,4 +1,4 @@
-"""Knowledge distillation as Gymnasium environments; importing this registers them.
+"""Knowledge distillation as Gymnasium environments; importing this package registers them.
 
 gymnasium.make("rltemp/Distillation-v0")                    one student, its minibatch as one action
 gymnasium.make_vec("rltemp/Distillation-v0", num_envs=512)  16 students, one slot per instance
@@ -12,7 +12,7 @@ from rltemp.envs.vector import DistillationVectorEnv
 
 __all__ = ["DistillationEnv", "DistillationVectorEnv", "StudentVectorEnv", "Transition"]
 
-# The version rises whenever a trained agent would score differently.
+# The version increases whenever a trained agent would score differently.
 gymnasium.register(
     id="rltemp/Distillation-v0",
     entry_point="rltemp.envs.single:DistillationEnv",

@@ -1,8 +1,8 @@
-"""The contract of a vector environment, clause by clause, as checks that anyone may run on their own.
+"""The contract of a vector environment as checks, one per clause, for any Gymnasium `VectorEnv`.
 
-What a clause demands stands in the docstring of its function; together they are what training relies on without
-looking (rollout buffers and lists of infos keep references). `check_vector_env(make_env)` runs every clause; to see
-each by name, parametrize a test over them:
+The docstring of a check is its clause. Together the clauses are what training relies on; rollout buffers and lists of
+infos, for instance, keep references. `check_vector_env(make_env)` runs all checks; to run each by name, parametrize a
+test:
 
     @pytest.mark.parametrize("clause", CLAUSES)
     def test_clause(clause):
@@ -30,7 +30,11 @@ SEED, OTHER_SEED = 7, 8
 
 
 class ConformanceError(AssertionError):
-    """A broken clause: `clause` is its name in `CLAUSES`, the message says what was found and what is wanted."""
+    """A broken clause of the contract; the message says what was found, and what the clause demands.
+
+    Attributes:
+        clause: name of the clause in `CLAUSES` or `STUDENT_CLAUSES`.
+    """
 
     def __init__(self, clause: str, message: str) -> None:
         super().__init__(f"{clause}: {message}")
@@ -38,7 +42,7 @@ class ConformanceError(AssertionError):
 
 
 def check_spaces(make_env: MakeEnv, max_steps: int) -> None:
-    """The batched spaces are `num_envs` copies of the single ones."""
+    """The batched spaces of observations and actions are `num_envs` copies of the single ones."""
     env = make_env()
     if not isinstance(env.num_envs, int) or env.num_envs < 1:
         raise ConformanceError("spaces", f"num_envs is {env.num_envs!r}, want an int >= 1")
@@ -49,7 +53,7 @@ def check_spaces(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_observations(make_env: MakeEnv, max_steps: int) -> None:
-    """Every observation, of `reset` and of `step`, has the shape and the dtype of its space and lies in its bounds."""
+    """Every observation returned by `reset` and `step` has the shape and dtype of its space and lies in its bounds."""
     env = make_env()
     for step in play(env, max_steps, SEED):
         if step.observations not in env.observation_space:
@@ -58,7 +62,7 @@ def check_observations(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_actions(make_env: MakeEnv, max_steps: int) -> None:
-    """Actions at the bounds of their space are taken, never written to; a wrong number of actions is refused."""
+    """`step` takes actions at the bounds of their space, never writes into them, and refuses a wrong number."""
     env = make_env()
     env.reset(seed=SEED)
     space = copy.deepcopy(env.action_space)
@@ -76,7 +80,7 @@ def check_actions(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_rewards(make_env: MakeEnv, max_steps: int) -> None:
-    """Rewards are one finite floating-point number per slot."""
+    """The rewards of a step are one finite floating-point number per slot."""
     env = make_env()
     for step in _steps(env, max_steps):
         rewards = step.rewards
@@ -87,7 +91,7 @@ def check_rewards(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_endings(make_env: MakeEnv, max_steps: int) -> None:
-    """Terminations and truncations are one bool per slot."""
+    """The terminations and truncations of a step are one bool per slot."""
     env = make_env()
     for step in _steps(env, max_steps):
         for name, flags in (("terminations", step.terminations), ("truncations", step.truncations)):
@@ -97,9 +101,9 @@ def check_endings(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_seeding(make_env: MakeEnv, max_steps: int) -> None:
-    """One seed gives one trajectory, bit for bit, in another instance and in a used one; another seed gives another.
+    """One seed gives one trajectory, bit for bit, in a new instance and in a used one; another seed gives another.
 
-    The seed fixes all that follows, over the ends of episodes and over a `reset` without a seed.
+    The seed fixes everything that follows, across the ends of episodes and a `reset` without a seed.
     """
     env, other = make_env(), make_env()
     first = list(play(env, max_steps, SEED)) + list(play(env, max_steps, None))
@@ -112,7 +116,7 @@ def check_seeding(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_isolation(make_env: MakeEnv, max_steps: int) -> None:
-    """An environment moves no global generator (random, NumPy, torch), and two of them do not influence each other."""
+    """An environment changes no global generator (random, NumPy, torch), and two instances do not affect each other."""
     before = _global_generators()
     env, other = make_env(), make_env()
     alone = list(play(env, max_steps, SEED))
@@ -124,11 +128,12 @@ def check_isolation(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_autoreset(make_env: MakeEnv, max_steps: int) -> None:
-    """The end of an episode is what `metadata["autoreset_mode"]` says.
+    """The end of an episode follows `metadata["autoreset_mode"]`.
 
-    SAME_STEP: the step that ends an episode returns the first observation of the next; the last observation and info of
-    the slots that ended are in `infos["final_obs"]` and `infos["final_info"]`, each with the mask of those slots beside
-    it. NEXT_STEP: the next step pays those slots nothing and ends nothing. DISABLED: a step before `reset` is refused.
+    SAME_STEP: the step that ends an episode returns the first observation of the next one; the last observation and
+    info of the slots that ended are in `infos["final_obs"]` and `infos["final_info"]`, each with a mask of those slots
+    ("_final_obs", "_final_info"). NEXT_STEP: the following step gives those slots reward 0 and does not end them.
+    DISABLED: a step after the end and before `reset` is refused.
     """
     env = make_env()
     mode = env.metadata.get("autoreset_mode")
@@ -178,7 +183,7 @@ def _check_disabled(env: VectorEnv[Any, Any, Any], max_steps: int) -> None:
 
 
 def check_memory(make_env: MakeEnv, max_steps: int) -> None:
-    """Arrays and info dicts are new at every step, and writing into them changes neither the environment nor others."""
+    """Arrays and infos are new at every step; writing into them changes neither environment nor other results."""
     env, twin = make_env(), make_env()
     kept = list(play(env, max_steps, SEED, keep=True))
     for index, step in enumerate(kept):
@@ -189,7 +194,7 @@ def check_memory(make_env: MakeEnv, max_steps: int) -> None:
                 )
     clean = list(play(env, max_steps, SEED))
     if not same(kept, clean):
-        # Whether the trajectories differ for want of a seed is another clause's question.
+        # Trajectories that also differ without `keep` break the clause on seeding, not this one.
         if same(clean, list(play(env, max_steps, SEED))):
             raise ConformanceError("memory", "an earlier result changed later, want results that stay as they were")
         return
@@ -198,7 +203,7 @@ def check_memory(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_infos(make_env: MakeEnv, max_steps: int) -> None:
-    """Only slots that end have infos: no slot ended, no info; every info has a mask, and it holds ended slots only."""
+    """Only slots that end have infos: each info has a mask of ended slots, and without ended slots there is none."""
     env = make_env()
     for step in _steps(env, max_steps):
         if not step.ended.any() and step.infos:
@@ -211,7 +216,7 @@ def check_infos(make_env: MakeEnv, max_steps: int) -> None:
 
 
 def check_order(make_env: MakeEnv, max_steps: int) -> None:
-    """A step before the first reset, and anything after `close`, is refused; closing twice is not."""
+    """A step before the first `reset` and any call after `close` are refused; closing twice is allowed."""
     env = make_env()
     action = copy.deepcopy(env.action_space).sample()
     _refused(lambda: env.step(action), "order", "a step before the first reset")
@@ -237,24 +242,25 @@ CLAUSES: Mapping[str, Callable[[MakeEnv, int], None]] = MappingProxyType(
         "order": check_order,
     }
 )
+"""Every check by the name of its clause; a check takes `make_env` and the most steps until an episode ends."""
 
 
 def check_vector_env(make_env: MakeEnv, *, max_steps: int = 1000) -> None:
-    """Hold a vector environment to every clause of `CLAUSES`.
+    """Check that a vector environment keeps every clause of `CLAUSES`.
 
     Args:
         make_env: makes a new environment; called a few times per clause.
-        max_steps: steps within which an episode must end. Short episodes make a quick check.
+        max_steps: number of steps within which an episode must end. Short episodes make the check quick.
 
     Raises:
-        ConformanceError: at the first clause that is broken.
+        ConformanceError: for the first clause that is broken.
     """
     for clause in CLAUSES.values():
         clause(make_env, max_steps)
 
 
 def _steps(env: VectorEnv[Any, Any, Any], max_steps: int) -> list[Step]:
-    """What `step` answered, without the answers of `reset`."""
+    """The results of `step`, without those of `reset`."""
     return [step for step in play(env, max_steps, SEED) if step.rewards is not None]
 
 
@@ -267,7 +273,7 @@ def _refused(call: Callable[[], object], clause: str, what: str) -> None:
 
 
 def _masks(infos: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every info and its mask, nested infos included."""
+    """Every key of the infos with its mask, or None without one; includes nested infos."""
     for key, value in infos.items():
         if not key.startswith("_"):
             yield key, infos.get(f"_{key}")
@@ -276,7 +282,7 @@ def _masks(infos: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _global_generators() -> list[Any]:
-    legacy = np.random.get_state()  # noqa: NPY002 (it is looked at, never drawn from)
+    legacy = np.random.get_state()  # noqa: NPY002 (compared, never drawn from)
     return [random.getstate(), legacy, torch.get_rng_state().numpy().copy()]
 
 

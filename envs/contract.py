@@ -1,8 +1,8 @@
-"""The contract of environments of students: what training relies on, and what every such environment shares.
+"""The contract of environments of students, and the part of it that all such environments share.
 
-K students of B instances each live in one vector environment with a slot per instance: slots k * B .. k * B + B - 1
-belong to student k. An episode is one run of all students, always of `horizon` steps. All slots end together, with
-`terminated`: the horizon is finite and progress is observed, so that the end is a state and no truncation.
+A vector environment holds K students of B instances each, with one slot per instance: slots k * B to k * B + B - 1
+belong to student k. An episode is one run of all students and has exactly `horizon` steps. All slots end together, with
+`terminated`: the horizon is finite and progress is observed, so that the end is a terminal state and no truncation.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Transition:
-    """One update of K students on B instances each: what was seen and chosen, and what came of it.
+    """One update of K students on B instances each: features, temperatures, reward, and influence of each instance.
 
-    A vector environment of K * B slots tells no more than one number per slot; whoever divides the reward of a batch
-    among its instances needs the rest.
+    A vector environment returns one reward per slot; dividing a student's reward among its instances needs these values
+    as well.
 
     Attributes:
-        features: what the policy saw; [K, B, F] float32, in [0, 1].
-        temperatures: what it chose; [K, B] float32, > 0.
-        reward: reduction of the probe loss by the update, or by several with the last of them (0 with the others);
-            [K] float32.
-        influence: first-order effect of an instance's own distillation gradient, at its temperature, on the reduction
-            of the probe loss; [K, B] float32, larger is better, in units of its own; None where the environment does
-            not compute it.
+        features: what the policy observed; [K, B, F] float32, in [0, 1].
+        temperatures: what the policy chose; [K, B] float32, > 0.
+        reward: decrease of the probe loss by the update; [K] float32, in nats. If several updates are rewarded
+            together, the last has the sum, and the others have 0.
+        influence: first-order decrease of the probe loss by each instance's own distillation gradient at its
+            temperature; [K, B] float32, larger is better, in a unit of the environment's choice; None if the
+            environment does not compute it.
 
     Raises:
         InputError: for shapes that disagree.
@@ -69,34 +69,39 @@ class Transition:
 class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
     """K students with B instances each: observation Box [F] in [0, 1] and action Box(-1, 1, (1,)) of every slot.
 
-    A sub-class says how an episode starts, what one update does, and what actions did to the end of the last episode;
-    this class keeps the rest of the contract. Every slot is paid its student's reward; arrays and infos are new at
-    every step. What happens at the end of an episode is the autoreset mode:
+    A sub-class defines how an episode starts (`start_episode`), what one update does (`advance`), and the effects of
+    actions on the end of the last episode (`effects`, `forget`); this class implements the rest of the contract. Every
+    slot gets its student's reward; arrays and infos are new at every step. The autoreset mode decides the end of an
+    episode:
 
-        SAME_STEP   the step that ends an episode returns the first observation of the next; what was seen last is in
-                    `infos["final_obs"]`, the students' returns in `infos["final_info"]["return"]`
-        NEXT_STEP   it returns the last observation, and `infos["return"]`; the next step ignores its actions, pays 0
-                    and returns the first observation of the next episode
-        DISABLED    likewise, and the next episode starts with `reset`; a step before it is refused
+        SAME_STEP   the step that ends an episode returns the first observation of the next one; the last observation
+                    is in `infos["final_obs"]`, the students' returns are in `infos["final_info"]["return"]`
+        NEXT_STEP   the step that ends an episode returns its last observation and `infos["return"]`; the next step
+                    ignores its actions, gives reward 0, and returns the first observation of the next episode
+        DISABLED    the step that ends an episode returns its last observation and `infos["return"]`; the next episode
+                    starts with `reset`, and a step before it is refused
 
     Args:
         students: K, >= 1.
         batch_size: B, >= 1, instances of a student's minibatch.
         features: F, >= 1, numbers per instance.
         horizon: steps of an episode, >= 1.
-        credit_kinds: what its answers are enough for: "influence" where transitions tell it, "hindsight" where
-            `effects` answers; "uniform" and "redistribution" ask for neither.
-        tasks: how many tasks episodes take turns at, >= 1; `reset(options={"task": index})` chooses one.
-        autoreset_mode: see above.
+        credit_kinds: kinds of credit the environment supports besides "uniform" and "redistribution": "influence" if
+            transitions have an influence, "hindsight" if `effects` is available.
+        tasks: number of tasks, >= 1, of which each episode plays one; `reset(options={"task": index})` chooses it.
+        autoreset_mode: what happens at the end of an episode.
 
     Attributes:
         students: K.
         batch_size: B.
         features: F.
         horizon: steps of an episode.
-        credit_kinds: kinds of credit that its answers are enough for.
-        tasks: how many tasks it has.
+        credit_kinds: kinds of credit the environment supports.
+        tasks: number of tasks.
         autoreset_mode: what happens at the end of an episode.
+
+    Raises:
+        InputError: for a number < 1, or another type of autoreset mode.
     """
 
     def __init__(
@@ -137,7 +142,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
 
     @abstractmethod
     def start_episode(self, task: int) -> Floats:
-        """Begin the runs of K fresh students on a task, in [0, tasks); what is random comes from `self.np_random`.
+        """Begin the runs of K fresh students on a task, in [0, tasks), drawing from `self.np_random` alone.
 
         Returns:
             The first observation, [K, B, F] in [0, 1].
@@ -145,31 +150,34 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
 
     @abstractmethod
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:
-        """One update of every student at `actions` [K, B], finite and in [-1, 1].
+        """Make one update of every student at `actions` [K, B], finite and in [-1, 1].
 
         Returns:
-            The next observation, [K, B, F] in [0, 1], and what the update did.
+            The next observation, [K, B, F] in [0, 1], and the transition of the update.
         """
 
     @abstractmethod
     def effects(self, actions: Floats) -> Floats:
-        """First-order effects of actions on what the last finished episode gained, [horizon, K * B] for the same.
+        """First-order effects of actions [horizon, K * B] in [-1, 1] on the loss at the end of the last episode.
 
-        How much the instance of a slot lowered the loss at the end, had it got this action and all else been as it was.
-        Only differences between actions of one instance mean something.
+        An effect is the decrease of that loss by the slot's instance, if it had got this action and everything else had
+        been the same. Only differences between actions of one instance are meaningful.
+
+        Returns:
+            Effects, [horizon, K * B]; larger is better.
 
         Raises:
-            InputError: if "hindsight" is none of `credit_kinds`, before the end of an episode, after `forget`, or for
+            InputError: if "hindsight" is not in `credit_kinds`, before the end of an episode, after `forget`, or for
                 actions of another shape.
         """
 
     @abstractmethod
     def forget(self) -> None:
-        """Let go of what `effects` needs: its answers were used."""
+        """Free the memory of the last episode that `effects` needs."""
 
     @property
     def transition(self) -> Transition:
-        """What the last step did.
+        """The transition of the last step.
 
         Raises:
             InputError: before the first step of an episode.
@@ -179,7 +187,14 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         return self._transition
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
-        """Start the next episode of all slots; `seed` fixes it and all that follow, `options["task"]` names its task.
+        """Start the next episode of all slots.
+
+        Args:
+            seed: >= 0, fixes this episode and all that follow; None continues the generator.
+            options: "task" is the index of the episode's task, in [0, tasks); a random one without it.
+
+        Returns:
+            The first observation, [K * B, F] in [0, 1], and an empty dict.
 
         Raises:
             InputError: for a closed environment, or a task that does not exist.
@@ -190,7 +205,11 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         return self._start((options or {}).get("task")), {}
 
     def step(self, actions: Floats) -> tuple[Floats, Rewards, Flags, Flags, dict[str, Any]]:
-        """One update of every student at the temperatures that `actions` [K * B, 1] mean.
+        """Make one update of every student at the temperatures of `actions` [K * B, 1], clipped to [-1, 1].
+
+        Returns:
+            Observation [K * B, F]; rewards, terminations, and truncations, each [K * B]; and infos, empty before the
+            end.
 
         Raises:
             InputError: for a closed environment, before `reset`, or for actions of another shape or not finite.
@@ -228,25 +247,25 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         return self._slots(self.start_episode(task))
 
     def _start_by_step(self) -> tuple[Floats, Rewards, Flags, Flags, dict[str, Any]]:
-        """The step after the end of an episode, in the modes in which it does not open the next one itself."""
+        """The step after the end of an episode, in the modes NEXT_STEP and DISABLED."""
         if self.autoreset_mode is AutoresetMode.DISABLED:
             raise InputError("the environment must be reset after the end of an episode: its autoreset is disabled")
         self._transition, going_on = None, self._everyone(False)
         return self._start(), np.zeros(self.num_envs), going_on, going_on.copy(), {}
 
     def _end(self, observation: Floats) -> tuple[Floats, dict[str, Any]]:
-        """What the step that ends an episode returns, in Gymnasium's form for each mode."""
+        """Observation and infos of the step that ends an episode, in Gymnasium's form for each autoreset mode."""
         returns = {"return": np.repeat(self._returns, self.batch_size), "_return": self._everyone(True)}
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             return observation, returns
         final = np.empty(self.num_envs, dtype=object)
         for slot, row in enumerate(observation):
-            final[slot] = row.copy()  # whoever keeps one row must not keep them all, nor see them change
+            final[slot] = row.copy()  # a view of one row would keep the whole array alive
         masks = {"_final_obs": self._everyone(True), "_final_info": self._everyone(True)}
         return self._start(), {"final_obs": final, "final_info": returns, **masks}
 
     def _slots(self, values: Floats) -> Floats:
-        """[K, B, F] as [K * B, F], in memory of its own."""
+        """Reshape observations [K, B, F] to [K * B, F], in new memory."""
         return values.reshape(self.num_envs, -1).copy()
 
     def _everyone(self, value: bool) -> Flags:
@@ -258,5 +277,5 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
 
 
 def draw_seeds(generator: np.random.Generator, count: int) -> list[int]:
-    """Seeds of an episode's students."""
+    """Draw `count` seeds of students, each in [0, 2**31), for one episode."""
     return [int(seed) for seed in generator.integers(2**31, size=count)]

@@ -1,12 +1,12 @@
 """One KD run of K students as a decision process.
 
-    state       what the students and the teacher say of the next minibatch, and how far the run is
+    state       logits of students and teacher on the next minibatch, and the progress of the run
     action      a temperature per instance, on a log scale
-    reward      loss of a held-out probe before the update, minus after it; or of several updates with the last of them
+    reward      decrease of the loss of a held-out probe by the update, or by several updates at the last of them
     end         the end of the schedule, always at the same step: a terminal state, no truncation
 
-The reward is caused by the action it is paid for, and it telescopes: its sum over an episode is the improvement of the
-whole run.
+The reward is caused by the action it follows, and it telescopes: its sum over an episode is the decrease of the probe
+loss by the whole run.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = ["Episode", "InstanceEffects", "make_features"]
 
 
 class Episode:
-    """K fresh students, their minibatches, and what their temperatures are worth.
+    """The KD run of K fresh students, with observations, rewards, and the effects of temperatures.
 
     Args:
-        task: what is distilled into what; its validation images are the reward's probe.
-        recipe: what a policy sees and may choose (`policy`), and what it is credited with (`agent.credit`,
+        task: the distillation problem; its validation images are the reward's probe.
+        recipe: what a policy observes and may choose (`policy`), and how it is credited (`agent.credit`,
             `agent.reward_every`).
         seeds: one per student.
 
     Raises:
-        InputError: for features that need an alignment where there is none.
+        InputError: for features that need an alignment if `policy.alignment` is "none".
     """
 
     def __init__(self, task: Task, recipe: Recipe, seeds: Sequence[int]) -> None:
@@ -58,26 +58,27 @@ class Episode:
 
     @property
     def observation(self) -> Floats:
-        """What a policy sees before the next update, [K, B, F] in [0, 1]; new at every call."""
+        """Features of the next minibatch, [K, B, F] float32 in [0, 1]; a new array at every access."""
         return _to_numpy(self._seen)
 
     @property
     def finished(self) -> bool:
-        """Whether the schedule is at its end."""
+        """Whether all updates of the schedule are done."""
         return self._run.finished
 
     @property
     def effects(self) -> InstanceEffects | None:
-        """What each temperature did to the end, once the run is there; None without credit in hindsight."""
+        """Effects of temperatures on the end of the run; None before its end, or without credit in hindsight."""
         if self._unrolled is None or not self.finished:
             return None
         return InstanceEffects(self._unrolled, self._space)
 
     def step(self, actions: npt.ArrayLike) -> Transition:
-        """One update at the temperatures that `actions` [K, B] in [-1, 1] mean.
+        """Make one update of every student at the temperatures of `actions` [K, B] in [-1, 1].
 
         Raises:
-            InputError: after the end, or for actions of another shape or not finite.
+            InputError: after the last update, or for actions of another shape or not finite.
+            DivergenceError: for students whose logits are not finite, or too large to recover.
         """
         temperature = _temperature(actions, self._seen.shape[:2], self._space, self._seen.device)
         temperatures = Temperatures.shared(temperature.flatten(), self._space.scale)
@@ -101,7 +102,7 @@ class Episode:
         )
 
     def _look(self) -> Tensor:
-        """Features [K, B, F] of the next minibatch."""
+        """Features [K, B, F] in [0, 1] of the next minibatch."""
         seen = self._run.observe()
         alignment = self._probe.alignment(self._run.students, seen) if self._probe is not None else None
         features = self._features(
@@ -115,24 +116,24 @@ class Episode:
 
 
 class InstanceEffects:
-    """First-order effects of actions on what a finished run gained.
+    """First-order effects of actions on the probe loss at the end of a finished run.
 
     Args:
-        unrolled: the run, looked back upon.
-        space: what actions mean.
+        unrolled: the run, after its backward pass (`UnrolledRun.look_back`).
+        space: maps actions to temperatures.
     """
 
     def __init__(self, unrolled: UnrolledRun, space: PolicySpace) -> None:
         self._unrolled, self._space = unrolled, space
 
     def of(self, actions: npt.ArrayLike) -> Floats:
-        """How much each instance lowered the loss at the end, had it got this action and all else been as it was.
+        """Decrease of the probe loss at the end by each instance, if it had got this action, all else being equal.
 
         Args:
             actions: [steps, K, B] in [-1, 1].
 
         Returns:
-            [steps, K, B]; only differences between actions of one instance mean something.
+            [steps, K, B], larger is better. Only differences between actions of one instance are meaningful.
 
         Raises:
             InputError: for actions of another shape or not finite.
@@ -142,10 +143,10 @@ class InstanceEffects:
 
 
 def make_features(space: PolicySpace) -> LogitFeatures:
-    """What a policy of this space sees.
+    """The features that a policy of this space observes; by default all that its alignment allows.
 
     Raises:
-        InputError: for features that need an alignment where there is none.
+        InputError: for features that need an alignment if `space.alignment` is "none".
     """
     usual = LOGIT_FEATURES if space.alignment == "none" else ALIGNED_FEATURES
     features = LogitFeatures(space.features or usual)
@@ -162,5 +163,5 @@ def _temperature(actions: npt.ArrayLike, shape: Sequence[int], space: PolicySpac
 
 
 def _to_numpy(tensor: Tensor) -> Floats:
-    """A copy as float32: whoever receives it may keep it, or write into it."""
+    """Copy a tensor to a new float32 array, which the receiver may keep or write into."""
     return tensor.detach().cpu().float().numpy().copy()

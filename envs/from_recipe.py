@@ -1,4 +1,4 @@
-"""From what a user passes to `gymnasium.make` to a recipe and its tasks."""
+"""Resolving the arguments of `gymnasium.make` to a recipe and its tasks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ __all__ = ["resolve"]
 def resolve(
     recipe: str | Recipe, task: Task | Sequence[Task] | None, overrides: Mapping[str, Any]
 ) -> tuple[Recipe, tuple[Task, ...]]:
-    """The recipe with its overrides, and its task, built unless it is given, or several are.
+    """The recipe with its overrides, and its tasks: the given ones, or the recipe's own, built here.
+
+    Args:
+        recipe: name or file of a recipe, or a `Recipe`.
+        task: one task or several, if they are already built.
+        overrides: values of the recipe, by dotted name or nested; only for a recipe by name or file.
 
     Raises:
-        InputError: for an unknown recipe or key, a wrong type or value, or overrides beside a recipe that is a value.
+        InputError: for an unknown recipe or key, a wrong type or value, or overrides of a `Recipe`.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)

@@ -1,4 +1,4 @@
-"""What an update is worth, and which of its instances are to thank: the loss of held-out images, and its gradient."""
+"""The reward of an update: the decrease of the loss of held-out images, and its attribution to single instances."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["ProbeReward"]
 
 
 class ProbeReward:
-    """The validation images as the probe of K students.
+    """Validation images as the probe of K students: its loss is the base of the reward.
 
-    One forward pass serves both: the loss after an update and, at the next one, the gradient there.
+    One forward pass of the probe serves the loss after an update and the gradient before the next one.
 
     Args:
-        task: whose validation images are the probe; all of them, clean, every time.
+        task: all its validation images are the probe, clean, at every call.
     """
 
     def __init__(self, task: Task) -> None:
@@ -30,20 +30,21 @@ class ProbeReward:
         self._logits: Tensor | None = None
 
     def loss(self, students: Students) -> Tensor:
-        """Mean cross-entropy of every student as it is now, [K]."""
+        """Mean cross-entropy of every student's current parameters on the probe, [K] float64, in nats."""
         self._logits = students.evaluate(self._images).logits
         # In float64, because one update changes the loss in the fourth digit.
         return cross_entropy(self._logits.detach().double(), self._targets)
 
     def influence(self, run: DistillationRun, temperatures: Temperatures) -> Tensor:
-        """First-order effect of each observed instance's distillation gradient on the last `loss`, [K, B].
+        """First-order decrease of the last `loss` by each observed instance's distillation gradient, [K, B], in nats.
 
-        In the unit of the reward, lr * kd_weight / B * a_i(T_i), times scale / T^2: without momentum its sum is about
-        R. Asked once per loss, before the update.
+        It is lr * kd_weight / B * a_i(T_i) * scale / T_i^2, with a_i the effect of `rltemp.alignment` (this project's
+        derivation). Without momentum its sum is about the distillation's part of the reward. It can be computed once
+        per `loss`, before the update.
 
         Args:
-            run: the KD run whose students `loss` was of.
-            temperatures: of the K * B instances, shared by both networks.
+            run: the KD run of the students given to `loss`.
+            temperatures: of the K * B instances, the same for both networks.
         """
         observation, students = run.observe(), run.students
         direction = self.gradient(students)
@@ -55,7 +56,7 @@ class ProbeReward:
         return effects * (run.learning_rate * run.task.optimization.kd_weight / effects.shape[1])
 
     def gradient(self, students: Students) -> tuple[Tensor, ...]:
-        """Gradient of the last `loss`, one tensor for each of the students' parameters; to be asked once per loss."""
+        """Gradient of the last `loss`, one tensor for each of the students' parameters; only once per `loss`."""
         assert self._logits is not None
         logits, self._logits = self._logits, None
         return torch.autograd.grad(logits, list(students.parameters()), logit_gradient(logits, self._targets))

@@ -1,7 +1,7 @@
-"""The part of a run's end that went through the running statistics of batch normalization.
+"""Running statistics of batch normalization in the backward pass through a run (this project's derivation).
 
-The last loss is measured in evaluation mode, where a layer gives y = w (x - mean) / s + b with s^2 = variance + eps, so
-that its gradient by the statistics follows from the one by weight and bias:
+The last loss is measured in evaluation mode, where a layer computes y = w (x - mean) / s + b with s^2 = variance + eps.
+Its gradient with respect to the statistics therefore follows from the gradients with respect to w and b:
 
     dL / dmean = -(w / s) dL / db,    dL / dvariance = -(w / 2 s^2) dL / dw
 """
@@ -22,7 +22,7 @@ __all__ = ["FixedBuffers", "StatisticsAdjoint"]
 
 
 class FixedBuffers:
-    """The buffers that training must leave as they are: all but those of batch normalization.
+    """The buffers that must not change during a run: all except the running statistics of batch normalization.
 
     Args:
         students: at the start of a run.
@@ -35,11 +35,7 @@ class FixedBuffers:
         self._kept = {name: buffer.clone() for name, buffer in students.named_buffers() if id(buffer) not in moving}
 
     def check(self, students: Students) -> None:
-        """Whether they are.
-
-        Raises:
-            InputError: with the name of one that has changed.
-        """
+        """Raise `InputError`, naming the buffer, if one of the students' fixed buffers has changed."""
         for name, kept in self._kept.items():
             if not torch.equal(students.get_buffer(name), kept):
                 raise InputError(
@@ -48,11 +44,11 @@ class FixedBuffers:
 
 
 class StatisticsAdjoint:
-    """Gradient of the last loss by all running statistics, moved backwards from update to update.
+    """Gradient of the last loss with respect to all running statistics, moved backwards from update to update.
 
     Args:
         students: after the last update.
-        gradient: of the loss by each of their parameters.
+        gradient: of the loss with respect to the students' parameters, one tensor for each.
     """
 
     def __init__(self, students: Students, gradient: Sequence[Tensor]) -> None:
@@ -61,10 +57,10 @@ class StatisticsAdjoint:
 
     @staticmethod
     def check(students: Students) -> None:
-        """Whether the statistics can be followed backwards.
+        """Raise `InputError` for a normalization layer that the backward pass does not support.
 
         Raises:
-            InputError: for a layer without weight and bias of its own, or one that shares its batches' statistics.
+            InputError: for a layer without weight or bias, or one that shares its batch statistics among processes.
         """
         for layer in students.normalizations():
             if layer.weight is None or layer.bias is None:
@@ -82,13 +78,14 @@ class StatisticsAdjoint:
                 )
 
     def step_back(self, moments: Sequence[Sequence[Moments]]) -> Tensor | float:
-        """Go behind one update.
+        """Move the gradient to before one update.
 
         Args:
-            moments: that each layer took in its forward, call by call.
+            moments: batch moments of each layer in the update's forward pass, call by call, with their graph.
 
         Returns:
-            What they weigh in the last loss: its gradient by the parameters is the statistics' share of theirs.
+            A scalar: the sum of the moments weighted by their effect on the last loss. Its gradient with respect to the
+            parameters is what the statistics add to the adjoint; 0.0 without layers.
         """
         weighed: Tensor | float = 0.0
         for layer, calls in zip(self._layers, moments, strict=True):
@@ -99,7 +96,14 @@ class StatisticsAdjoint:
 
 @dataclasses.dataclass
 class _Layer:
-    """One layer: its momentum (None: a cumulative average), its batches, the loss's gradient by its statistics."""
+    """One layer during the backward pass.
+
+    Attributes:
+        momentum: of the running statistics; None for a cumulative average.
+        batches: number of batches seen so far.
+        by_mean: gradient of the loss with respect to the running mean, [C] or [K, C].
+        by_variance: gradient of the loss with respect to the running variance, [C] or [K, C].
+    """
 
     momentum: float | None
     batches: Tensor
@@ -108,7 +112,12 @@ class _Layer:
 
     @classmethod
     def of(cls, layer: Normalization, by_parameter: dict[int, Tensor]) -> _Layer:
-        """A layer after the last update, and the loss's gradient by the parameters of these ids."""
+        """The state of a layer after the last update.
+
+        Args:
+            layer: the layer, with its current running statistics.
+            by_parameter: gradient of the loss by the `id` of each parameter.
+        """
         assert layer.weight is not None
         spread = (layer.variance + layer.layer.eps).sqrt()
         slope = layer.weight.detach() / spread
@@ -117,7 +126,7 @@ class _Layer:
         return cls(layer.layer.momentum, layer.batches, by_mean, by_variance)
 
     def step_back(self, moments: Moments) -> Tensor:
-        """What the moments of one batch weigh in the loss; then the gradient is the one before that batch."""
+        """The effect of one batch's moments on the loss, a scalar; moves the gradients to before that batch."""
         share = 1.0 / float(self.batches) if self.momentum is None else self.momentum
         weighed = share * ((moments.mean * self.by_mean).sum() + (moments.variance * self.by_variance).sum())
         self.by_mean, self.by_variance = (1.0 - share) * self.by_mean, (1.0 - share) * self.by_variance

@@ -1,4 +1,4 @@
-"""Distillation of one student as a plain `gymnasium.Env`."""
+"""Distillation of one student as a `gymnasium.Env`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ __all__ = ["DistillationEnv"]
 
 
 class DistillationEnv(gymnasium.Env[Floats, Floats]):
-    """One student; the action holds the temperatures of its whole minibatch.
+    """Distillation of one student; an action holds the temperatures of its whole minibatch.
 
-    Observation Box [B, F] in [0, 1], action Box [B] in [-1, 1], reward: the fall of the probe loss, at the recipe's
-    cadence (`agent.reward_every`). An episode is one KD run and ends with `terminated`.
+    Observation Box [B, F] in [0, 1]; action Box [B] in [-1, 1], a log scale of temperatures; reward: decrease of the
+    probe loss in nats, at every `agent.reward_every`-th update of the recipe. An episode is one KD run and ends with
+    `terminated`.
 
     Example:
         >>> import gymnasium, rltemp.envs
@@ -31,12 +32,15 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         (32, 18)
 
     Args:
-        recipe: name, file or value of a recipe; by default "digits-short".
-        task: what the recipe builds, if it is at hand already: spares training the teacher again.
+        recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".
+        task: the recipe's task if it is already built, which saves training the teacher again.
         **overrides: values of the recipe, by dotted name or nested.
+
+    Raises:
+        InputError: for an unknown recipe or key, or a wrong type or value.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+    metadata = {"render_modes": []}  # noqa: RUF012 (the form Gymnasium prescribes)
 
     def __init__(self, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any) -> None:
         self._recipe, (self._task,) = resolve(recipe, task, overrides)
@@ -48,7 +52,7 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
 
     @property
     def transition(self) -> Transition:
-        """What the last step did; its arrays are of one student, K = 1.
+        """The transition of the last step, with arrays of K = 1 student.
 
         Raises:
             InputError: before the first step of an episode.
@@ -58,14 +62,25 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         return self._transition
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
-        """Start the KD run of a fresh student; `seed` fixes this one and all that follow."""
+        """Start the KD run of a fresh student.
+
+        Args:
+            seed: >= 0, fixes this episode and all that follow; None continues the generator.
+            options: ignored.
+
+        Returns:
+            The first observation, [B, F] in [0, 1], and an empty dict.
+        """
         super().reset(seed=seed)
         self._transition = self._episode = None
         self._episode = Episode(self._task, self._recipe, draw_seeds(self.np_random, 1))
         return self._episode.observation[0], {}
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
-        """One update of the student at the temperatures that `action` [B] means.
+        """Make one update of the student at the temperatures of `action` [B] in [-1, 1].
+
+        Returns:
+            Observation [B, F], reward, whether the run is at its end, False (no truncation), and an empty dict.
 
         Raises:
             InputError: before `reset`, after the end, or for an action of another shape or not finite.
@@ -76,7 +91,10 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         return self._episode.observation[0], float(self._transition.reward[0]), self._episode.finished, False, {}
 
     def effects(self, actions: Floats) -> Floats:
-        """First-order effects of actions [horizon, B] on what the episode gained, [horizon, B]; see `InstanceEffects`.
+        """First-order effects of actions [horizon, B] on the probe loss at the end of the episode, [horizon, B].
+
+        An effect is the decrease of that loss by the instance, if it had got this action and everything else had been
+        the same. Only differences between actions of one instance are meaningful.
 
         Raises:
             InputError: without the recipe's agent.credit "hindsight", before the end of the episode, or for actions of

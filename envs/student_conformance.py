@@ -1,6 +1,6 @@
-"""The clauses that an environment of students keeps beside those of any vector environment.
+"""Checks of the clauses that an environment of students keeps in addition to those of any vector environment.
 
-`check_student_env(make_env)` runs both; to see each by name, parametrize a test over `STUDENT_CLAUSES`.
+`check_student_env(make_env)` runs both; to run each by name, parametrize a test over `STUDENT_CLAUSES`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ MakeStudentEnv = Callable[[], StudentVectorEnv]
 
 
 def check_slots(make_env: MakeStudentEnv) -> None:
-    """Slots are K students of B instances, student after student, and those of a student are paid alike."""
+    """Slots are K students of B instances, student after student, and all slots of a student get the same reward."""
     env = make_env()
     if env.num_envs != env.students * env.batch_size:
         want = f"{env.students} students x {env.batch_size} instances"
@@ -31,7 +31,7 @@ def check_slots(make_env: MakeStudentEnv) -> None:
 
 
 def check_horizon(make_env: MakeStudentEnv) -> None:
-    """Every episode ends after `horizon` steps, in all slots at once, and terminates."""
+    """Every episode ends after `horizon` steps, in all slots at once, and with a termination."""
     env = make_env()
     env.reset(seed=SEED)
     for time, actions in enumerate(_actions(env), start=1):
@@ -42,7 +42,7 @@ def check_horizon(make_env: MakeStudentEnv) -> None:
 
 
 def check_transitions(make_env: MakeStudentEnv) -> None:
-    """`transition` is what the last step did: what was seen before it, and what its slots were paid."""
+    """`transition` describes the last step: the features observed before it, and the rewards of its slots."""
     env = make_env()
     observation, _ = env.reset(seed=SEED)
     if not _refuses(lambda: env.transition):
@@ -57,7 +57,7 @@ def check_transitions(make_env: MakeStudentEnv) -> None:
 
 
 def check_effects(make_env: MakeStudentEnv) -> None:
-    """`effects` answers, [horizon, slots], exactly where credit in hindsight is offered, from the end to `forget`."""
+    """`effects`, [horizon, slots], works if "hindsight" is in `credit_kinds`, from an episode's end to `forget`."""
     env = make_env()
     env.reset(seed=SEED)
     taken = _actions(env)
@@ -85,17 +85,18 @@ STUDENT_CLAUSES: Mapping[str, Callable[[MakeStudentEnv], None]] = MappingProxyTy
         "effects": check_effects,
     }
 )
+"""Every check by the name of its clause; a check takes `make_env`."""
 
 
 def check_student_env(make_env: MakeStudentEnv, *, max_steps: int = 1000) -> None:
-    """Hold an environment of students to every clause, its own and those of any vector environment.
+    """Check that an environment of students keeps every clause, its own and those of any vector environment.
 
     Args:
         make_env: makes a new environment; called a few times per clause.
-        max_steps: steps within which an episode must end.
+        max_steps: number of steps within which an episode must end.
 
     Raises:
-        ConformanceError: at the first clause that is broken.
+        ConformanceError: for the first clause that is broken.
     """
     check_vector_env(make_env, max_steps=max_steps)
     for clause in STUDENT_CLAUSES.values():
@@ -103,7 +104,7 @@ def check_student_env(make_env: MakeStudentEnv, *, max_steps: int = 1000) -> Non
 
 
 def _actions(env: StudentVectorEnv) -> Floats:
-    """Of one episode, [horizon, slots, 1]."""
+    """Random actions of one episode, [horizon, slots, 1]."""
     values = np.random.default_rng(SEED).uniform(-1.0, 1.0, (env.horizon, env.num_envs, 1))
     return values.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""An environment of students with a known optimum: what is built on the contract is tested in seconds."""
+"""An environment of students with a known optimum, on which agents are tested in seconds."""
 
 import numpy as np
 import torch
@@ -12,19 +12,22 @@ __all__ = ["ToyVectorEnv"]
 
 
 class ToyVectorEnv(StudentVectorEnv):
-    """K students of B instances each; every student is paid for how near its instances' actions are to their targets.
+    """K students of B instances each; the reward of a student is how near its instances' actions are to the best ones.
 
-    An instance is F numbers in [0, 1]: the progress of the episode, then random ones, drawn anew at every step. The
-    first random number names the best action, so the optimum is known (`best_actions`, with reward 0), and so is the
-    share of every instance in its student's reward (`Transition.influence`, which sums to the reward); no step
-    changes what another earns, so `effects` on an episode are the same.
+    An instance has F numbers in [0, 1]: the progress of the episode, and random numbers drawn anew at every step. The
+    first random number gives the best action, so that the optimum is known (`best_actions`, with reward 0). The share
+    of every instance in its student's reward is known as well (`Transition.influence`, which sums to the reward). Steps
+    do not affect each other's rewards, so that `effects` on an episode are the same shares.
 
     Args:
-        students: K, number of students.
-        batch_size: B, instances of a student's minibatch.
-        features: F, numbers per instance, at least 2.
-        horizon: steps of an episode.
+        students: K, number of students, >= 1.
+        batch_size: B, instances of a student's minibatch, >= 1.
+        features: F, numbers per instance, >= 2.
+        horizon: steps of an episode, >= 1.
         autoreset_mode: what happens at the end of an episode; see `StudentVectorEnv`.
+
+    Raises:
+        InputError: for a number that is too small.
     """
 
     def __init__(
@@ -51,16 +54,16 @@ class ToyVectorEnv(StudentVectorEnv):
 
     @staticmethod
     def best_actions(observation: Floats) -> Floats:
-        """The actions with reward 0: [..., F] -> [...]."""
+        """The actions with reward 0 for observations [..., F]: [...] in [-0.8, 0.8]."""
         return 1.6 * observation[..., 1] - 0.8
 
     def start_episode(self, task: int) -> Floats:
-        """Fresh instances."""
+        """Draw the first instances, [K, B, F] in [0, 1]; there is only one task."""
         self._best = []
         return self._observe()
 
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:
-        """Pay every student -mean_i (a_i - best_i)^2."""
+        """Give every student the reward -mean_i (a_i - best_i)^2 for `actions` [K, B], and draw the next instances."""
         best = self.best_actions(self._seen)
         loss = (actions - best) ** 2
         transition = Transition(
@@ -75,14 +78,18 @@ class ToyVectorEnv(StudentVectorEnv):
         return self._observe(), transition
 
     def effects(self, actions: Floats) -> Floats:
-        """Effects of actions [horizon, K * B] on the return of the last finished episode, had they been taken."""
+        """Shares [horizon, K * B] of `actions` of that shape in the return of the last finished episode.
+
+        Raises:
+            InputError: before the end of an episode, or after `forget`.
+        """
         if not self._finished:
             raise InputError("effects() needs an episode that came to its end")
         loss = (np.clip(actions, -1.0, 1.0) - np.stack(self._finished).reshape(self.horizon, -1)) ** 2
         return (-loss / self.batch_size).astype(np.float32)
 
     def forget(self) -> None:
-        """Let go of the last episode's optimum."""
+        """Drop the best actions of the last finished episode."""
         self._finished = []
 
     def _observe(self) -> Floats:

@@ -1,4 +1,4 @@
-"""What a vector environment answers over time, and comparisons of it down to the bit and the byte of memory."""
+"""Trajectories of a vector environment, and comparisons of them by bits and by memory."""
 
 import copy
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ __all__ = ["Step", "overlap", "play", "same"]
 
 
 class Step(NamedTuple):
-    """What `step` returned; after `reset`, the fields it does not answer are None."""
+    """The result of `step`; for the result of `reset`, rewards, terminations, and truncations are None."""
 
     observations: Any
     rewards: Any
@@ -33,12 +33,16 @@ def play(
     keep: bool = False,
     vandalize: bool = False,
 ) -> Iterator[Step]:
-    """Yield `reset` and then every step until the second after the first end of an episode, with random actions.
+    """Play random actions, and yield the results of `reset` and of every step until two steps after an episode's end.
 
-    Where autoreset is disabled, `reset` follows the end and is yielded as well.
+    If autoreset is disabled, `reset` follows the end, and its result is yielded as well.
 
-    Results are yielded as copies, or with `keep` as they came; with `vandalize` what the environment gave and took is
-    overwritten before it is called again.
+    Args:
+        env: the environment.
+        max_steps: most calls after the first `reset`.
+        seed: for the first `reset`.
+        keep: yield the results themselves instead of copies.
+        vandalize: overwrite each result and each action array before the next call.
     """
     actions = copy.deepcopy(env.action_space)
     actions.seed(0)
@@ -65,7 +69,7 @@ def play(
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two nested results are equal bit for bit."""
+    """Whether two nested results have equal types, shapes, dtypes, and bits."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
@@ -78,12 +82,12 @@ def same(a: Any, b: Any) -> bool:
 
 
 def overlap(a: Step, b: Step) -> bool:
-    """Whether any two arrays of two results share memory."""
+    """Whether an array of one result shares memory with an array of the other."""
     return any(np.shares_memory(x, y) for x in _arrays(a) for y in _arrays(b))
 
 
 def _arrays(value: Any) -> Iterator[np.ndarray[Any, Any]]:
-    """Every array inside a nested result."""
+    """All arrays in a nested result."""
     if isinstance(value, np.ndarray):
         yield value
         value = value.tolist() if value.dtype == object else []

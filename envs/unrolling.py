@@ -1,26 +1,28 @@
-"""What the temperatures of a run did to its end, found by going backwards through its updates.
+"""Effects of a run's temperatures on its end, by a backward pass through its updates.
 
-An influence says what a temperature does to the next loss; what counts is the last one. Let L be the probe's loss after
-the last update, g_t the gradient that update t was made of, and l_i(T) the loss of instance i. Its own part of g_t is
-(1/B) J_i^T l_i'(T), with J_i the Jacobian of its logits, so that to first order it lowered L by
+An influence is the effect of a temperature on the next loss; the last loss is what counts. Let L be the probe's loss
+after the last update, g_t the gradient that update t uses, and l_i(T) the loss of instance i. The instance's part of
+g_t is (1/B) J_i^T l_i'(T), with J_i the Jacobian of its logits, so that to first order it decreased L by (this
+project's derivation)
 
     e_i(T) = -(1/B) (J_i c_t) . l_i'(T),    c_t = dL / dg_t.
 
-All c_t come from one pass backwards through the unrolled updates, as in hyperparameter optimization by reversible
-learning (Maclaurin et al. 2015, arXiv 1502.03492), here along recorded parameters: with SGD's momentum m, rate r and
-a = dL / d(parameters), b = dL / d(momentum buffer) after update t,
+One pass backwards through the unrolled updates gives all c_t, as in reverse-mode differentiation of SGD (Maclaurin et
+al. 2015, arXiv 1502.03492, algorithm 2), here with recorded instead of recomputed parameters. With SGD's momentum m,
+rate r, and a = dL / d(parameters), b = dL / d(momentum buffer) after update t,
 
     b <- b - r m a,    c_t = b - r a,    a <- a + H_t c_t,    b <- m b            (Nesterov; else b <- b - r a, c_t = b)
 
-where H_t is the Hessian of the loss of minibatch t. One update costs two backward passes, one through the other.
+where H_t is the Hessian of the loss of minibatch t, weight decay included. One update costs two backward passes, one
+through the other.
 
-Running statistics of batch normalization, which the last loss reads, are state as well. They move a share s (the
-layer's momentum, or one over its batches so far) towards the mean and the unbiased variance k_t of minibatch t; with
-u = dL / d(statistics) after update t,
+Running statistics of batch normalization, which the last loss uses, are part of the state as well. They move by a share
+s (the layer's momentum, or one over its number of batches) towards the mean and the unbiased variance k_t of minibatch
+t. With u = dL / d(statistics) after update t,
 
     statistics <- (1 - s) statistics + s k_t    gives    a <- a + s d(k_t . u) / d(parameters),    u <- (1 - s) u
 
-What a student drew in its forward, dropout's masks, it draws again on the way back, from the same seed.
+Random layers, such as dropout, draw the same numbers in the backward pass, from the recorded seeds.
 """
 
 from __future__ import annotations
@@ -45,7 +47,14 @@ __all__ = ["UnrolledRun"]
 
 @dataclasses.dataclass(frozen=True)
 class _Instances:
-    """What the losses of one update's instances are made of, besides their temperatures."""
+    """Everything except temperatures that decides the losses of one update's K * B instances.
+
+    Attributes:
+        logits: of the students, [K, B, C].
+        teacher_logits: [K, B, C].
+        targets: [K, B] class indices.
+        progress: of the run, in [0, 1].
+    """
 
     logits: Tensor
     teacher_logits: Tensor
@@ -55,7 +64,14 @@ class _Instances:
     def downhill(
         self, method: Method, logits: Tensor, temperatures: Temperatures, differentiable: bool = False
     ) -> Tensor:
-        """Gradient of each instance's loss by its own logits, [K, B, C], at other logits of theirs."""
+        """Gradient of each instance's loss with respect to its own logits, [K, B, C].
+
+        Args:
+            method: the loss.
+            logits: the students' logits at which it is taken, [K, B, C].
+            temperatures: of the K * B instances.
+            differentiable: keep the graph, for second derivatives.
+        """
         losses = method.losses(
             logits.flatten(0, 1),
             self.teacher_logits.flatten(0, 1),
@@ -68,7 +84,7 @@ class _Instances:
 
 @dataclasses.dataclass(frozen=True)
 class _Update:
-    """What one update was made of."""
+    """Everything that decided one update, with the parameters before it."""
 
     instances: _Instances
     images: Tensor
@@ -79,19 +95,19 @@ class _Update:
 
 
 class UnrolledRun:
-    """Records a run of K students, then tells what each instance's temperature did to its end.
+    """Records a run of K students, and computes the effect of each instance's temperature on its end.
 
-    Everything is kept that the way back needs, the parameters and images of every update, and let go on the way.
+    Parameters and images of every update are kept until the backward pass has used them.
 
     Args:
         run: at its start.
 
     Attributes:
-        device: where the students are, and temperatures are wanted.
+        device: of the students, where temperatures must be.
 
     Raises:
-        InputError: for compiled students, which have no second derivatives, or batch normalization that cannot be
-            followed.
+        InputError: for compiled students, which have no second derivatives, or batch normalization without a weight or
+            bias, or with statistics shared among processes.
     """
 
     def __init__(self, run: DistillationRun) -> None:
@@ -108,14 +124,17 @@ class UnrolledRun:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Updates so far, students K, instances B."""
+        """Number of updates so far, students K, and instances B."""
         return (len(self._updates) + len(self._credits), *self._batch)
 
     def note(self, temperatures: Temperatures) -> None:
-        """Keep the update that is about to be made, at temperatures of its K * B instances.
+        """Record the next update, just before it is made.
+
+        Args:
+            temperatures: of the update's K * B instances.
 
         Raises:
-            InputError: for students with state that the way back does not know.
+            InputError: for students with changing buffers other than batch normalization's, or after `look_back`.
         """
         run = self._recorded()
         seen = run.observe()
@@ -132,10 +151,13 @@ class UnrolledRun:
         )
 
     def look_back(self, gradient: Sequence[Tensor]) -> None:
-        """Go backwards through the updates: once, after the last one and before the run observes again.
+        """Go backwards through all updates: once, after the last update and before the run observes again.
 
         Args:
-            gradient: of the loss after the last one, by each of the students' parameters.
+            gradient: of the last loss with respect to the students' parameters, one tensor for each.
+
+        Raises:
+            InputError: if it was called before.
         """
         run = self._recorded()
         settings, students = run.task.optimization, copy.deepcopy(run.students).train()
@@ -156,14 +178,14 @@ class UnrolledRun:
         self._run = None
 
     def effects(self, temperatures: Sequence[Temperatures]) -> Tensor:
-        """How much each instance lowered the loss at the end, to first order, had it been distilled at these.
+        """First-order decrease of the last loss by each instance, if it had been distilled at these temperatures.
 
         Args:
-            temperatures: of the K * B instances of every update.
+            temperatures: one `Temperatures` of K * B instances per update.
 
         Returns:
-            [updates, K, B]; larger is better. Only differences between temperatures of one instance mean something: the
-            share of the cross-entropy with the labels is in it as well.
+            [updates, K, B]; larger is better. It includes the effect of the cross-entropy with the labels, so that only
+            differences between temperatures of one instance are meaningful.
 
         Raises:
             InputError: before `look_back`.
@@ -180,21 +202,22 @@ class UnrolledRun:
     def _differentiate(
         self, students: Students, update: _Update, direction: Sequence[Tensor], statistics: StatisticsAdjoint
     ) -> tuple[Tensor, list[Tensor]]:
-        """Tangents of the minibatch's logits along a direction, and what its loss and moments add to the adjoint."""
+        """Tangents [K, B, C] of an update's logits along `direction`, and the update's addition to the adjoint."""
         parameters = list(students.parameters())
         with torch.no_grad():
             for parameter, then in zip(parameters, update.parameters, strict=True):
                 parameter.copy_(then)
-        with sdpa_kernel(SDPBackend.MATH):  # the kernel of attention that has second derivatives
+        with sdpa_kernel(SDPBackend.MATH):  # the only kernel of attention with second derivatives
             output, moments = students.forward_with_moments(update.images, update.seeds)
         logits, instances = output.logits, output.logits.shape[1]
         downhill = update.instances.downhill(self._method, logits, update.temperatures, differentiable=True)
         gradient = torch.autograd.grad(logits, parameters, downhill, create_graph=True)
         slope = torch.stack([(part * along).sum() for part, along in zip(gradient, direction, strict=True)]).sum()
-        # Of the mean over instances, like the update's gradient; the statistics take no mean.
+        # The slope is of the sum over instances, not of the mean that the update uses: hence this factor B, and the
+        # division by B at the end.
         total = slope + instances * statistics.step_back(moments)
-        # Backwards twice and not forwards once: the gradient of PyTorch's forward-mode batch normalization is wrong.
-        # The slope is linear in `downhill`, with the tangents as its factors.
+        # Two backward passes instead of one forward-mode pass, of which PyTorch's batch normalization has a wrong
+        # gradient. The slope is linear in `downhill`, with the tangents as its factors.
         tangents, *curvature = torch.autograd.grad(total, [downhill, *parameters])
         return tangents, [part / instances for part in curvature]
 
@@ -205,5 +228,5 @@ class UnrolledRun:
 
 
 def _plus(a: Sequence[Tensor], b: Sequence[Tensor], factor: float) -> list[Tensor]:
-    """Add `factor` times b to a, tensor by tensor."""
+    """The tensors a + factor * b, one by one."""
     return [x + factor * y for x, y in zip(a, b, strict=True)]

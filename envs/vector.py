@@ -1,4 +1,4 @@
-"""Distillation of K students as a `VectorEnv` with one slot per instance."""
+"""Distillation of K students as a Gymnasium `VectorEnv` with one slot per instance."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ __all__ = ["DistillationVectorEnv"]
 
 
 class DistillationVectorEnv(StudentVectorEnv):
-    """K students with B instances each: slots k * B .. k * B + B - 1 belong to student k.
+    """Distillation of K students with B instances each: slots k * B to k * B + B - 1 belong to student k.
 
-    The agent's network is then a small function of one instance, whatever the batch size, and can be reused anywhere.
-    Observation Box [F] in [0, 1], action Box(-1, 1, (1,)); every slot gets its student's reward, the fall of its probe
-    loss, at the recipe's cadence (`agent.reward_every`). The recipe's `agent.credit` says what is told of single
-    instances: with "influence" their effect on the next loss, in every `transition`; with "hindsight" their effect on
-    the last one, by `effects` once an episode is over. All slots end together, with `terminated`; see
-    `StudentVectorEnv` for the autoreset modes.
+    The agent's network is a function of one instance, whatever the batch size, and can be reused anywhere. Observation
+    Box [F] in [0, 1]; action Box(-1, 1, (1,)), a log scale of temperatures. Every slot gets its student's reward, the
+    decrease of its probe loss in nats, at every `agent.reward_every`-th update of the recipe. The recipe's
+    `agent.credit` decides what is known of single instances: with "influence" their effect on the next loss, in every
+    `transition`; with "hindsight" their effect on the last loss, by `effects` after an episode. All slots end together,
+    with `terminated`; see `StudentVectorEnv` for the autoreset modes.
 
     Args:
         num_envs: K * B, a multiple of the recipe's batch size.
-        recipe: name, file or value of a recipe; by default "digits-short".
-        task: what the recipe builds, if it is at hand already: spares training the teacher again. Of several, each
-            episode plays one: that of `reset(options={"task": index})`, else a random one.
+        recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".
+        task: the recipe's task if it is already built, which saves training the teacher again. If several are given,
+            each episode plays one: that of `reset(options={"task": index})`, or a random one.
         autoreset_mode: what happens at the end of an episode.
         **overrides: values of the recipe, by dotted name or nested.
 
     Attributes:
-        feature_names: of the columns of an observation.
+        feature_names: names of the F columns of an observation.
 
     Raises:
-        InputError: for a `num_envs` that is no multiple of the batch size, or tasks that differ in it or in length.
+        InputError: for a wrong recipe or override, a `num_envs` that is no multiple of the batch size, or tasks that
+            differ in batch size or number of updates.
     """
 
     def __init__(
@@ -73,13 +74,17 @@ class DistillationVectorEnv(StudentVectorEnv):
         self._effects: InstanceEffects | None = None
 
     def start_episode(self, task: int) -> Floats:
-        """The KD runs of K fresh students."""
-        self._episode = None  # the last one goes before the next one comes
+        """Start the KD runs of K fresh students on a task; returns the first observation, [K, B, F] in [0, 1]."""
+        self._episode = None  # frees the last episode before the next is made
         self._episode = Episode(self._tasks[task], self._recipe, draw_seeds(self.np_random, self.students))
         return self._episode.observation
 
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:
-        """One update of every student."""
+        """Make one update of every student at `actions` [K, B].
+
+        Returns:
+            The next observation, [K, B, F] in [0, 1], and the transition of the update.
+        """
         assert self._episode is not None
         transition = self._episode.step(actions)
         if self._episode.finished:
@@ -87,19 +92,27 @@ class DistillationVectorEnv(StudentVectorEnv):
         return self._episode.observation, transition
 
     def effects(self, actions: Floats) -> Floats:
-        """First-order effects of actions on what the last finished episode gained; see `StudentVectorEnv.effects`."""
+        """First-order effects of actions [horizon, K * B] on the loss at the end of the last finished episode.
+
+        An effect is the decrease of that loss by the slot's instance, if it had got this action and everything else had
+        been the same; [horizon, K * B]. Only differences between actions of one instance are meaningful.
+
+        Raises:
+            InputError: without the recipe's agent.credit "hindsight", before the end of an episode, after `forget`, or
+                for actions of another shape.
+        """
         if self._effects is None:
             raise InputError("effects() needs a recipe with agent.credit 'hindsight' and an episode at its end")
         by_student = np.asarray(actions).reshape(len(actions), self.students, -1)
         return self._effects.of(by_student).reshape(len(actions), -1)
 
     def forget(self) -> None:
-        """Let go of what `effects` needs."""
+        """Free the recorded run of the last finished episode, which `effects` needs."""
         self._effects = None
 
 
 def _common(tasks: Sequence[Task]) -> tuple[int, int]:
-    """Batch size and updates, which all tasks must share: a rollout is one episode of whichever comes."""
+    """Batch size and number of updates, which all tasks must share, since a rollout is one episode of any of them."""
     sizes = {(task.optimization.batch_size, task.steps) for task in tasks}
     if len(sizes) != 1:
         raise InputError(f"task must be tasks of one batch size and number of updates, got {sorted(sizes)}")
