@@ -1,4 +1,4 @@
-"""The agent: SB3's PPO on the distillation environment, and what it takes to learn there.
+"""The agent: SB3's PPO on the distillation environment, with coherent exploration and credit per instance.
 
 make_sb3_env    the vector environment as an SB3 `VecEnv`
 train_policy    from a recipe to a policy that needs neither SB3 nor Gymnasium

@@ -1,4 +1,4 @@
-"""Advantages along the life of a student, not along a slot."""
+"""Advantage estimation along the run of a student instead of along a slot."""
 
 from typing import Any
 
@@ -13,21 +13,26 @@ __all__ = ["StudentRolloutBuffer"]
 
 
 class StudentRolloutBuffer(RolloutBuffer):
-    """SB3's rollout buffer with generalized advantage estimation (Schulman et al. 2016) per student.
+    """SB3's rollout buffer with generalized advantage estimation per student.
 
-    The instance of a slot is another image at every step, so a slot has no future of its own: what an action leads to
-    is its student's future. With R and V the means over the B slots of a student,
+    The instance of a slot is another image at every step, so that the consequences of an action are its student's later
+    rewards and not its slot's. With R and V the means of rewards r_i and values V_i over the B slots of a student,
 
         A_i = GAE(R, V) + (r_i - R) - (V_i - V)
 
-    and the value of instance i is regressed on A_i + V_i, that is on its own deviation r_i - R plus its student's
-    return. Estimated slot by slot, the pay of unrelated images of later steps would enter as noise; with B = 1 both are
-    the same, and mean_i A_i = GAE(R, V) always.
+    where GAE is that of Schulman et al. (2016), equation 16, and the other terms are this project's. The value of
+    instance i is regressed on A_i + V_i, that is on its own deviation r_i - R plus its student's return. Estimates per
+    slot would contain the rewards of unrelated images at later steps as noise. For B = 1 both estimates are equal, and
+    always mean_i A_i = GAE(R, V).
 
     Args:
         *args: those of `RolloutBuffer`.
-        group_size: B, slots per student; slots k * B .. k * B + B - 1 are student k's.
+        group_size: B, slots per student, a divisor of the number of slots; slots k * B to k * B + B - 1 are student
+            k's.
         **kwargs: those of `RolloutBuffer`.
+
+    Raises:
+        InputError: for a `group_size` that does not divide the number of slots.
     """
 
     def __init__(self, *args: Any, group_size: int, **kwargs: Any) -> None:
@@ -40,8 +45,8 @@ class StudentRolloutBuffer(RolloutBuffer):
         """Fill `advantages` and `returns`, both [steps, slots].
 
         Args:
-            last_values: values of the observations after the last step; one per slot.
-            dones: whether the last step ended the episode; one per slot.
+            last_values: values of the observations after the last step, [slots].
+            dones: whether the last step ended the episode, [slots].
         """
         own_rewards, own_values = self.rewards, self.values
         self.rewards, self.values = self._student_mean(own_rewards), self._student_mean(own_values)
@@ -52,6 +57,6 @@ class StudentRolloutBuffer(RolloutBuffer):
         self.returns = self.advantages + self.values
 
     def _student_mean(self, slots: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The mean over each student's slots, in each of them: [steps, slots] -> [steps, slots]."""
+        """Replace each value of [steps, slots] by the mean over its student's slots, keeping the shape."""
         grouped = slots.reshape(len(slots), -1, self.group_size)
         return np.repeat(grouped.mean(axis=2), self.group_size, axis=1)

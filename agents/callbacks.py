@@ -1,4 +1,4 @@
-"""What happens after every rollout: metrics for people, a checkpoint for the next start.
+"""Callbacks after every rollout: metrics and checkpoints.
 
 A callback is any function of the `Trainer`; it is called when the rollout's update is complete.
 """
@@ -25,7 +25,7 @@ RolloutCallback = Callable[[Trainer], None]
 
 
 class MetricsCsv:
-    """Writes the metrics of all rollouts so far, one line each; a resumed run goes on with the same table.
+    """Callback that writes the metrics of all rollouts so far to a CSV file, one line each, also after resuming.
 
     Args:
         path: the file.
@@ -35,7 +35,7 @@ class MetricsCsv:
         self.path = Path(path)
 
     def __call__(self, trainer: Trainer) -> None:
-        """Replace the table by the one with the new rollout."""
+        """Write the metrics of all rollouts so far, replacing the file in one step."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, ["rollout", *trainer.history[-1]], restval="", lineterminator="\n")
         writer.writeheader()
@@ -44,10 +44,10 @@ class MetricsCsv:
 
 
 class TensorBoard:
-    """Writes the metrics of every rollout as TensorBoard scalars; a context manager, which closes the file.
+    """Callback that writes the metrics of every rollout as TensorBoard scalars; as a context manager, it closes them.
 
     Args:
-        folder: of the event files.
+        folder: for the event files.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -63,14 +63,14 @@ class TensorBoard:
                 self._writer.close()
 
     def __call__(self, trainer: Trainer) -> None:
-        """Add the new rollout."""
-        # Imported late: it takes seconds, and most of what the package does needs none of it.
+        """Write the metrics of the last rollout."""
+        # Imported late, since it takes seconds, and few uses of the package need it.
         from torch.utils.tensorboard.writer import SummaryWriter
 
         number = len(trainer.history)
         with naming(self.folder):
             if self._writer is None:
-                # What an interrupted run wrote of this rollout, or a former run of all, gives way.
+                # Hides events that an interrupted run wrote for this rollout, or an earlier run for all.
                 self._writer = SummaryWriter(str(self.folder), purge_step=number)
             for name, value in trainer.history[-1].items():
                 self._writer.add_scalar(name, value, number)
@@ -78,7 +78,7 @@ class TensorBoard:
 
 
 class Checkpoint:
-    """Writes a checkpoint, so that Ctrl-C costs no more than the current rollout.
+    """Callback that writes a checkpoint, so that an interruption costs at most the current rollout.
 
     Args:
         path: the file.
@@ -88,5 +88,5 @@ class Checkpoint:
         self.path = Path(path)
 
     def __call__(self, trainer: Trainer) -> None:
-        """Replace the checkpoint by one after this rollout."""
+        """Write the trainer's checkpoint, replacing the file in one step."""
         save_checkpoint(trainer, self.path)

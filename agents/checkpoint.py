@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: to continue one's own run, not to pass on (that is what a policy's folder is for)."""
+"""Checkpoints of a training run, to resume it; a policy's folder is the format for sharing."""
 
 import io
 import os
@@ -17,17 +17,17 @@ _VERSION = 1
 
 
 def save_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Write everything the trainer needs to continue, in one step: a crash leaves the last checkpoint whole."""
+    """Write the trainer's state to `path` in one step, so that a crash leaves the previous checkpoint complete."""
     buffer = io.BytesIO()
     torch.save({"version": _VERSION, "trainer": trainer.state_dict()}, buffer)
     atomic_write(path, buffer.getvalue())
 
 
 def load_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Let `trainer` continue from a checkpoint. If that fails, it is of no use any more.
+    """Restore `trainer` from the checkpoint at `path`; if it fails, `trainer` must be discarded.
 
     Raises:
-        InputError: if there is none, if it is broken or of another version, or if it is of another run's settings.
+        InputError: for a missing or damaged file, another version, or a run with other settings.
     """
 
     def load(content: Any) -> None:

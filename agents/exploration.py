@@ -1,9 +1,9 @@
-"""Exploration that all instances of a student share for a whole episode.
+"""Exploration noise that all instances of a student share for a whole episode.
 
-Noise that is drawn per instance and step averages out within a batch: the student hardly notices, and its reward
-teaches nothing. Generalized state-dependent exploration (gSDE; Raffin et al. 2022, arXiv 2005.05719) makes the noise a
-function of the state, drawn once per rollout; drawn once per *student*, it shifts the whole policy of that student for
-an episode, and what the student then earns is a reward of that shift.
+Noise drawn per instance and step averages out within a batch: it hardly changes the student, so that the reward carries
+no information about it. Generalized state-dependent exploration (gSDE; Raffin et al. 2022, arXiv 2005.05719) makes the
+noise a function of the state, drawn once per rollout. Here it is drawn once per *student*: it shifts that student's
+whole policy for an episode, and the student's rewards evaluate this shift.
 """
 
 from typing import Any
@@ -22,7 +22,13 @@ __all__ = ["CoherentNoiseDistribution", "CoherentPolicy"]
 class CoherentNoiseDistribution(StateDependentNoiseDistribution):
     """gSDE with one noise matrix per group of `group_size` consecutive slots, instead of one per slot.
 
-    The density of an action is the same as without groups, since a slot's matrix has the same distribution.
+    The density of an action is that of gSDE (Raffin et al. 2022, arXiv 2005.05719), since the matrix of a slot has the
+    same distribution.
+
+    Args:
+        action_dim: number of actions of a slot.
+        group_size: slots per group, that is per student.
+        **options: those of `StateDependentNoiseDistribution`.
     """
 
     def __init__(self, action_dim: int, group_size: int, **options: Any) -> None:
@@ -30,11 +36,14 @@ class CoherentNoiseDistribution(StateDependentNoiseDistribution):
         self.group_size = group_size
 
     def sample_weights(self, log_std: torch.Tensor, batch_size: int = 1) -> None:
-        """Draw one matrix per group and repeat it for the group's slots.
+        """Draw one noise matrix per group, and repeat it for the group's slots.
 
         Args:
             log_std: logarithm of the standard deviation of the matrices' entries.
             batch_size: number of slots; 1 (a single matrix) or a multiple of `group_size`.
+
+        Raises:
+            InputError: for another number of slots.
         """
         groups, rest = divmod(batch_size, self.group_size)
         if rest and batch_size != 1:
@@ -45,12 +54,12 @@ class CoherentNoiseDistribution(StateDependentNoiseDistribution):
 
 
 class CoherentPolicy(ActorCriticPolicy):
-    """SB3's actor-critic policy with `CoherentNoiseDistribution`; its deterministic action is the plain mean.
+    """SB3's actor-critic policy with `CoherentNoiseDistribution`; its deterministic action is the mean without noise.
 
     Args:
         observation_space: of one slot.
         action_space: of one slot.
-        lr_schedule: learning rate over the run.
+        lr_schedule: learning rate by the remaining share of the training.
         group_size: slots per student.
         **options: those of `ActorCriticPolicy`.
     """
@@ -63,7 +72,7 @@ class CoherentPolicy(ActorCriticPolicy):
         group_size: int,
         **options: Any,
     ) -> None:
-        # Set first: the constructor of the base class calls `_build`, which needs it.
+        # Set first, since the constructor of the base class calls `_build`, which uses it.
         self.group_size = group_size
         super().__init__(observation_space, action_space, lr_schedule, **{**options, "use_sde": True})
 

@@ -1,4 +1,4 @@
-"""What one rollout and its update looked like, as numbers."""
+"""Metrics of one rollout and its update."""
 
 import numpy as np
 from stable_baselines3 import PPO
@@ -10,7 +10,7 @@ from rltemp.progress import Progress
 __all__ = ["PHASES", "RolloutRecorder", "update_metrics"]
 
 PHASES = ("0_20", "20_40", "40_60", "60_80", "80_100")
-"""Parts of a run, in percent, over which temperatures are averaged."""
+"""Parts of a run, in percent of its updates, over which temperatures are averaged."""
 
 _UPDATE = {
     "kl": "train/approx_kl",
@@ -24,10 +24,10 @@ _UPDATE = {
 
 
 class RolloutRecorder(BaseCallback):
-    """Sums up what the students did in a rollout, from the transitions of the environment.
+    """Callback of SB3 that collects rewards and temperatures of a rollout from the environment's transitions.
 
     Args:
-        progress: told of every step.
+        progress: advances with every step.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -46,9 +46,9 @@ class RolloutRecorder(BaseCallback):
     def metrics(self) -> dict[str, float]:
         """Metrics of the rollout.
 
-        `return` and `return_std`: mean and standard deviation over students of a run's improvement of the probe loss.
-        `temperature_*`: geometric mean of the temperatures in each phase of the run.
-        `temperature_spread`: standard deviation over the instances of a batch of log2 T, averaged over the run.
+        `return` and `return_std`: mean and standard deviation over students of a run's decrease of the probe loss, in
+        nats. `temperature_*`: geometric mean of the temperatures in each phase of the run. `temperature_spread`:
+        standard deviation over the instances of a batch of log2 T, averaged over the run.
         """
         returns = np.sum(self._rewards, axis=0)
         logs = np.stack(self._log_temperatures)
@@ -60,6 +60,6 @@ class RolloutRecorder(BaseCallback):
 
 
 def update_metrics(model: PPO) -> dict[str, float]:
-    """What SB3 logged of its last update: KL divergence, noise, share of clipped ratios, losses."""
+    """Metrics that SB3 logged for its last update: KL divergence, noise, share of clipped ratios, and losses."""
     logged = model.logger.name_to_value
     return {name: float(logged[key]) for name, key in _UPDATE.items()}

@@ -1,4 +1,4 @@
-"""From SB3's model to a policy that needs neither SB3 nor Gymnasium, and back."""
+"""Conversion of SB3's model to a policy that needs neither SB3 nor Gymnasium, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,17 +19,17 @@ __all__ = ["export_policy", "import_policy"]
 def export_policy(
     model: PPO, features: LogitFeatures, space: PolicySpace, *, card: Mapping[str, Any] | None = None
 ) -> LearnedPolicy:
-    """The mean action of `model`, as a policy of the core; its weights are copies.
+    """The mean action of `model` as a `LearnedPolicy`, with copies of its weights.
 
     Args:
-        model: trained on the observations that `features` makes.
-        features: what the policy will compute from logits.
-        space: what its actions mean.
-        card: how it was trained and what it scored, as plain JSON values.
+        model: made by `make_ppo`, and trained on observations of these features.
+        features: the F features that the policy computes from logits.
+        space: maps the policy's actions to temperatures.
+        card: how the policy was trained and what it scored, as plain JSON values.
 
     Raises:
-        InputError: if the number of features is not the size of the model's observation, or if `make_ppo` did not make
-            the model.
+        InputError: if the number of features is not the size of the model's observation, or for a model that `make_ppo`
+            did not make.
     """
     layers = _actor_layers(model)
     if layers[0].in_features != len(features):
@@ -41,14 +41,14 @@ def export_policy(
 
 
 def import_policy(model: PPO, policy: LearnedPolicy) -> None:
-    """Let the mean action of `model` be that of `policy`, to train it further.
+    """Copy the weights of `policy` into the mean action of `model`, to continue its training.
 
     Args:
-        model: made by `make_ppo`; its exploration and its value function stay as they are.
+        model: made by `make_ppo`; its exploration noise and its value function do not change.
         policy: a trained policy with the model's features and hidden layers.
 
     Raises:
-        InputError: for layers of other sizes.
+        InputError: for layers of other sizes, or a model that `make_ppo` did not make.
     """
     layers, sources = _actor_layers(model), _layers_of(policy)
     want, got = ([tuple(layer.weight.shape) for layer in both] for both in (layers, sources))
@@ -58,7 +58,7 @@ def import_policy(model: PPO, policy: LearnedPolicy) -> None:
 
 
 def _layers_of(policy: LearnedPolicy) -> list[nn.Linear]:
-    """The linear layers from features to an action."""
+    """The policy's linear layers, from features to action."""
     return [layer for layer in policy.net if isinstance(layer, nn.Linear)]
 
 
@@ -70,7 +70,11 @@ def _copy(sources: list[nn.Linear], targets: list[nn.Linear]) -> None:
 
 
 def _actor_layers(model: PPO) -> list[nn.Linear]:
-    """The linear layers from an observation to its mean action."""
+    """The model's linear layers, from observation to mean action.
+
+    Raises:
+        InputError: for a model that `make_ppo` did not make.
+    """
     hidden = list(model.policy.mlp_extractor.policy_net)
     other = [type(layer).__name__ for layer in hidden if not isinstance(layer, nn.Linear | nn.Tanh)]
     if other or model.policy.squash_output or not isinstance(model.policy.features_extractor, CenteredFeatures):

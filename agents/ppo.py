@@ -1,4 +1,4 @@
-"""SB3's PPO, set up for temperatures."""
+"""SB3's PPO, configured for temperatures."""
 
 import math
 import warnings
@@ -22,32 +22,36 @@ __all__ = ["CenteredFeatures", "make_ppo"]
 
 
 class CenteredFeatures(BaseFeaturesExtractor):
-    """The observation as `LearnedPolicy` gives it to its network."""
+    """Feature extractor that centers observations [N, F], as a `LearnedPolicy` does before its network."""
 
     def __init__(self, observation_space: spaces.Box) -> None:
         super().__init__(observation_space, features_dim=observation_space.shape[0])
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Center observations [N, F]."""
+        """Map observations [N, F] from [0, 1] to [-2, 2]."""
         return center(observations)
 
 
 def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
-    """PPO (Schulman et al. 2017) whose rollout is one whole episode of every student.
+    """PPO (Schulman et al. 2017, arXiv 1707.06347) whose rollout is one whole episode of every student.
 
-    No discount: the reward telescopes to what the whole run gained, and the horizon is finite. Advantages are those of
-    `StudentRolloutBuffer`, noise is that of `CoherentPolicy`, and an update ends once the policy has moved by 1.5 *
-    target_kl. Networks stay on the CPU, where they are fastest at this size. It draws from the global generators: call
-    it, and train, inside a `RandomStream`.
+    There is no discount: the rewards sum to the whole run's decrease of the probe loss, and the horizon is finite.
+    Advantages are those of `StudentRolloutBuffer` (of `HindsightPPO` for that credit), noise is that of
+    `CoherentPolicy`, and an update ends once the approximate KL divergence exceeds 1.5 * target_kl. Networks stay on
+    the CPU, where they are fastest at this size. The model draws from the global generators: make it, and train it,
+    inside a `RandomStream`.
 
     Args:
-        venv: an environment of students, in a `VectorEnvAdapter`.
+        venv: a `VectorEnvAdapter` of an environment of students.
         agent: the settings.
+
+    Raises:
+        InputError: for another environment.
     """
     env = student_env(venv)
     hidden = list(agent.hidden)
     with warnings.catch_warnings():
-        # Rounding up makes the last minibatch a little smaller; SB3 warns for fear of a tiny one.
+        # Rounding up makes the last minibatch a little smaller; SB3 warns, since it could be tiny.
         warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
         kind: type[PPO] = PPO
         options: dict[str, Any] = {}
@@ -76,6 +80,6 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
             device="cpu",
             **options,
         )
-    # Without one of our own, SB3 makes a new folder for logs in every call of `learn`.
+    # Without this logger, SB3 creates a folder for logs in every call of `learn`.
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model

@@ -1,4 +1,4 @@
-"""Randomness of a library that draws from global generators, as a stream of one's own."""
+"""A stream of random numbers for a library that draws from global generators."""
 
 import random
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ __all__ = ["RandomStream"]
 
 
 class RandomStream:
-    """States of the global generators of Python, NumPy and torch (CPU) that nobody else moves.
+    """States of the global generators of Python, NumPy, and torch (CPU) for one user of random numbers.
 
-    SB3 initialises networks, draws noise and shuffles minibatches with the global generators and offers no other way.
-    Inside `active()` they continue this stream; outside they are as if nothing had happened. So the same seed gives the
-    same bits whatever else the program draws, and what SB3 draws disturbs no one.
+    SB3 initializes networks, draws noise, and shuffles minibatches with the global generators, and offers no other way.
+    Inside `active()` these generators continue this stream; afterwards they are restored. So the same seed gives the
+    same bits whatever else the program draws, and SB3's draws affect nothing else.
 
     Args:
         seed: >= 0.
@@ -34,7 +34,7 @@ class RandomStream:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Let the global generators continue this stream, and put them back at the end."""
+        """Make the global generators continue this stream inside the block, and restore them afterwards."""
         outside = _get_states()
         _set_states(self._states)
         try:
@@ -44,7 +44,7 @@ class RandomStream:
             _set_states(outside)
 
     def state_dict(self) -> dict[str, Any]:
-        """All three states, as tensors and plain values."""
+        """States of the three generators, as tensors and plain values."""
         python, numpy, torch_ = self._states
         kind, keys, *rest = numpy
         return {
@@ -54,7 +54,10 @@ class RandomStream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`; what is no state of a generator is refused here, before a global one moves."""
+        """Restore a state that `state_dict()` returned.
+
+        The states are tried on new generators first: an invalid one raises here, and changes no global generator.
+        """
         kind, keys, *rest = state["numpy"]
         states = (state["python"], (kind, keys.numpy().astype(np.uint32), *rest), state["torch"].clone())
         random.Random().setstate(states[0])

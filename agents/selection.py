@@ -1,4 +1,4 @@
-"""Which rollout's policy a training keeps: chosen on validation data, by what its students end with."""
+"""Selection of the rollout whose policy a training returns, by scores on validation data."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from rltemp.recipes import Recipe
 
 __all__ = ["validation_score"]
 
-_STUDENTS = 32  # if they run side by side; else as many as learn
-_FIRST_SEED = 2**31  # beyond what episodes draw, so that a policy is judged on students it did not learn from
+_STUDENTS = 32  # if they run stacked; otherwise as many as the agent trains with
+_FIRST_SEED = 2**31  # beyond the seeds of episodes, so that a policy is scored on students it was not trained on
 
 
 def validation_score(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[LearnedPolicy], float]:
-    """Judges a policy by the validation cross-entropy its students end with, negated: higher is better.
+    """Make a function that scores a policy by the validation loss of students trained with it; higher is better.
 
-    The students, shared out among the tasks, are the same for every policy, and so is what the teachers say to them.
+    The score is minus the mean cross-entropy, in nats. All policies are scored on the same student seeds, shared out
+    among the tasks, and on the same teacher logits, which are computed once.
+
+    Args:
+        recipe: the settings.
+        tasks: the tasks that the agent trains on.
     """
     students = _STUDENTS if tasks[0].stacked else recipe.agent.students
     seeds = range(_FIRST_SEED, _FIRST_SEED + max(1, students // len(tasks)))

@@ -1,4 +1,4 @@
-"""From a recipe to a trained temperature policy."""
+"""Training of a temperature policy from a recipe."""
 
 import dataclasses
 import os
@@ -44,18 +44,22 @@ def train_policy(
     """Train a temperature policy with PPO. The same recipe gives the same policy, bit for bit.
 
     Args:
-        recipe: the setting; `recipe.agent` says how the agent learns.
-        task: what the recipe builds, and each variation of it (see `vary`), if they are at hand already: spares
+        recipe: the settings; `recipe.agent` says how the agent learns.
+        task: the recipe's task and those of its variations (see `vary`), if they are already built, which saves
             training the teachers again.
-        run_dir: folder for metrics (CSV and TensorBoard) and the checkpoint; made if there is none.
-        resume: continue from the checkpoint in `run_dir`, if there is one; the result is that of an unbroken run.
-        progress: told of every step: rollouts * horizon in all.
+        run_dir: folder, created if missing, for metrics (CSV and TensorBoard) and the checkpoint.
+        resume: continue from the checkpoint in `run_dir`, if there is one; the result is that of an uninterrupted run.
+        progress: advances with every step, rollouts * horizon in all.
         callbacks: called after every rollout.
-        score: judges the policy after every rollout, higher is better; the best is returned. By default
+        score: scores the policy after every rollout, higher is better; the best policy is returned. By default
             `validation_score`. It must not read test data.
+
+    Returns:
+        The policy of the rollout with the best score, on the CPU.
 
     Raises:
         InputError: for a recipe that cannot be built, or a checkpoint of another run.
+        DivergenceError: for an agent or students that diverge.
     """
     start = load_start(recipe)
     if task is None:
@@ -82,10 +86,11 @@ def train_policy(
 
 
 def load_start(recipe: Recipe) -> LearnedPolicy | None:
-    """The policy that training goes on from; None begins anew.
+    """The trained policy that `recipe.agent.start` names, from which training continues; None without one.
 
     Raises:
-        InputError: for no trained policy, or one with other features, hidden layers or temperatures than the recipe's.
+        InputError: for a folder without a policy, or a policy whose features, hidden layers, or temperatures are not
+            the recipe's.
     """
     agent, space = recipe.agent, recipe.policy
     if agent.start is None:
@@ -110,9 +115,20 @@ def run_training(
     progress: Progress | None = None,
     callbacks: Sequence[RolloutCallback] = (),
 ) -> None:
-    """Let `trainer` make the rollouts its settings ask for; arguments as in `train_policy`.
+    """Make the rollouts of `trainer` that its settings ask for and that it has not made yet.
 
-    Ctrl-C leaves a checkpoint in `run_dir` after the last whole rollout.
+    An interruption (Ctrl-C) leaves a checkpoint in `run_dir` after the last complete rollout.
+
+    Args:
+        trainer: at its start, or resumed.
+        run_dir: folder, created if missing, for metrics (CSV and TensorBoard) and the checkpoint; None writes nothing.
+        resume: continue from the checkpoint in `run_dir`, if there is one.
+        progress: advances with every step, rollouts * horizon in all.
+        callbacks: called after every rollout, before metrics and checkpoint are written.
+
+    Raises:
+        InputError: for a checkpoint of another run.
+        DivergenceError: for an agent or students that diverge.
     """
     progress = progress or NoProgress()
     with ExitStack() as stack:
@@ -123,7 +139,7 @@ def run_training(
             if resume and (folder / CHECKPOINT).exists():
                 load_checkpoint(trainer, folder / CHECKPOINT)
             board = stack.enter_context(TensorBoard(folder / "tensorboard"))
-            # The checkpoint comes last: what it says has happened, has.
+            # The checkpoint comes last, so that all that it records is written before.
             hooks += [MetricsCsv(folder / "metrics.csv"), board, Checkpoint(folder / CHECKPOINT)]
         progress.advance(len(trainer.history) * trainer.model.n_steps)
         while len(trainer.history) < trainer.agent.rollouts:
@@ -140,7 +156,7 @@ def _describe(trainer: Trainer) -> str:
 
 
 def _card(recipe: Recipe, trainer: Trainer) -> dict[str, Any]:
-    """How the policy was trained, for its model card."""
+    """How the policy was trained and what it scored, for its model card."""
     history = trainer.history
     training = {"algorithm": "PPO", "rollouts": len(history), **{f"agent.{k}": v for k, v in _plain(recipe).items()}}
     if history:

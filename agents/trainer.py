@@ -1,4 +1,4 @@
-"""A temperature policy in training, one rollout at a time."""
+"""Training of a temperature policy, one rollout at a time."""
 
 import copy
 import dataclasses
@@ -26,9 +26,13 @@ __all__ = ["Trainer", "make_calibration"]
 
 
 def make_calibration(agent: Agent, features: int) -> Calibration:
-    """The calibration that the settings name, for instances of `features` numbers."""
+    """The calibration for the settings' `credit`, for instances of `features` numbers.
+
+    Raises:
+        InputError: for an unknown kind of credit.
+    """
     if agent.credit in ("uniform", "hindsight"):
-        # In hindsight the credit is known at the end of the episode; until then every instance is paid R.
+        # Hindsight gives credit at the end of the episode; until then every instance gets the batch's reward.
         return Uniform()
     if agent.credit == "influence":
         return Influence(agent.influence_weight)
@@ -38,26 +42,28 @@ def make_calibration(agent: Agent, features: int) -> Calibration:
 
 
 class Trainer:
-    """A policy in training: everything that the next rollout depends on, and what the past ones looked like.
+    """A policy in training: everything that the next rollout depends on, and the metrics of past rollouts.
 
-    Each rollout is one episode of all students, seeded by its number, and one update. Where the environment has several
-    tasks, rollouts take turns at them. A trainer that continues from
-    `state_dict()` therefore gives the same result, bit for bit, as one that never stopped.
+    Each rollout is one episode of all students, seeded by its number, and one PPO update. If the environment has
+    several tasks, rollouts play them in turn. A trainer that continues from `state_dict()` gives the same result, bit
+    for bit, as one that never stopped.
 
     Args:
-        env: K students of B instances, a `StudentVectorEnv`, bare or in Gymnasium's wrappers. With autoreset disabled
-            no episode is begun that this trainer does not play: it starts each by itself.
+        env: K students of B instances, a `StudentVectorEnv`, possibly in Gymnasium's wrappers. With autoreset disabled,
+            only episodes that this trainer plays are begun.
         agent: the settings.
         calibration: replaces the one that `agent` names.
 
     Attributes:
+        agent: the settings.
+        calibration: divides the reward of a batch among its instances.
         model: SB3's PPO.
         history: metrics of every rollout so far.
-        best: the weights with the highest score so far, if `keep_best` is used.
+        best: score, rollout, and weights of the best policy so far; None unless `keep_best` is used.
 
     Raises:
-        InputError: for an environment that is none of students, with another number of them than `agent` says, or that
-            does not answer what its credit needs.
+        InputError: for an environment that is not one of students, that has another number of students than `agent`
+            says, or that does not support the agent's kind of credit.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], agent: Agent, calibration: Calibration | None = None) -> None:
@@ -79,19 +85,20 @@ class Trainer:
             self.model = make_ppo(self._venv, agent)
 
     def rollout(self, progress: Progress | None = None) -> dict[str, float]:
-        """Play one episode with every student, update the policy and the calibration, and return the metrics.
+        """Play one episode with every student, update policy and calibration, and return the rollout's metrics.
 
-        `progress` advances with every step of the environment.
+        Args:
+            progress: advances with every step of the environment.
 
         Raises:
-            DivergenceError: for an agent or students that are not finite any more; `history` then ends before.
+            DivergenceError: for an agent or students that are not finite; `history` then has no entry for this rollout.
         """
         recorder = RolloutRecorder(progress or NoProgress())
         self._venv.seed(_episode_seed(self.agent.seed, len(self.history)))
         if self._tasks > 1:
             self._venv.set_options({"task": len(self.history) % self._tasks})
         with self._stream.active():
-            # Whatever episode is open gives way to one with a seed of its own.
+            # Ends an open episode, and starts one with this rollout's seed.
             self.model.set_env(self._venv, force_reset=True)
             self._learn(recorder)
         self.calibration.update()
@@ -100,19 +107,19 @@ class Trainer:
         return metrics
 
     def keep_best(self, score: float) -> None:
-        """Note the score of the policy as it is now, and remember its weights if none scored higher."""
+        """Record the current policy's score, higher is better, and keep its weights if it is the highest so far."""
         self.history[-1]["score"] = score
         if self.best is None or score > self.best["score"]:
             weights = copy.deepcopy(self.model.policy.state_dict())
             self.best = {"score": score, "rollout": len(self.history), "policy": weights}
 
     def restore_best(self) -> None:
-        """Put the best weights back, if any were kept."""
+        """Load the weights with the highest score into the model, if any were kept."""
         if self.best is not None:
             self.model.policy.load_state_dict(self.best["policy"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next rollout depends on, as tensors and plain values."""
+        """Everything that the next rollout depends on, and the history, as tensors and plain values."""
         return {
             "agent": dataclasses.asdict(self.agent),
             "policy": self.model.policy.state_dict(),
@@ -125,11 +132,11 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`.
+        """Restore a state that `state_dict()` returned.
 
         Raises:
-            InputError: for the state of other settings; only the number of rollouts may differ. This trainer is of no
-                use then.
+            InputError: for the state of other settings, of which only the number of rollouts may differ; this trainer
+                must then be discarded.
         """
         ours, theirs = ({**settings, "rollouts": None} for settings in (dataclasses.asdict(self.agent), state["agent"]))
         different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
@@ -138,7 +145,7 @@ class Trainer:
             raise InputError(f"agent.{name} must be {theirs.get(name)!r} to continue, got {ours.get(name)!r}")
         best = state["best"]
         self.best = None if best is None else {**best, "score": float(best["score"])}
-        self.restore_best()  # which shows that the weights fit
+        self.restore_best()  # raises if these weights do not fit
         self.model.policy.load_state_dict(state["policy"])
         load_optimizer(self.model.policy.optimizer, state["optimizer"])
         self.model.num_timesteps = operator.index(state["timesteps"])
@@ -147,10 +154,11 @@ class Trainer:
         self.history = [dict(metrics) for metrics in state["history"]]
 
     def _learn(self, recorder: RolloutRecorder) -> None:
-        """One rollout and its update.
+        """Make one rollout and its update.
 
         Raises:
-            DivergenceError: for an agent that cannot act any more. SB3 notices some of it, and says so in its own way.
+            DivergenceError: for an agent whose weights or noise are not finite, which SB3 reports in part as a
+                `ValueError`.
         """
         steps = self.model.n_steps * self._venv.num_envs
         trouble: ValueError | None = None
@@ -177,5 +185,5 @@ def _can_act(model: PPO) -> bool:
 
 
 def _episode_seed(seed: int, rollout: int) -> int:
-    """The environment's seed for one rollout; SB3 counts up from it per slot, so it stays clear of 2**31."""
+    """The environment's seed for one rollout; < 2**30, since SB3 adds the slot's index to it, below 2**31."""
     return int(np.random.SeedSequence([seed, *b"episodes", rollout]).generate_state(1)[0] >> np.uint32(2))

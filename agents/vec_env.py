@@ -1,4 +1,4 @@
-"""Gymnasium's vector environments, as Stable-Baselines3 wants them."""
+"""Gymnasium's vector environments as Stable-Baselines3's `VecEnv`."""
 
 import copy
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ __all__ = ["VectorEnvAdapter", "make_sb3_env", "student_env"]
 class VectorEnvAdapter(VecEnv):
     """A `gymnasium.vector.VectorEnv` as an SB3 `VecEnv`.
 
-    The slots share one environment: an attribute or a method of it answers for every slot, attributes are set and
-    options given for all slots at once, and one seed fixes them all. SB3 takes the first observation of the next
-    episode from the very step that ends one, so that autoreset must be SAME_STEP; or DISABLED, for a learner whose
-    rollouts are whole episodes and who resets before each (the step that ends one then answers what was seen last).
+    The slots share one environment: its attributes and methods answer for every slot, attributes and options are set
+    for all slots at once, and one seed fixes all slots. SB3 expects the first observation of the next episode from the
+    step that ends one, so that autoreset must be SAME_STEP. DISABLED is allowed for a learner whose rollouts are whole
+    episodes and who resets before each; the step that ends an episode then returns its last observation.
 
     Args:
-        env: the vector environment; it is closed with the adapter.
+        env: the vector environment, which is closed with the adapter.
 
     Raises:
-        InputError: if `env` is no vector environment, or resets in another mode.
+        InputError: if `env` is no vector environment, or has another autoreset mode.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
@@ -47,7 +47,14 @@ class VectorEnvAdapter(VecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Start new episodes in all slots, with the seed and the options given since the last reset."""
+        """Start new episodes in all slots, with the seed and options set since the last reset.
+
+        Returns:
+            The first observations, [slots, ...].
+
+        Raises:
+            InputError: for options that differ between slots.
+        """
         options = self._options[0]
         if any(other != options for other in self._options):
             raise InputError("options must be the same for all slots: they share one environment")
@@ -59,11 +66,19 @@ class VectorEnvAdapter(VecEnv):
         return answer
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
-        """Take the actions of the next step."""
+        """Store the actions [slots, ...] of the next step."""
         self._actions = np.array(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Make the step; everything in the answer is new, since SB3 keeps and changes it."""
+        """Make the step with the stored actions.
+
+        Returns:
+            Observations, rewards [slots], episode ends [slots], and one info dict per slot; all new, since SB3 keeps
+            and changes them.
+
+        Raises:
+            InputError: without actions from `step_async`.
+        """
         if self._actions is None:
             raise InputError("step_wait() needs actions: call step_async() first")
         actions, self._actions = self._actions, None
@@ -76,19 +91,19 @@ class VectorEnvAdapter(VecEnv):
         return copy.deepcopy(observations), np.array(rewards, dtype=np.float32), ended, per_slot
 
     def close(self) -> None:
-        """Close the environment."""
+        """Close the vector environment."""
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The environment's attribute, once for every slot asked for."""
+        """The environment's attribute, once for every slot in `indices` (None: all)."""
         value = getattr(self.env, attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set the environment's attribute, for all slots.
+        """Set an attribute of the environment, which all slots share.
 
         Raises:
-            InputError: for some of the slots only.
+            InputError: if `indices` does not name all slots.
         """
         if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
             raise InputError(f"indices must name all {self.num_envs} slots: they share one environment")
@@ -97,24 +112,24 @@ class VectorEnvAdapter(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call the environment's method, once, and repeat its answer for every slot asked for."""
+        """Call a method of the environment once, and return its result for every slot in `indices` (None: all)."""
         answer = getattr(self.env, method_name)(*method_args, **method_kwargs)
         return [answer for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
-        """Whether one of the wrappers around the vector environment is a `wrapper_class`."""
+        """Whether a `wrapper_class` wraps the vector environment, once for every slot in `indices` (None: all)."""
         env, wrapped = self.env, False
         while isinstance(env, VectorWrapper):
             wrapped, env = wrapped or isinstance(env, wrapper_class), env.env
         return [wrapped for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[npt.NDArray[Any] | None]:
-        """The rendered frame of every slot."""
+        """The rendered frame of every slot; None for environments that render nothing."""
         frames: Any = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs
 
     def _split(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
-        """One dict per slot: what the vector infos hold for it, the last info of an ended episode among it."""
+        """Split vector infos into one dict per slot, which includes the last info of an episode that ended."""
         if not infos:
             return [{} for _ in range(self.num_envs)]
         final = infos.get("final_info", {})
@@ -125,16 +140,16 @@ class VectorEnvAdapter(VecEnv):
 def make_sb3_env(
     recipe: str | Recipe = "digits-short", *, students: int | None = None, task: Task | None = None, **overrides: Any
 ) -> VectorEnvAdapter:
-    """`rltemp/Distillation-v0` with one slot per instance, as an SB3 `VecEnv` with uniform reward.
+    """The environment `rltemp/Distillation-v0` with one slot per instance, as an SB3 `VecEnv` with uniform reward.
 
     Args:
-        recipe: name, file or value of a recipe.
-        students: K; by default what the recipe's agent trains with. The environment has K * B slots.
-        task: what the recipe builds, if it is at hand already: spares training the teacher again.
+        recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".
+        students: K, >= 1; by default the number that the recipe's agent trains with. The environment has K * B slots.
+        task: the recipe's task if it is already built, which saves training the teacher again.
         **overrides: values of the recipe, by dotted name or nested.
 
     Raises:
-        InputError: for an unknown recipe or key, or a wrong type.
+        InputError: for an unknown recipe or key, or a wrong type or value.
     """
     whole, tasks = resolve(recipe, task, overrides)
     slots = (whole.agent.students if students is None else students) * whole.optimization.batch_size
@@ -142,10 +157,10 @@ def make_sb3_env(
 
 
 def student_env(venv: VecEnv) -> StudentVectorEnv:
-    """The environment of students beneath SB3's and Gymnasium's wrappers.
+    """The environment of students inside SB3's and Gymnasium's wrappers.
 
     Raises:
-        InputError: if there is another environment, or none that a `VectorEnvAdapter` holds.
+        InputError: for any other environment, or one without a `VectorEnvAdapter`.
     """
     adapter = venv.unwrapped
     env = adapter.env.unwrapped if isinstance(adapter, VectorEnvAdapter) else adapter
@@ -155,7 +170,7 @@ def student_env(venv: VecEnv) -> StudentVectorEnv:
 
 
 def _of_slot(infos: dict[str, Any], slot: int) -> dict[str, Any]:
-    """The infos that are for `slot`: those whose mask holds it, and those that have no mask."""
+    """The infos of `slot`: those whose mask includes it, and those without a mask."""
     picked = {}
     for key, value in infos.items():
         mask = infos.get(f"_{key}")

@@ -1,1 +1,1 @@
-"""From the reward of a batch to credit for its instances."""
+"""Credit assignment: from the reward of a batch to credit for its instances."""

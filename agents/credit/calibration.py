@@ -1,8 +1,9 @@
-"""From the reward of a batch to rewards of its instances, without changing what the batch earned.
+"""Reward calibration: dividing a batch's reward among its instances without changing their mean.
 
-One update serves B instances and earns one reward R. Paying R to every instance is correct and says nothing about which
-temperature earned it; a calibration moves pay between the instances of a batch, mean_i r_i = R (the idea of "instance
-reward calibration" in RLKD, Zhang 2024, arXiv 2407.00115, section 3.3; the forms are ours).
+One update serves B instances and gives one reward R. Rewarding every instance with R is correct, but says nothing about
+which temperature caused it; a calibration moves reward between the instances of a batch, with mean_i r_i = R. The idea
+is the "instance reward calibration" of RLKD (Zhang 2024, arXiv 2407.00115, section 3.3); the formulas are this
+project's.
 """
 
 from abc import ABC, abstractmethod
@@ -23,41 +24,44 @@ Floats = npt.NDArray[np.float64]
 
 
 class Calibration(ABC):
-    """Divides the reward of every student among its instances."""
+    """Divides the reward R_k of each of K students among its B instances, keeping their mean."""
 
     @abstractmethod
     def calibrate(self, transition: Transition) -> Floats:
-        """Rewards of the instances, [K, B], with mean_i r_ki = R_k whatever the order of the instances."""
+        """Rewards of the instances, [K, B], with mean_i r_ki = R_k; the order of instances must not matter."""
 
-    def update(self) -> None:  # noqa: B027 (most have nothing to learn)
-        """Learn from the transitions seen so far; called between two rollouts."""
+    def update(self) -> None:  # noqa: B027 (most calibrations learn nothing)
+        """Fit the calibration to the transitions seen so far; called after every rollout. Does nothing by default."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers, as tensors and plain values."""
+        """The calibration's state, as tensors and plain values; empty by default."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Continue from `state_dict()`."""
+        """Restore a state that `state_dict()` returned."""
 
 
 class Uniform(Calibration):
-    """Every instance is paid what its batch earned: r_i = R."""
+    """Every instance gets the reward of its batch: r_i = R."""
 
     def calibrate(self, transition: Transition) -> Floats:
-        """R of the student for each of its instances, [K, B]."""
+        """The student's reward R for each of its instances, [K, B]."""
         return np.repeat(transition.reward[:, None].astype(np.float64), transition.temperatures.shape[1], axis=1)
 
 
 class Influence(Calibration):
-    """Instances are paid for their own first-order effect c_i on the probe loss.
+    """Instances are rewarded for their own first-order effect c_i on the probe loss (this project's formula).
 
-    r_i = R + weight * (rms(R) / rms(c - mean c)) * (c_i - mean c), where mean c is over the batch and both root mean
-    squares run over all transitions so far. The quotient gives c the units of R, so that a weight means the same on
-    every network, data set and learning rate: at 1, pay differs within a batch about as much as R is large. It is one
-    number for all instances of a step: where temperatures matter more, pay differs more.
+    r_i = R + weight * (rms(R) / rms(c - mean c)) * (c_i - mean c), where mean c is over the batch, and both root mean
+    squares are over all transitions so far. Their ratio gives c the unit of R, so that a weight means the same on every
+    network, data set, and learning rate: at weight 1, rewards differ within a batch by about the size of R. All
+    instances of a step share one ratio, so that rewards differ more where temperatures matter more.
 
     Args:
-        weight: size of the instances' part, >= 0; 0 is `Uniform`.
+        weight: factor on the instances' deviation from R, >= 0; 0 is `Uniform`.
+
+    Raises:
+        InputError: for a weight that is negative or not finite.
     """
 
     def __init__(self, weight: float) -> None:
@@ -67,7 +71,11 @@ class Influence(Calibration):
         self._reward, self._influence = RunningRms(), RunningRms()
 
     def calibrate(self, transition: Transition) -> Floats:
-        """R plus the scaled, centered influence, [K, B]."""
+        """The student's reward plus the scaled and centered influence of each instance, [K, B].
+
+        Raises:
+            InputError: for a transition without influence.
+        """
         if transition.influence is None:
             raise InputError("transition.influence must be known, got None: the recipe needs agent.credit 'influence'")
         influence: Floats = transition.influence.astype(np.float64)
@@ -80,47 +88,50 @@ class Influence(Calibration):
         return rewards
 
     def state_dict(self) -> dict[str, Any]:
-        """Both running root mean squares."""
+        """State of the running root mean squares of rewards and influences."""
         return {"reward": self._reward.state_dict(), "influence": self._influence.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`."""
+        """Restore a state that `state_dict()` returned."""
         self._reward.load_state_dict(state["reward"])
         self._influence.load_state_dict(state["influence"])
 
 
 class RunningRms:
-    """Root mean square of all values seen so far; 0 before the first."""
+    """Root mean square of all values included so far; 0 before the first."""
 
     def __init__(self) -> None:
         self._squares, self._count = 0.0, 0
 
     def include(self, values: Floats) -> None:
-        """Take values of any shape into account."""
+        """Include values of any shape."""
         self._squares += float(np.square(values).sum())
         self._count += values.size
 
     @property
     def value(self) -> float:
-        """The root mean square."""
+        """The root mean square of all values so far, >= 0."""
         return float(np.sqrt(self._squares / self._count)) if self._count else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Sum of squares and number of values."""
+        """Sum of squares, and number of values."""
         return {"squares": self._squares, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`."""
+        """Restore a state that `state_dict()` returned."""
         self._squares, self._count = float(state["squares"]), int(state["count"])
 
 
 class CalibratedReward(VecEnvWrapper):
-    """Pays every slot its instance's calibrated reward instead of its student's.
+    """SB3 wrapper that replaces the reward of each slot, its student's, by its instance's calibrated reward.
 
     Args:
-        venv: an environment of students, in a `VectorEnvAdapter`.
-        calibration: divides the rewards.
+        venv: a `VectorEnvAdapter` of an environment of students.
+        calibration: divides the rewards among the instances.
         scale: factor on all rewards, > 0.
+
+    Raises:
+        InputError: for a scale that is not > 0 and finite, or another environment.
     """
 
     def __init__(self, venv: VecEnv, calibration: Calibration, scale: float = 1.0) -> None:
@@ -131,16 +142,16 @@ class CalibratedReward(VecEnvWrapper):
         self._env = student_env(venv)
 
     def reset(self) -> VecEnvObs:
-        """Start new episodes in all slots."""
+        """Start new episodes in all slots; returns their first observations, [K * B, F]."""
         observations = self.venv.reset()
         self.reset_infos = self.venv.reset_infos
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Make the step and pay the instances.
+        """Finish the step; returns observations, calibrated and scaled rewards [K * B], episode ends, and infos.
 
         Raises:
-            InputError: if the calibration changes what a batch earned.
+            InputError: if the calibration changes the mean reward of a batch.
         """
         observations, _, ended, infos = self.venv.step_wait()
         transition = self._env.transition
@@ -150,12 +161,12 @@ class CalibratedReward(VecEnvWrapper):
 
 
 def _check_mean(calibration: Calibration, rewards: Floats, transition: Transition) -> None:
-    """Refuse rewards whose mean over a batch is not what it earned, up to rounding at the size of the rewards."""
+    """Raise `InputError` unless rewards [K, B] have the mean R_k in each batch, up to rounding errors."""
     name = type(calibration).__name__
     if rewards.shape != transition.temperatures.shape:
         raise InputError(f"{name} must answer rewards of shape {transition.temperatures.shape}, got {rewards.shape}")
     off = np.abs(rewards.mean(axis=1) - transition.reward)
-    # Written so that NaN is refused too.
+    # A comparison with NaN is false, so that NaN is refused.
     if not (off <= 1e-5 * np.abs(rewards).mean(axis=1) + 1e-12).all():
         student = int(np.nanargmax(off)) if not np.isnan(off).all() else 0
         got, want = rewards[student].mean(), transition.reward[student]

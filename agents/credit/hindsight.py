@@ -1,4 +1,4 @@
-"""Credit for the end of a run: how much an action did to it, and not what it did to the next step."""
+"""Credit in hindsight: advantages of actions by their effects on the end of a run instead of the next step."""
 
 from typing import Any
 
@@ -17,21 +17,24 @@ __all__ = ["HindsightPPO", "hindsight_advantages"]
 Floats = npt.NDArray[np.floating]
 
 _FARTHEST = 3.0
-"""Root mean squares of a step beyond which an instance's advantage does not grow: one instance must not outvote all."""
+"""Largest advantage of an instance, in root mean squares of its step, so that no instance dominates an update."""
 
 
 class HindsightPPO(PPO):
-    """PPO whose advantages come from what the actions of an episode did to its end.
+    """PPO whose advantages are the effects of an episode's actions on its end (this project's method).
 
-    An instance's advantage over what the policy
-    would have done without noise is the difference of the two actions' effects: to first order its own share in the
-    outcome, free of the noise of all other instances and steps. What first order does not see, how far all actions of a
-    student together moved the outcome, comes from the rewards: the advantage that the rollout buffer estimates.
+    The advantage of an instance is the effect of its action minus that of the policy's action without noise: to first
+    order its own share in the outcome, without the noise of all other instances and steps. The joint effect of all
+    actions of a student, which first order misses, comes from the rewards, as the advantage that the rollout buffer
+    estimates.
 
     Args:
         *args: those of `PPO`.
-        return_weight: size, >= 0, of the rewards' advantage beside that of the effects.
+        return_weight: weight, >= 0, of the rewards' advantage, normalized to deviation 1, beside that of the effects.
         **kwargs: those of `PPO`.
+
+    Raises:
+        InputError: for a weight that is negative or not finite.
     """
 
     def __init__(self, *args: Any, return_weight: float, **kwargs: Any) -> None:
@@ -43,7 +46,17 @@ class HindsightPPO(PPO):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Play one episode, then look back upon it."""
+        """Play one episode, and replace the buffer's advantages by those in hindsight.
+
+        Args:
+            env: environment of students that supports credit in hindsight, in SB3's wrappers.
+            callback: called at every step.
+            rollout_buffer: filled with [steps, slots].
+            n_rollout_steps: steps of the episode.
+
+        Returns:
+            False if the callback stopped the rollout early.
+        """
         complete = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         if complete:
             students = student_env(env)
@@ -54,17 +67,21 @@ class HindsightPPO(PPO):
         return complete
 
     def _usual(self) -> Floats:
-        """What the policy does without noise where the rollout was, [steps, slots]."""
+        """Actions [steps, slots] of the policy without noise, on the observations of the rollout."""
         observations = self.rollout_buffer.observations
         actions, _ = self.policy.predict(observations.reshape(-1, observations.shape[-1]), deterministic=True)
         return actions.reshape(observations.shape[:2])
 
 
 def hindsight_advantages(effects: Floats, usual: Floats) -> Floats:
-    """Effects over the usual ones in root mean squares of their step, within +- 3; [steps, slots] for the same.
+    """Differences of effects in root mean squares of their step, clipped to [-3, 3]; [steps, slots] float32.
 
-    Steps are put on one scale because effects grow and shrink by orders of magnitude along a run, while where a policy
-    has to be good is everywhere.
+    Each step is scaled by itself, since effects change by orders of magnitude along a run while a policy must be good
+    at all of its steps.
+
+    Args:
+        effects: of the chosen actions, [steps, slots].
+        usual: effects of the policy's actions without noise, [steps, slots].
     """
     difference = effects - usual
     size = np.sqrt(np.square(difference).mean(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""A calibration that learns which instances earned the reward of their batch."""
+"""A calibration that learns which instances caused the reward of their batch."""
 
 import copy
 import itertools
@@ -17,20 +17,20 @@ __all__ = ["Redistribution"]
 
 
 class Redistribution(Calibration):
-    """Instances are paid by an additive model of the batch reward, and share what it leaves unexplained.
+    """Instances are rewarded by an additive model of the batch reward, and share the residual equally.
 
-    g(features_i, T_i) is fitted so that mean_i g = R over many steps; r_i = g_i + (R - mean g). RLKD (Zhang 2024)
-    redistributes by differences of predicted returns and gives everyone an equal share of the residual; here the model
-    sees the temperature that was chosen, so that r_i depends on it. It needs no probe gradient: batches differ in their
-    instances and temperatures, and that tells them apart in time. Before the first update g = 0, hence r_i = R.
+    The model g(features_i, T_i) is fitted so that mean_i g = R over many steps; then r_i = g_i + (R - mean g). RLKD
+    (Zhang 2024, arXiv 2407.00115) redistributes by differences of predicted returns, with an equal share of the
+    residual; here the model gets the chosen temperature, so that r_i depends on it. No probe gradient is needed: the
+    model learns from batches with different instances and temperatures. Before the first update g = 0, hence r_i = R.
 
     Args:
         features: F, numbers per instance.
-        generator: initial weights and the order of replay.
+        generator: draws the initial weights and the order of replay.
         hidden: width of both hidden layers of g.
-        capacity: steps (of K batches each) that are replayed.
-        passes: passes over them per update.
-        batch_size: student batches per gradient step.
+        capacity: number of latest steps (of K batches each) that are replayed.
+        passes: passes over the replayed steps per update.
+        batch_size: batches, one of a student's each, per gradient step.
         learning_rate: Adam's learning rate.
     """
 
@@ -53,7 +53,7 @@ class Redistribution(Calibration):
         self._optimizer = torch.optim.Adam(self._model.parameters(), lr=learning_rate)
 
     def calibrate(self, transition: Transition) -> Floats:
-        """The model's shares plus an equal share of the residual, [K, B]; the transition is kept for `update`."""
+        """The model's predictions plus an equal share of the residual, [K, B]; the transition is kept for `update`."""
         inputs = _inputs(transition)
         reward = transition.reward.astype(np.float64)
         self._rms.include(reward)
@@ -64,7 +64,7 @@ class Redistribution(Calibration):
         return rewards
 
     def update(self) -> None:
-        """Fit the model to the replayed batches."""
+        """Fit the model to the replayed batches; does nothing if all rewards so far were 0."""
         if not self._replay or self._rms.value == 0.0:
             return
         inputs = torch.stack([inputs for inputs, _ in self._replay]).flatten(0, 1)
@@ -78,7 +78,7 @@ class Redistribution(Calibration):
                 self._optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of model, optimizer, replay and generator."""
+        """Copies of the states of model, optimizer, replay, running root mean square, and generator."""
         state = {
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -89,7 +89,7 @@ class Redistribution(Calibration):
         return copy.deepcopy(state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`."""
+        """Restore a state that `state_dict()` returned."""
         self._model.load_state_dict(state["model"])
         load_optimizer(self._optimizer, state["optimizer"])
         self._replay.clear()
@@ -98,16 +98,16 @@ class Redistribution(Calibration):
         self._generator.set_state(state["generator"])
 
     def _predict(self, inputs: Tensor) -> Tensor:
-        """Shares [..., B] of inputs [..., B, F + 1], in root mean squares of the reward."""
+        """Predictions [..., B] for inputs [..., B, F + 1], in root mean squares of the reward."""
         shares: Tensor = self._model(inputs).squeeze(-1)
         return shares
 
 
 def _additive_model(sizes: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
-    """Linear layers with tanh between them, and zeros in the last: untrained, it tells no instances apart."""
+    """Linear layers with tanh between them; the last has zero weights, so that the initial predictions are 0."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
-        # Made without values, since the usual ones would come from torch's global generator.
+        # Created without values, which would be drawn from torch's global generator.
         linear = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
         nn.init.xavier_uniform_(linear.weight, generator=generator)
         nn.init.zeros_(linear.bias)
@@ -117,6 +117,6 @@ def _additive_model(sizes: tuple[int, ...], generator: torch.Generator) -> nn.Se
 
 
 def _inputs(transition: Transition) -> Tensor:
-    """Features and log temperature, [K, B, F + 1]."""
+    """Inputs of the model: features and log temperature, [K, B, F + 1]."""
     temperatures = np.log(transition.temperatures)[..., None]
     return torch.from_numpy(np.concatenate([transition.features, temperatures], axis=2))
