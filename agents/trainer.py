@@ -38,7 +38,7 @@ def make_calibration(agent: Agent, features: int) -> Calibration:
         return Influence(agent.influence_weight)
     if agent.credit == "redistribution":
         return Redistribution(features, make_generator(agent.seed, "redistribution"))
-    raise InputError(f"calibration must be uniform, redistribution, influence or hindsight, got {agent.credit!r}")
+    raise InputError(f"agent.credit must be uniform, redistribution, influence or hindsight, got {agent.credit!r}")
 
 
 class Trainer:
