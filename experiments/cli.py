@@ -100,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
             subparser.add_argument(
                 "--allow-download", action="store_true", help="let the recipe fetch data and networks from the network"
             )
+            subparser.add_argument(
+                "--allow-code", action="store_true", help="let the recipe import the module of its source of data"
+            )
         command.add_options(subparser)
         subparser.set_defaults(run=command.run, takes_recipe=command.takes_recipe)
     return parser

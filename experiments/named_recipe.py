@@ -26,18 +26,22 @@ class NamedRecipe:
         name: of the folder.
         recipe: the setting.
         allow_download: whether what the recipe names may be fetched from the network, as `check_recipe` takes it.
+        allow_code: whether a module that the recipe names may be imported, likewise.
     """
 
     name: str
     recipe: Recipe
     allow_download: bool = False
+    allow_code: bool = False
 
 
-def read(recipe: str, overrides: Mapping[str, Any], *, allow_download: bool = False) -> NamedRecipe:
+def read(
+    recipe: str, overrides: Mapping[str, Any], *, allow_download: bool = False, allow_code: bool = False
+) -> NamedRecipe:
     """The recipe of this name or file, with overrides, checked before any work starts."""
-    setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides), allow_download)
+    setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides), allow_download, allow_code)
     for variation in vary(setting.recipe):
-        check_recipe(variation, allow_download=allow_download)
+        check_recipe(variation, allow_download=allow_download, allow_code=allow_code)
     return setting
 
 
@@ -58,4 +62,10 @@ def build(setting: NamedRecipe, root: str | None = None) -> Task:
         # So small that they are done before a second thread has woken up; on shared cores waiting for it costs tenfold.
         torch.set_num_threads(1)
     with progress("teacher", max(1, build_steps(recipe))) as display:
-        return build_task(recipe, advance=display.advance, cache=root, allow_download=setting.allow_download)
+        return build_task(
+            recipe,
+            advance=display.advance,
+            cache=root,
+            allow_download=setting.allow_download,
+            allow_code=setting.allow_code,
+        )

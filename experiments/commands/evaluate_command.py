@@ -102,8 +102,16 @@ def _run(
     done: dict[Unit, PolicyResult] = {}
     with progress("policies", max(1, task.steps * len(units))) as display:
         display.advance(task.steps * len(found))
-        allow_download = setting.allow_download
-        fresh = run_units(setting.recipe, task, waiting, processes, root, display, allow_download=allow_download)
+        fresh = run_units(
+            setting.recipe,
+            task,
+            waiting,
+            processes,
+            root,
+            display,
+            allow_download=setting.allow_download,
+            allow_code=setting.allow_code,
+        )
         for unit, result in itertools.chain(found.items(), fresh):
             if unit not in found:
                 parts.keep(unit, result)

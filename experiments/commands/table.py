@@ -9,16 +9,20 @@ import argparse
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rltemp.errors import InputError
+
+if TYPE_CHECKING:
+    from rltemp.experiments.named_recipe import NamedRecipe
 
 __all__ = ["COMMANDS", "RECIPE_HELP", "Command"]
 
 RECIPE_HELP = (
     "Any value of the recipe can be given by its dotted name, such as --optimization.epochs 3 or --agent.seed=1; "
     "--print-config shows them all. What a recipe names is downloaded (data.download, networks timm:hf-hub:...) only "
-    "with --allow-download, which no recipe can give."
+    "with --allow-download, and a module that it names (data.name MODULE:CLASS) is imported only with --allow-code. No "
+    "recipe can give either."
 )
 
 _MOST_STUDENTS = 1 << 16
@@ -82,9 +86,8 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.train_command import train
-    from rltemp.experiments.named_recipe import read
 
-    setting = read(options.recipe, overrides, allow_download=options.allow_download)
+    setting = _read(options, overrides)
     if not _printed(options, setting.recipe):
         print(f"policy: {train(setting, options.runs, options.name)}")
 
@@ -118,9 +121,8 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.evaluate_command import run_comparison
     from rltemp.experiments.evaluation.specs import parse_policies, trained_policy
     from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
-    from rltemp.experiments.named_recipe import read
 
-    setting = read(options.recipe, overrides, allow_download=options.allow_download)
+    setting = _read(options, overrides)
     named = [*parse_policies(options.policies), *map(trained_policy, options.policy)]
     specs = list({spec.name: spec for spec in named}.values())
     specs += [spec for text in options.trainings for spec in parse_trainings(text)]
@@ -134,7 +136,7 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
         words += [word for path in options.policy for word in ("--policy", path)]
         words += [word for text in options.trainings for word in ("--trainings", text)]
         words += ["--students", str(options.students), "--seed", str(options.seed)]
-        words += ["--allow-download"] * options.allow_download
+        words += ["--allow-download"] * options.allow_download + ["--allow-code"] * options.allow_code
         words += [f"--{name}={value}" for name, value in overrides.items()]
         report = run_comparison(
             setting,
@@ -158,9 +160,8 @@ def _distill_options(parser: argparse.ArgumentParser) -> None:
 def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.distill_command import distill
     from rltemp.experiments.evaluation.specs import parse_policy
-    from rltemp.experiments.named_recipe import read
 
-    setting, spec = read(options.recipe, overrides, allow_download=options.allow_download), parse_policy(options.policy)
+    setting, spec = _read(options, overrides), parse_policy(options.policy)
     _check("--seed", options.seed, 0)
     if not _printed(options, setting.recipe):
         result = distill(setting, spec, options.seed, options.runs, options.name)
@@ -220,6 +221,12 @@ def _recipes(options: argparse.Namespace, overrides: Overrides) -> None:
 def _print_table(lines: dict[str, str]) -> None:
     width = max(map(len, lines))
     print("\n".join(f"{name:<{width}}  {line}" for name, line in lines.items()))
+
+
+def _read(options: argparse.Namespace, overrides: Overrides) -> NamedRecipe:
+    from rltemp.experiments.named_recipe import read
+
+    return read(options.recipe, overrides, allow_download=options.allow_download, allow_code=options.allow_code)
 
 
 def _printed(options: argparse.Namespace, recipe: Any) -> bool:

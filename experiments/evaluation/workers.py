@@ -53,6 +53,7 @@ def run_units(
     display: Progress,
     *,
     allow_download: bool = False,
+    allow_code: bool = False,
 ) -> Iterator[tuple[Unit, PolicyResult]]:
     """Results of units, in the order in which they are finished.
 
@@ -64,6 +65,7 @@ def run_units(
         cache: where the other processes find the teacher.
         display: advances by `task.steps` per unit.
         allow_download: as for `build_task`.
+        allow_code: as for `build_task`.
 
     Raises:
         InputError: at the end, for units that two processes died of.
@@ -77,7 +79,7 @@ def run_units(
             yield unit, worker.run(unit, display)
         return
     lost: list[Unit] = []
-    prepare = partial(_prepare, recipe, cache, torch.cuda.device_count(), allow_download)
+    prepare = partial(_prepare, recipe, cache, torch.cuda.device_count(), allow_download, allow_code)
     for unit, result in share_out(prepare, units, processes):
         display.describe(unit.spec.label)
         display.advance(task.steps)
@@ -94,12 +96,12 @@ def run_units(
 
 
 def _prepare(
-    recipe: Recipe, cache: str, devices: int, allow_download: bool, number: int
+    recipe: Recipe, cache: str, devices: int, allow_download: bool, allow_code: bool, number: int
 ) -> Callable[[Unit], PolicyResult]:
     """A worker of another process, on a device of its own if there are several."""
     torch.set_num_threads(1)
     shared = recipe.execution.device == "cpu" or devices == 0
     device = None if shared else f"cuda:{number % devices}"
-    task = build_task(recipe, device=device, cache=cache, allow_download=allow_download)
+    task = build_task(recipe, device=device, cache=cache, allow_download=allow_download, allow_code=allow_code)
     worker = Worker(recipe, task)
     return lambda unit: worker.run(unit, NoProgress())

@@ -14,9 +14,13 @@ from rltemp.data.batches import BatchIndices
 from rltemp.data.cifar100 import CIFAR100_MEAN, CIFAR100_STD, cifar100_augmentation, load_cifar100
 from rltemp.data.dataset import Dataset
 from rltemp.data.digits import load_digits
+from rltemp.data.fashion import load_fashion
 from rltemp.data.folder import ImageFiles, list_images, load_image_folder
 from rltemp.data.loader import FolderBatch, FolderLoader, decode_centers
+from rltemp.data.mnist1d import load_mnist1d
+from rltemp.data.news import load_news
 from rltemp.data.pooling import average_pool
+from rltemp.data.speech import load_spoken_digits
 from rltemp.data.splits import split
 
 __all__ = [
@@ -41,6 +45,10 @@ __all__ = [
     "list_images",
     "load_cifar100",
     "load_digits",
+    "load_fashion",
     "load_image_folder",
+    "load_mnist1d",
+    "load_news",
+    "load_spoken_digits",
     "split",
 ]

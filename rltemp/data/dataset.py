@@ -18,7 +18,7 @@ class Dataset:
     """Labeled images on one device.
 
     Attributes:
-        images: [N, ...], uint8 in [0, 255] or floating point.
+        images: [N, ...], uint8 in [0, 255], floating point, or int64 ids of tokens.
         targets: [N] int64 class indices in [0, classes).
         classes: number of classes C, >= 2.
 
@@ -31,9 +31,10 @@ class Dataset:
     classes: int
 
     def __post_init__(self) -> None:
-        if self.images.ndim < 2 or not (self.images.dtype == torch.uint8 or self.images.is_floating_point()):
+        kinds = (torch.uint8, torch.int64)
+        if self.images.ndim < 2 or not (self.images.dtype in kinds or self.images.is_floating_point()):
             raise InputError(
-                "images must be uint8 or floating point of shape [N, ...], "
+                "images must be uint8, int64 or floating point of shape [N, ...], "
                 f"got {self.images.dtype} {list(self.images.shape)}"
             )
         if self.classes < 2:

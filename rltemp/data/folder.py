@@ -71,35 +71,44 @@ def load_image_folder(
         InputError: for a missing folder, fewer than two classes, a class without images, an image that cannot be read,
             images of several sizes, or a cache that cannot be created.
     """
-    return decode_files(list_images(folder), _same_size(), Path(folder).resolve().name, cache, progress)
+    same_size = _same_size()
+    return decode_files(
+        list_images(folder),
+        lambda path: same_size(decode(path), path),
+        Path(folder).resolve().name,
+        cache,
+        progress,
+    )
 
 
 def decode_files(
     files: ImageFiles,
-    prepare: Callable[[Tensor, str], Tensor],
+    read: Callable[[str], Tensor],
     name: str,
     cache: str | Path | None = None,
     progress: Progress | None = None,
+    channels: int = 3,
 ) -> Dataset:
-    """Decode all images of `files` into one uint8 tensor [N, 3, H, W].
+    """Decode all images of `files` into one uint8 tensor [N, channels, H, W].
 
     Args:
         files: the N images to decode.
-        prepare: turns an image uint8 [3, h, w], and the path of its file, into an image of the common size.
-        name: of the prepared images in the cache.
+        read: returns the image uint8 [channels, H, W] of a file, by its path; H and W are common to all.
+        name: of the images, read this way, in the cache.
         cache: a folder, created if missing, where the decoded tensors are kept and looked for; None decodes every time.
         progress: advances with every decoded image.
+        channels: of an image.
 
     Raises:
         InputError: for an image that cannot be read, or a cache that cannot be created.
     """
     if cache is None:
-        return _decode_all(files, prepare, progress or NoProgress())
+        return _decode_all(files, read, progress or NoProgress())
     _make_folder(Path(cache))
     stored = Path(cache) / f"{name}-{files.fingerprint()}.safetensors"
-    dataset = _read(stored, files)
+    dataset = _read(stored, files, channels)
     if dataset is None:
-        dataset = _decode_all(files, prepare, progress or NoProgress())
+        dataset = _decode_all(files, read, progress or NoProgress())
         tensors = {"images": dataset.images, "targets": dataset.targets}
         atomic_write(stored, safetensors.torch.save(tensors))
     return dataset
@@ -162,13 +171,13 @@ def _same_size() -> Callable[[Tensor, str], Tensor]:
     return check
 
 
-def _decode_all(files: ImageFiles, prepare: Callable[[Tensor, str], Tensor], progress: Progress) -> Dataset:
+def _decode_all(files: ImageFiles, read: Callable[[str], Tensor], progress: Progress) -> Dataset:
     progress.describe("decoding images")
-    first = prepare(decode(files.paths[0]), files.paths[0])
+    first = read(files.paths[0])
     images = torch.empty(len(files), *first.shape, dtype=torch.uint8)
 
     def fill(index: int) -> None:
-        images[index] = prepare(decode(files.paths[index]), files.paths[index])
+        images[index] = read(files.paths[index])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
@@ -187,14 +196,14 @@ def _make_folder(cache: Path) -> None:
         raise InputError(f"cache must be a folder, {cache} cannot be made one: {error.strerror}") from error
 
 
-def _read(path: Path, files: ImageFiles) -> Dataset | None:
+def _read(path: Path, files: ImageFiles, channels: int = 3) -> Dataset | None:
     """The decoded `files` in the cache at `path`; None if there are none, or they cannot be read."""
     try:
         tensors = read_safetensors(path)
         images, targets = tensors["images"], tensors["targets"]
     except (InputError, KeyError):
         return None
-    fits = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == 3 and images.numel() > 0
+    fits = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] == channels and images.numel() > 0
     if not (fits and len(images) == len(files) and torch.equal(targets, files.targets)):
         return None
     return Dataset(images, files.targets, files.classes)

@@ -182,7 +182,8 @@ def decode_centers(
         InputError: for an image that cannot be read, or a cache that cannot be created.
     """
 
-    def center(image: Tensor, path: str) -> Tensor:
+    def center(path: str) -> Tensor:
+        image = decode(path)
         return _resized_crop(image, center_crop(*image.shape[1:]), side)
 
     return decode_files(files, center, f"centers-{side}", cache, progress)

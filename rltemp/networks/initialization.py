@@ -34,7 +34,7 @@ def he_initialize(network: nn.Module) -> None:
     Source: He et al. (2015), "Delving Deep into Rectifiers", equation 14.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -13,6 +13,7 @@ import torch
 
 from rltemp.errors import InputError
 from rltemp.networks.cnn import CNN
+from rltemp.networks.cnn1d import CNN1d
 from rltemp.networks.external import timm_network, torchvision_network
 from rltemp.networks.initialization import seeded_by
 from rltemp.networks.mlp import MLP
@@ -21,6 +22,7 @@ from rltemp.networks.network import Network
 from rltemp.networks.resnet import cifar_resnet, resnet50
 from rltemp.networks.shufflenetv1 import ShuffleNetV1
 from rltemp.networks.shufflenetv2 import ShuffleNetV2
+from rltemp.networks.text import TextBag, TextCNN
 from rltemp.networks.vgg import VGG, VGG_BLOCKS
 from rltemp.networks.wrn import WideResNet
 
@@ -30,6 +32,7 @@ Builder = Callable[..., Network]
 """Builds a network from the number of classes, the shape of one image, and options."""
 
 _WIDEST = 16384
+_MOST_BUCKETS = 1 << 20
 
 
 class _Architecture(NamedTuple):
@@ -64,6 +67,42 @@ def _check_cnn(*, channels: object = (1,)) -> None:
         raise InputError(f"channels must be at least one width in [1, {_WIDEST}], got {channels!r}")
 
 
+def _cnn1d(classes: int, in_shape: Sequence[int], *, channels: Sequence[int] = (16, 32, 32)) -> Network:
+    if len(in_shape) != 2:
+        raise InputError(f"in_shape must be (channels, length) of a signal, got {tuple(in_shape)}")
+    return CNN1d(channels, classes, in_shape[0])
+
+
+def _text_bag(classes: int, in_shape: Sequence[int], *, width: int = 16, buckets: int = 8192) -> Network:
+    _check_text(in_shape)
+    return TextBag(width, classes, buckets)
+
+
+def _text_cnn(
+    classes: int, in_shape: Sequence[int], *, width: int = 16, channels: int = 32, buckets: int = 8192
+) -> Network:
+    _check_text(in_shape)
+    return TextCNN(width, channels, classes, buckets)
+
+
+def _check_text(in_shape: Sequence[int]) -> None:
+    if len(in_shape) != 1:
+        raise InputError(f"in_shape must be (length,) of a text of token ids, got {tuple(in_shape)}")
+
+
+def _check_text_bag(*, width: object = 1, buckets: object = 2) -> None:
+    if not _are_widths([width]):
+        raise InputError(f"width must lie in [1, {_WIDEST}], got {width!r}")
+    if not isinstance(buckets, Integral) or isinstance(buckets, bool) or not 2 <= int(buckets) <= _MOST_BUCKETS:
+        raise InputError(f"buckets must lie in [2, {_MOST_BUCKETS}], got {buckets!r}")
+
+
+def _check_text_cnn(*, width: object = 1, channels: object = 1, buckets: object = 2) -> None:
+    _check_text_bag(width=width, buckets=buckets)
+    if not _are_widths([channels]):
+        raise InputError(f"channels must lie in [1, {_WIDEST}], got {channels!r}")
+
+
 def _check_nothing() -> None:
     """Check of a network without options: takes none."""
 
@@ -95,6 +134,15 @@ _NARROW, _WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
 _NETWORKS: dict[str, _Architecture] = {
     "mlp": _Architecture("multilayer perceptron; hidden: widths between input and logits", _mlp, _check_mlp),
     "cnn": _Architecture("plain convolutional network; channels: width of each layer", _cnn, _check_cnn),
+    "cnn1d": _Architecture("convolutional network for signals; channels: width of each layer", _cnn1d, _check_cnn),
+    "text-bag": _Architecture(
+        "mean of word vectors; width: of a vector, buckets: vectors in the table", _text_bag, _check_text_bag
+    ),
+    "text-cnn": _Architecture(
+        "convolutions over word vectors; width and buckets as in text-bag, channels: per kernel size",
+        _text_cnn,
+        _check_text_cnn,
+    ),
     **{
         f"resnet{depth}": _fixed(f"residual network, {depth} layers of 16 to 64 channels", cifar_resnet, depth, _NARROW)
         for depth in (8, 14, 20, 32, 44, 56, 110)

@@ -20,7 +20,6 @@ def check_consistency(recipe: Recipe) -> None:
             size that do not fit together.
     """
     check_settings(recipe)
-    _check_data(recipe.data)
     _check_teacher(recipe.teacher, recipe.data)
     batch, images = recipe.optimization.batch_size, recipe.data.train
     if batch > images:
@@ -38,20 +37,6 @@ def check_settings(recipe: Recipe) -> None:
     _check_optimization(recipe.optimization)
     _check_policy(recipe.policy)
     _check_agent(recipe.agent)
-
-
-def _check_data(data: Data) -> None:
-    if data.name != "digits" and data.path is None:
-        raise InputError(f"data.path must name the folder of {data.name!r}, got null")
-    if data.in_memory:
-        return
-    if data.name != "folder":
-        raise InputError(f"data.in_memory must be true for {data.name!r}, got false")
-    if data.image_size is None or data.views is not None:
-        raise InputError(
-            "data.image_size must be a number and data.views null where data.in_memory is false, "
-            f"got {data.image_size} and {data.views}"
-        )
 
 
 def _check_teacher(teacher: Teacher, data: Data) -> None:

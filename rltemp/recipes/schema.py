@@ -5,7 +5,8 @@ range stands beside its type, and is checked whenever a recipe is read or built;
 values against each other.
 
 A recipe may come from an untrusted source: reading it runs no code. It is allowed to download (`data.download`,
-networks with published weights) only with `--allow-download`, which no recipe can set.
+networks with published weights) only with `--allow-download`, and to import a module that it names as its source of
+data only with `--allow-code`. No recipe can set either.
 """
 
 from dataclasses import dataclass, field
@@ -25,8 +26,10 @@ class Data:
     """The images, their split, and their augmentation.
 
     Attributes:
-        name: "digits" (bundled), "cifar100" (torchvision's files, or a tree of images), or "folder" (a tree of images:
-            train/<class>/*, test/<class>/*).
+        name: a source of `rltemp.tasks.list_sources()`, such as "digits" (bundled), "cifar100" (torchvision's files, or
+            a tree of images), or "folder" (a tree of images: train/<class>/*, test/<class>/*); a source that the
+            program registered (`rltemp.tasks.register_source`); or MODULE:CLASS, a source on the Python path, which
+            needs `--allow-code`.
         path: folder of the data; unused by "digits".
         download: let torchvision download CIFAR-100 into `path` if it is missing; needs `--allow-download`.
         train: number of training images, >= 1; all policies train on the same ones.
@@ -46,7 +49,7 @@ class Data:
         label_noise: share of training labels replaced by random ones, in [0, 1].
     """
 
-    name: Literal["digits", "cifar100", "folder"] = "digits"
+    name: str = "digits"
     path: str | None = None
     download: bool = False
     train: Annotated[int, Range(1)] = 600

@@ -1,5 +1,14 @@
 """Building of a task from a recipe: image sources, splits, and teachers."""
 
 from rltemp.tasks.build import build_steps, build_task, check_recipe
+from rltemp.tasks.sources import Source, SourceLoader, list_sources, register_source
 
-__all__ = ["build_steps", "build_task", "check_recipe"]
+__all__ = [
+    "Source",
+    "SourceLoader",
+    "build_steps",
+    "build_task",
+    "check_recipe",
+    "list_sources",
+    "register_source",
+]

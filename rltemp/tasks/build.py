@@ -35,6 +35,7 @@ def build_task(
     advance: Callable[[], None] = lambda: None,
     cache: str | Path | None = None,
     allow_download: bool = False,
+    allow_code: bool = False,
 ) -> Task:
     """Load the data and train the teacher of a recipe.
 
@@ -45,28 +46,31 @@ def build_task(
         cache: a folder, created if missing, where trained teachers, their logits, and decoded images are kept and
             looked for, so that a recipe's teacher is trained once.
         allow_download: whether data and networks may be downloaded.
+        allow_code: whether a module that the recipe names as its source of data may be imported, which runs its code.
 
     Raises:
         InputError: for values out of range or that contradict each other, unknown networks or options, missing files, a
             download that is not allowed, or data and networks that do not fit together.
     """
-    check_recipe(recipe, allow_download=allow_download)
+    check_recipe(recipe, allow_download=allow_download, allow_code=allow_code)
     cache = None if cache is None else Path(cache)
     device = torch.device(device if device is not None else _device(recipe.execution.device))
     execution = _execution(recipe.execution)
-    source = load_source(recipe.data, cache)
+    source = load_source(recipe.data, cache, allow_code=allow_code)
     parts = make_parts(recipe, source, cache)
     probe = parts.sample.to(device)
     make_student = _builder(recipe.student, probe)
     kept = cache and cache / "teachers"
 
     def images(part: Dataset | ImageFiles, settings: schema.Data) -> ImagesInMemory | ImagesOnDisk:
-        augmentation = make_augmentation(settings, probe.shape, source.preparation)
+        augmentation = make_augmentation(settings, probe, source.preparation)
         if isinstance(part, Dataset):
             # In memory, the probe consists of all the students' training images, already on the device.
             return ImagesInMemory(probe if part is parts.sample else part.to(device), augmentation)
         return ImagesOnDisk(part, probe.shape[-1], augmentation, device, settings.workers)
 
+    # Before the teacher is trained: it refuses an augmentation that does not fit.
+    students_images = images(parts.train, recipe.data)
     network = make_teacher(
         recipe.teacher,
         _builder(recipe.teacher.network, probe),
@@ -75,7 +79,7 @@ def build_task(
         cache=kept,
         advance=advance,
     )
-    training = _with_views(images(parts.train, recipe.data), recipe.data)
+    training = _with_views(students_images, recipe.data)
     asked = teacher_bank(training, network, cache=kept, advance=advance) if isinstance(training, ImageViews) else None
     return Task(
         training=training,
@@ -90,21 +94,22 @@ def build_task(
     )
 
 
-def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False) -> None:
+def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False, allow_code: bool = False) -> None:
     """Raise `InputError` for all mistakes in a recipe that can be found before any work starts.
 
     Args:
         recipe: the settings, possibly from an untrusted source.
         allow_download: whether data and networks may be downloaded.
+        allow_code: whether a module that the recipe names as its source of data may be imported, which runs its code.
 
     Raises:
         InputError: for values out of range or that contradict each other, unknown networks or options, missing files,
-            or a download that is not allowed.
+            or a download or an import that is not allowed.
     """
     check_consistency(recipe)
     for field, network in (("student", recipe.student), ("teacher.network", recipe.teacher.network)):
         check_request(field, network.name, network.options, allow_download=allow_download)
-    check_source(recipe.data, allow_download=allow_download)
+    check_source(recipe.data, allow_download=allow_download, allow_code=allow_code)
     checkpoint = recipe.teacher.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise InputError(f"teacher.checkpoint must be a file, got {checkpoint}, which does not exist")

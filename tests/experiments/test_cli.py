@@ -172,6 +172,8 @@ def test_distill_reuses_the_policy(trained: Path) -> None:
             ["train", "cifar100-cpu", "--data.download=true"],
             "data.download true would download CIFAR-100: give --allow-download to allow it",
         ),
+        (["train", "digits", "--data.name=digit"], "got 'digit'; did you mean 'digits'?"),
+        (["train", "digits", "--data.name=os:path"], "data.name 'os:path' would run code: give --allow-code to allow"),
     ],
 )
 def test_a_mistake_is_one_line_before_any_work(
@@ -209,6 +211,30 @@ def test_leave_to_download_is_no_value_of_a_recipe(tmp_path: Path) -> None:
     assert (allowed.code, allowed.err) == (0, "")
     assert "allow" not in allowed.out
     assert read(str(tmp_path / "odd.yaml"), {}, allow_download=True).allow_download
+
+
+def test_leave_to_run_code_reaches_every_process_and_is_no_value_of_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "two_blobs.py").write_text(
+        "import torch\n"
+        "from rltemp.data import Dataset\n"
+        "from rltemp.tasks import Source, SourceLoader\n"
+        "class Blobs(SourceLoader):\n"
+        "    needs_path = False\n"
+        "    def load(self, settings, cache):\n"
+        "        return Source(Dataset(torch.arange(300.0).view(300, 1) % 2, torch.arange(300) % 2, 2))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "blobs.yaml").write_text(
+        "extends: digits-short\ndata: {name: 'two_blobs:Blobs', shift: 0, train: 64, validation: 50}\n"
+        "teacher: {members: 1, epochs: 1}\noptimization: {epochs: 1}\npolicy: {probe_size: 32}\n"
+    )
+    words = ["evaluate", "blobs.yaml", "--policies=dtkd,lskd", "--students=2", "--processes=2"]
+    assert "would run code" in run(tmp_path, *words).err
+    assert "unknown key 'allow_code'" in run(tmp_path, *words, "--allow_code=true").err
+    allowed = run(tmp_path, *words, "--allow-code")
+    assert allowed.code == 0, allowed.err
 
 
 def test_an_aligned_policy_needs_its_probe(trained: Path) -> None:

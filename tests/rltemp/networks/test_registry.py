@@ -41,7 +41,11 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def test_the_table_names_every_network() -> None:
-    assert set(list_networks()) == {*PARAMETERS, "mlp", "cnn", "torchvision:NAME", "timm:NAME"}
+    assert set(list_networks()) == {
+        *PARAMETERS,
+        *("mlp", "cnn", "cnn1d", "text-bag", "text-cnn"),
+        *("torchvision:NAME", "timm:NAME"),
+    }
     assert all(line and "\n" not in line for line in list_networks().values())
 
 

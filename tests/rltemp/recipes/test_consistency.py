@@ -19,9 +19,6 @@ def test_recipes_of_the_package_are_consistent(name: str) -> None:
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("data", {"name": "folder"}, "data.path must name the folder of 'folder', got null"),
-        ("data", {"in_memory": False}, "data.in_memory must be true for 'digits', got false"),
-        ("data", {"name": "folder", "path": ".", "in_memory": False}, "data.image_size must be a number"),
         ("data", {"train": 31}, "optimization.batch_size must be at most data.train = 31, got 32"),
         ("teacher", {"train": 599}, "teacher.train must be at least data.train = 600, got 599"),
         (

@@ -1,0 +1,85 @@
+"""What every source of instances has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from rltemp.data import Dataset, ImageFiles, Transform
+from rltemp.errors import InputError
+from rltemp.recipes import schema
+
+__all__ = ["Source", "SourceLoader"]
+
+
+class Source(NamedTuple):
+    """Instances before they are split.
+
+    Attributes:
+        images: to be split into training and validation instances; in memory, or on disk.
+        test: test instances, of the same classes; None where they are cut from `images` as well, which must then be in
+            memory.
+        preparation: what every instance goes through before a network sees it.
+    """
+
+    images: Dataset | ImageFiles
+    test: Dataset | None = None
+    preparation: tuple[Transform, ...] = ()
+
+
+class SourceLoader(ABC):
+    """Loads the instances of one `data.name`; made without arguments.
+
+    Attributes:
+        line: what it holds, in one line.
+        needs_path: whether it reads the folder `data.path`.
+        on_disk: whether it can leave images on disk, where `data.in_memory` is false.
+        downloads: what `data.download` fetches; None where nothing is.
+    """
+
+    line: ClassVar[str] = ""
+    needs_path: ClassVar[bool] = True
+    on_disk: ClassVar[bool] = False
+    downloads: ClassVar[str | None] = None
+
+    @abstractmethod
+    def load(self, settings: schema.Data, cache: Path | None) -> Source:
+        """Read the instances.
+
+        Args:
+            settings: the data of a recipe, which `check` has let pass. Whoever calls averages images in memory down to
+                `image_size`, unless they have it already.
+            cache: folder where what took long to decode may be kept; None keeps nothing.
+
+        Raises:
+            InputError: for files that are missing, damaged or of another format, naming them.
+        """
+
+    def check(self, settings: schema.Data, *, allow_download: bool = False) -> None:
+        """Refuse what can be seen to be wrong before a file is opened.
+
+        Raises:
+            InputError: for a missing folder, a download without leave, or images on disk where they cannot be.
+        """
+        if self.needs_path and settings.path is None:
+            raise InputError(f"data.path must name the folder of {settings.name!r}, got null")
+        if not settings.in_memory:
+            self._check_on_disk(settings)
+        if self.downloads and settings.download:
+            if not allow_download:
+                raise InputError(
+                    f"data.download true would download {self.downloads}: give --allow-download to allow it"
+                )
+        elif self.needs_path and not Path(settings.path or "").is_dir():
+            hint = " (data.download=true fetches it)" if self.downloads else ""
+            raise InputError(f"data.path must be the folder of {settings.name!r}, got {settings.path}, no folder{hint}")
+
+    def _check_on_disk(self, settings: schema.Data) -> None:
+        if not self.on_disk:
+            raise InputError(f"data.in_memory must be true for {settings.name!r}, got false")
+        if settings.image_size is None or settings.views is not None:
+            raise InputError(
+                "data.image_size must be a number and data.views null where data.in_memory is false, "
+                f"got {settings.image_size} and {settings.views}"
+            )
