@@ -1,5 +1,7 @@
 """A distillation problem so small that whole runs of it are tests."""
 
+import signal
+
 import pytest
 import torch
 
@@ -8,6 +10,8 @@ from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
 
 torch.set_num_threads(1)
+# A shell's background jobs ignore Ctrl-C, and hand that down: the programs under test must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "data": {"train": 64, "validation": 50},
