@@ -12,7 +12,7 @@ from rltemp.recipes.finding import is_file_name, list_recipes, read_recipe
 from rltemp.recipes.schema import Recipe
 from rltemp.recipes.typed import typed
 
-__all__ = ["dump_recipe", "list_recipes", "load_recipe", "vary"]
+__all__ = ["change_recipe", "dump_recipe", "list_recipes", "load_recipe", "vary"]
 
 _LONGEST_CHAIN, _DEEPEST = 10, 16
 _VARIABLE = ("data", "teacher", "student", "optimization")
@@ -72,6 +72,22 @@ def vary(recipe: Recipe) -> list[Recipe]:
                 f"got {_course(whole[-1])}"
             )
     return whole
+
+
+def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values.
+
+    Args:
+        recipe: the recipe.
+        changes: values by dotted name, such as {"optimization.lr": 0.1}.
+
+    Raises:
+        InputError: for an unknown name, or a value of another type or out of its range.
+    """
+    values: dict[str, Any] = {name: _plain(value) for name, value in dataclasses.asdict(recipe).items()}
+    for name, value in changes.items():
+        _merge(values, _nested(name, value))
+    return typed(Recipe, values, "")
 
 
 def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:

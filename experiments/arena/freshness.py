@@ -1,0 +1,58 @@
+"""Whether a policy was trained on images that it is judged on, found by their rows in the source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rltemp.errors import InputError
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.recipes import Recipe, change_recipe, load_recipe, vary
+from rltemp.tasks.parts import part_rows
+
+__all__ = ["shared_images", "training_recipes", "training_runs"]
+
+
+def training_recipes(policy: LearnedPolicy) -> list[Recipe] | None:
+    """The tasks that a policy was trained on, as its card says; None if it does not say.
+
+    Cards of before `trained_on` name a recipe and the agent's variations of it.
+    """
+    card = policy.card
+    try:
+        if "trained_on" in card:
+            return [change_recipe(Recipe(), changes) for changes in card["trained_on"]]
+        variations = card["training"].get("agent.variations", [])
+        return vary(load_recipe(card["recipe"], {"agent.variations": variations}))
+    except (AttributeError, InputError, LookupError, TypeError):
+        return None
+
+
+def training_runs(policy: LearnedPolicy) -> int | None:
+    """Student runs of a policy's training, as its card says; None if it does not say."""
+    try:
+        return int(policy.card["training"]["rollouts"]) * int(policy.card["training"]["agent.students"])
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def shared_images(trained: Recipe, judged: Recipe, source: Mapping[str, Any]) -> int:
+    """Images of the source that an agent's task and a judged one have in common, whatever the part.
+
+    Args:
+        trained: the agent's task; its training, teacher's and validation images count.
+        judged: the other; its test images count as well.
+        source: "images", how many it has, and "own_test", whether its test images are apart from them.
+    """
+    if not _same_source(trained, judged):
+        return 0
+    total, with_test = source["images"], not source["own_test"]
+    seen = part_rows(trained, total, with_test=with_test)
+    used = part_rows(judged, total, with_test=with_test)
+    rows = {row for part in ("teacher", "validation") for row in seen[part].tolist()}
+    return len(rows & {row for part in used.values() for row in part.tolist()})
+
+
+def _same_source(a: Recipe, b: Recipe) -> bool:
+    """Whether two recipes name the same images; two folders are taken for two sources."""
+    return a.data.name == b.data.name and (a.data.name != "folder" or a.data.path == b.data.path)

@@ -1,0 +1,195 @@
+"""The work of a cell, wave by wave: each wave follows from the results of those before it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rltemp.experiments.arena.conditions import under_condition
+from rltemp.experiments.arena.outcome import Cell, Kind
+from rltemp.experiments.arena.selection import Selection, cell_recipe
+from rltemp.experiments.arena.singles import SINGLES, choose_single
+from rltemp.experiments.arena.work import Learn, Measure, Search, Work
+from rltemp.experiments.evaluation.passes import Passes, count_passes
+from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
+from rltemp.experiments.tuning.search import Found, Trial
+from rltemp.experiments.tuning.spaces import PROBE, RULES, SCHEDULE, STATIC
+from rltemp.presets import list_presets
+from rltemp.recipes import Recipe, change_recipe, dump_recipe
+
+__all__ = ["CellPlan", "Planned", "others_of", "waves"]
+
+Results = Callable[[Work], dict[str, Any]]
+"""The result of a finished piece of work."""
+
+_PRESETS = tuple(name for name in list_presets() if not name.endswith("imagenet"))
+_DEFAULT = "static(temperature=4)"
+_CHEAP = 1.05
+"""Passes over those of a static temperature, up to which no control with more updates is needed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A measurement of a method.
+
+    Attributes:
+        method: what it is called in every cell.
+        kind: of line.
+        work: what is to be done.
+        spec: the policy.
+        recipe: it is measured in.
+        tuning_runs: student runs of its tuning on this task.
+    """
+
+    method: str
+    kind: Kind
+    work: Measure
+    spec: PolicySpec
+    recipe: Recipe
+    tuning_runs: int
+
+    @property
+    def reads_probe(self) -> bool:
+        """Whether clean training images are seen beside the batches."""
+        return "alignment" in self.spec.make(0).needs or self.recipe.optimization.probe_weight > 0
+
+    @property
+    def passes(self) -> Passes:
+        """Per update of one student."""
+        return count_passes(self.recipe, "alignment" in self.spec.make(0).needs)
+
+
+class CellPlan:
+    """The work of one cell.
+
+    Args:
+        selection: what is compared.
+        cell: where.
+        results: of finished work; each method asks for those of the waves before it alone.
+    """
+
+    def __init__(self, selection: Selection, cell: Cell, results: Results) -> None:
+        self.selection = selection
+        self.cell = cell
+        self.recipe = cell_recipe(selection.tasks[cell.task], cell)
+        self._results = results
+
+    @property
+    def learn(self) -> Learn:
+        """The teacher, the same at every length."""
+        setting = self.selection.tasks[self.cell.task]
+        return Learn(_text(under_condition(setting.recipe, self.cell.condition)))
+
+    @property
+    def tuning(self) -> Search:
+        """Of the recipe with a static temperature."""
+        return Search(_text(self.recipe), "recipe", self.selection.trials, self.selection.tuning_students)
+
+    def frozen(self) -> Recipe:
+        """The recipe as it was tuned, which all methods run in."""
+        return change_recipe(self.recipe, self.found(self.tuning).best.changes)
+
+    def searches(self) -> dict[str, Search]:
+        """By the name of the space: both references with all trials, rules and the probe's control with half."""
+        trials, text = self.selection.trials, _text(self.frozen())
+        spaces = {STATIC.name: trials, SCHEDULE.name: trials} | {rule.name: trials // 2 for rule in RULES}
+        if any("alignment" in spec.make(0).needs for spec in self.selection.trained):
+            spaces[PROBE.name] = trials // 2
+        return {name: Search(text, name, count, self.selection.tuning_students) for name, count in spaces.items()}
+
+    def found(self, search: Search) -> Found:
+        """What a finished search came to."""
+        return Found(tuple(Trial(**trial) for trial in self._results(search)["trials"]))
+
+    def measures(self, others: Sequence[CellPlan]) -> list[Planned]:
+        """All methods.
+
+        Args:
+            others: cells of other tasks at the same length, on which single settings are chosen.
+        """
+        frozen, searches = self.frozen(), self.searches()
+        runs = {name: self.tuning.runs + search.runs for name, search in searches.items()}
+        best = {name: self.found(search).best for name, search in searches.items()}
+        planned = [self._planned("labels alone", "bound", "no-kd", frozen, self.tuning.runs)]
+        for name in (STATIC.name, SCHEDULE.name):
+            planned.append(self._planned(f"{name}, tuned", "reference", best[name].policy, frozen, runs[name]))
+        planned.append(self._planned("T = 4, T²", "single", _DEFAULT, frozen, 0))
+        for space in SINGLES if others else ():
+            policy = choose_single(space, [plan.found(plan.searches()[space.name]) for plan in others])
+            planned.append(self._planned(f"one {space.name} for all tasks", "single", policy, frozen, 0))
+        for rule in RULES:
+            planned.append(self._planned(f"{rule.name}, tuned", "rule", best[rule.name].policy, frozen, runs[rule.name]))
+        for name in _PRESETS:
+            planned.append(self._planned(f"preset({name})", "preset", f"preset({name})", frozen, 0))
+        planned += [self._trained(spec, frozen) for spec in self.selection.trained]
+        return [*planned, *self._controls(planned, best, runs)]
+
+    def _controls(self, planned: list[Planned], best: Mapping[str, Trial], runs: Mapping[str, int]) -> list[Planned]:
+        """For methods that read the probe or make more passes than a static temperature."""
+        controls: list[Planned] = []
+        if PROBE.name in best:
+            found = best[PROBE.name]
+            recipe = change_recipe(self.frozen(), found.changes)
+            method = "static with the probe's images, tuned"
+            controls.append(self._planned(method, "control", found.policy, recipe, runs[PROBE.name]))
+        reference = max(planned[1:3], key=lambda plan: best[plan.method.removesuffix(", tuned")].accuracy)
+        for factor in sorted({plan.passes.total / reference.passes.total for plan in planned}):
+            if factor > _CHEAP:
+                for words, recipe in (
+                    ("times the updates", _longer(reference.recipe, factor)),
+                    ("times the batch", _wider(reference.recipe, factor)),
+                ):
+                    method = f"{reference.method}, {factor:.1f} {words}"
+                    policy = best[reference.method.removesuffix(", tuned")].policy
+                    controls.append(self._planned(method, "control", policy, recipe, reference.tuning_runs))
+        return controls
+
+    def _trained(self, spec: PolicySpec, frozen: Recipe) -> Planned:
+        path = spec.name.rpartition("@")[0]
+        work = Measure(_text(frozen), path, spec.name, self.selection.students)
+        return Planned(spec.group or spec.label, "trained", work, spec, frozen, 0)
+
+    def _planned(self, method: str, kind: Kind, policy: str, recipe: Recipe, runs: int) -> Planned:
+        spec = parse_policy(policy)
+        work = Measure(_text(recipe), policy, spec.name, self.selection.students)
+        return Planned(method, kind, work, spec, recipe, runs)
+
+
+def _text(recipe: Recipe) -> str:
+    return dump_recipe(recipe, agent=False)
+
+
+def waves(selection: Selection, results: Results) -> Iterator[list[Work]]:
+    """All work: teachers, recipes, options, measurements.
+
+    A wave may be asked for when `results` has those before it.
+    """
+    plans = [CellPlan(selection, cell, results) for cell in selection.cells]
+    yield list(dict.fromkeys(plan.learn for plan in plans))
+    yield [plan.tuning for plan in plans]
+    yield [search for plan in plans for search in plan.searches().values()]
+    yield list(
+        dict.fromkeys(planned.work for plan in plans for planned in plan.measures(others_of(plan, plans)))
+    )
+
+
+def others_of(plan: CellPlan, plans: Sequence[CellPlan]) -> list[CellPlan]:
+    """The cells of other tasks at the same length."""
+    return [
+        other for other in plans if other.cell.task != plan.cell.task and other.cell.budget == plan.cell.budget
+    ]
+
+
+def _longer(recipe: Recipe, factor: float) -> Recipe:
+    return change_recipe(recipe, {"optimization.epochs": math.ceil(factor * recipe.optimization.epochs)})
+
+
+def _wider(recipe: Recipe, factor: float) -> Recipe:
+    """As many updates of batches larger by `factor`, as far as there are images for them."""
+    optimization, images = recipe.optimization, recipe.data.train
+    steps = optimization.epochs * (images // optimization.batch_size)
+    batch = min(images, math.ceil(factor * optimization.batch_size))
+    epochs = math.ceil(max(steps, steps * factor * optimization.batch_size / batch) / (images // batch))
+    return change_recipe(recipe, {"optimization.batch_size": batch, "optimization.epochs": epochs})

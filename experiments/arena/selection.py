@@ -1,0 +1,89 @@
+"""What an arena compares, and where."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from rltemp.errors import InputError
+from rltemp.experiments.arena.conditions import lengthen, under_condition
+from rltemp.experiments.arena.outcome import Cell
+from rltemp.experiments.evaluation.specs import PolicySpec
+from rltemp.experiments.named_recipe import NamedRecipe
+from rltemp.recipes import Recipe, change_recipe, load_recipe
+from rltemp.tasks.build import check_recipe
+
+__all__ = ["TASKS", "Selection", "cell_recipe", "find_tasks"]
+
+TASKS = {
+    "digits": "arena-digits",
+    "mnist1d": "arena-mnist1d",
+    "fashion": "arena-fashion",
+    "spoken-digits": "arena-spoken-digits",
+    "news": "arena-news",
+    "cifar100-16": "arena-cifar100-16",
+}
+"""Recipes of the suite by the name of the task."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What an arena compares, and where.
+
+    Attributes:
+        tasks: by the name of the task.
+        conditions: of `CONDITIONS`.
+        budgets: multiples of each task's own updates, >= 1.
+        trained: trained policies to judge beside rules and presets.
+        students: measured per method, >= 2.
+        trials: settings tried for a reference, twice as many as for a rule; >= 2.
+        tuning_students: per trial, >= 1.
+    """
+
+    tasks: dict[str, NamedRecipe]
+    conditions: tuple[str, ...]
+    budgets: tuple[int, ...]
+    trained: tuple[PolicySpec, ...]
+    students: int
+    trials: int
+    tuning_students: int
+
+    @property
+    def cells(self) -> list[Cell]:
+        """In the order of tasks, conditions, budgets."""
+        return [Cell(task, condition, b) for task in self.tasks for condition in self.conditions for b in self.budgets]
+
+
+def find_tasks(names: Sequence[str], data: str, *, allow_download: bool, allow_code: bool) -> dict[str, NamedRecipe]:
+    """The recipes of tasks, checked, with images for the arena alone.
+
+    Args:
+        names: of `TASKS`, recipes, or recipe files; none stands for those of `TASKS` whose data are there.
+        data: folder with a folder of each task of the suite that is not embedded.
+        allow_download: as for `build_task`.
+        allow_code: as for `build_task`.
+
+    Raises:
+        InputError: for a name that is no task and no recipe, or data that are missing.
+    """
+    leave = {"allow_download": allow_download, "allow_code": allow_code}
+    found: dict[str, NamedRecipe] = {}
+    for name in names or TASKS:
+        recipe = load_recipe(TASKS.get(name, name))
+        if name in TASKS and recipe.data.path is not None:
+            recipe = change_recipe(recipe, {"data.path": str(Path(data, recipe.data.name))})
+            if not names and not Path(recipe.data.path or "").is_dir():
+                continue
+        recipe = change_recipe(recipe, {"data.pool": "arena"})
+        check_recipe(recipe, **leave)
+        key = name if name in TASKS else Path(name).stem
+        if key in found:
+            raise InputError(f"each task must be named once, got {key} twice")
+        found[key] = NamedRecipe(key, recipe, **leave)
+    return found
+
+
+def cell_recipe(setting: NamedRecipe, cell: Cell) -> Recipe:
+    """The recipe of a cell, before anything is tuned."""
+    return lengthen(under_condition(setting.recipe, cell.condition), cell.budget)

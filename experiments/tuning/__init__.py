@@ -1,0 +1,1 @@
+"""Search for the recipe and the options of rules that are best on validation data."""

@@ -1,0 +1,115 @@
+"""One search on validation data, kept trial by trial, so that an interrupted one goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from rltemp.experiments.tuning.spaces import Space
+from rltemp.experiments.tuning.validate import Validation
+
+__all__ = ["Found", "Trial", "search"]
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One setting that was tried.
+
+    Attributes:
+        policy: as `--policies` takes it.
+        changes: values of the recipe that went with it, by dotted name.
+        accuracy: mean validation accuracy, in [0, 1].
+        nll: mean validation cross-entropy in nats; infinite where a student diverged.
+    """
+
+    policy: str
+    changes: Mapping[str, Any] = dataclasses.field(hash=False)
+    accuracy: float
+    nll: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search came to.
+
+    Attributes:
+        trials: in the order in which they were made.
+    """
+
+    trials: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial:
+        """Of the highest accuracy; of equal ones the lowest cross-entropy, then the first."""
+        return min(self.trials, key=lambda trial: (-trial.accuracy, trial.nll))
+
+
+def search(
+    space: Space,
+    trials: int,
+    seed: int,
+    journal: Path,
+    try_out: Callable[[str, Mapping[str, Any]], Validation],
+    advance: Callable[[], None] = lambda: None,
+) -> Found:
+    """Try `trials` settings: the space's starts, then what the tree-structured Parzen estimator proposes.
+
+    Each proposal follows from the finished trials and the seed alone, so that an interrupted search proposes what an
+    uninterrupted one would. Source of the estimator: Bergstra et al. (2011), "Algorithms for Hyper-Parameter
+    Optimization", section 4.
+
+    Args:
+        space: what is searched.
+        trials: how many, >= 1.
+        seed: of the proposals, >= 0.
+        journal: Optuna's file of the finished trials, made if missing; its folder exists.
+        try_out: scores a policy in a recipe with these changes on validation data.
+        advance: called once per trial, those found in the journal included.
+    """
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    study = optuna.create_study(
+        storage=storage, study_name=space.name, direction="maximize", load_if_exists=True, sampler=_sampler(seed, 0)
+    )
+    for number in range(trials):
+        if number >= len(study.trials):
+            values = _values(space, study, seed, number)
+            result = try_out(space.policy(values), space.changes(values))
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={name: values[name] for name in space.distributions},
+                    distributions=dict(space.distributions),
+                    value=result.accuracy,
+                    user_attrs={"nll": result.nll},
+                )
+            )
+        advance()
+    return Found(tuple(_trial(space, trial) for trial in study.trials[:trials]))
+
+
+def _values(space: Space, study: optuna.Study, seed: int, number: int) -> Mapping[str, Any]:
+    if number < len(space.starts):
+        return space.starts[number]
+    # Asked of a copy: what is asked of the study itself is kept there even if its process dies before the answer.
+    copy = optuna.create_study(direction="maximize", sampler=_sampler(seed, number))
+    copy.add_trials(study.trials)
+    values: Mapping[str, Any] = copy.ask(dict(space.distributions)).params
+    return values
+
+
+def _sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
+    sequence = np.random.SeedSequence([seed, number])
+    return optuna.samplers.TPESampler(n_startup_trials=4, seed=int(sequence.generate_state(1)[0]))
+
+
+def _trial(space: Space, trial: optuna.trial.FrozenTrial) -> Trial:
+    assert trial.value is not None
+    return Trial(space.policy(trial.params), space.changes(trial.params), trial.value, trial.user_attrs["nll"])

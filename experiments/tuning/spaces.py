@@ -1,0 +1,221 @@
+"""What is searched: the options of each rule, and of a recipe with a static temperature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from rltemp.recipes import Recipe
+
+__all__ = ["PROBE", "RULES", "SCHEDULE", "SPREAD", "STATIC", "Space", "find_space"]
+
+Values = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Space:
+    """Settings of one method.
+
+    Attributes:
+        name: of the method.
+        distributions: range or choices of every value.
+        starts: tried first, in this order, on every task alike; each has all values.
+        policy: the policy of some values, as `--policies` takes it.
+        changes: values of the recipe that go with them, by dotted name.
+    """
+
+    name: str
+    distributions: Mapping[str, BaseDistribution]
+    starts: tuple[Values, ...]
+    policy: Callable[[Values], str]
+    changes: Callable[[Values], dict[str, Any]] = lambda values: {}
+
+
+def _log(low: float, high: float) -> FloatDistribution:
+    return FloatDistribution(low, high, log=True)
+
+
+def _rounded(value: float) -> float:
+    """To three digits, more than validation data can tell apart."""
+    return float(f"{value:.3g}")
+
+
+def _text(name: str, **options: float | bool) -> str:
+    """A policy's text."""
+    listed = ", ".join(
+        f"{key}={value}" if isinstance(value, bool) else f"{key}={_rounded(value):g}" for key, value in options.items()
+    )
+    return f"{name}({listed})"
+
+
+def _static(values: Values) -> str:
+    return _text("static", temperature=values["temperature"], scale=values["scale"])
+
+
+def _schedule(values: Values) -> str:
+    ends = {"start": values["start"], "end": values["end"]}
+    if values["squared"]:
+        return _text("anneal", **ends, kd_weight=values["kd_weight"])
+    return _text("anneal", **ends, scale=values["scale"])
+
+
+_TEMPERATURE, _SCALE, _KD_WEIGHT = _log(0.125, 32.0), _log(0.25, 128.0), _log(0.05, 50.0)
+_USUAL_SCALES = ((4.0, 16.0), (2.0, 4.0), (1.0, 1.0), (1.0, 4.0), (2.0, 8.0), (8.0, 64.0), (4.0, 4.0), (0.5, 2.0))
+"""Temperatures with T^2 and with other constants."""
+
+STATIC = Space(
+    "static",
+    {"temperature": _TEMPERATURE, "scale": _SCALE},
+    tuple({"temperature": t, "scale": c} for t, c in _USUAL_SCALES),
+    _static,
+)
+"""One temperature; T^2 is one constant among others."""
+
+
+def _schedule_start(start: float, end: float, scale: float | None) -> dict[str, Any]:
+    squared = scale is None
+    return {"start": start, "end": end, "squared": squared, "scale": scale or 4.0, "kd_weight": 0.9}
+
+
+SCHEDULE = Space(
+    "schedule",
+    {
+        "start": _TEMPERATURE,
+        "end": _TEMPERATURE,
+        "squared": CategoricalDistribution([False, True]),
+        "scale": _SCALE,
+        "kd_weight": _KD_WEIGHT,
+    },
+    tuple(
+        _schedule_start(*ends)
+        for ends in (
+            (2.0, 0.25, 4.0),
+            (4.0, 0.5, 4.0),
+            (8.0, 1.0, 32.0),
+            (8.0, 0.5, 32.0),
+            (4.0, 1.0, None),
+            (16.0, 1.0, None),
+            (2.0, 0.25, 8.0),
+            (8.0, 2.0, None),
+        )
+    ),
+    _schedule,
+)
+"""From one temperature to another, either way; the scale T^2 or constant, the weight searched in both cases."""
+
+
+def _recipe_space(recipe: Recipe) -> Space:
+    """Learning rate, weight of the labels, augmentation or none where there is one, and a static temperature."""
+    data, teacher, rate = recipe.data, recipe.teacher, recipe.optimization.lr
+    augmented = bool(data.shift or data.noise or data.flip)
+    # The teacher keeps the augmentation that it was trained with.
+    without = {
+        "data.shift": 0,
+        "data.noise": 0.0,
+        "data.flip": False,
+        "teacher.shift": data.shift if teacher.shift is None else teacher.shift,
+        "teacher.noise": data.noise if teacher.noise is None else teacher.noise,
+        "teacher.flip": data.flip if teacher.flip is None else teacher.flip,
+    }
+
+    def changes(values: Values) -> dict[str, Any]:
+        tuned = {"optimization.lr": _rounded(values["lr"]), "optimization.ce_weight": values["ce_weight"]}
+        return tuned if values.get("augmented", True) else {**tuned, **without}
+
+    distributions: dict[str, BaseDistribution] = {
+        "lr": _log(rate / 5, rate * 10),
+        "ce_weight": CategoricalDistribution([0.0, 0.1, 0.3, 1.0]),
+        **STATIC.distributions,
+    }
+    choices = [True, False] if augmented else [True]
+    if augmented:
+        distributions["augmented"] = CategoricalDistribution(choices)
+    starts = [
+        {"lr": factor * rate, "ce_weight": 0.1, "temperature": temperature, "scale": scale, "augmented": choice}
+        for factor, temperature, scale in ((1, 4.0, 16.0), (1, 2.0, 4.0), (1, 1.0, 4.0), (3, 4.0, 16.0), (3, 1.0, 2.0))
+        for choice in choices
+    ]
+    return Space("recipe", distributions, tuple(starts), _static, changes)
+
+
+def _rule(name: str, option: str, low: float, high: float, published: float, kd_weight: float = 0.9) -> Space:
+    """A rule with one option of its own, beside the weight of distillation; it starts as it was published."""
+
+    def policy(values: Values) -> str:
+        return _text(name, **{option: values[option], "kd_weight": values["kd_weight"]})
+
+    starts = {option: published, "kd_weight": kd_weight}, {option: published, "kd_weight": 0.9}
+    return Space(
+        name,
+        {option: _log(low, high), "kd_weight": _KD_WEIGHT},
+        starts if kd_weight != 0.9 else starts[:1],
+        policy,
+    )
+
+
+def _spread(values: Values) -> str:
+    return _text("spread", **{name: values[name] for name in ("start", "end", "scale", "each")})
+
+
+SPREAD = Space(
+    "spread",
+    {
+        "start": _log(0.25, 8.0),
+        "end": _log(0.05, 4.0),
+        "scale": _log(0.5, 32.0),
+        "each": CategoricalDistribution([False, True]),
+    },
+    tuple(
+        {"start": start, "end": end, "scale": scale, "each": each}
+        for start, end, scale, each in (
+            (2.0, 0.2, 6.0, False),
+            (2.0, 0.15, 4.0, False),
+            (1.0, 0.2, 3.0, True),
+            (1.0, 0.2, 3.0, False),
+            (2.0, 0.5, 6.0, False),
+            (2.0, 1.0, 3.0, False),
+        )
+    ),
+    _spread,
+)
+"""A schedule in units of the teacher's spread."""
+
+RULES = (
+    SPREAD,
+    _rule("ctkd", "ramp", 0.01, 1.0, 10 / 240),
+    _rule("ctkd-instance", "ramp", 0.01, 1.0, 10 / 240),
+    _rule("dtkd", "temperature", 0.25, 32.0, 4.0, kd_weight=3.0),
+    _rule("normkd", "norm", 0.1, 8.0, 2.0),
+    _rule("lskd", "temperature", 0.25, 16.0, 2.0, kd_weight=9.0),
+    _rule("ttm", "temperature", 0.5, 32.0, 10.0, kd_weight=45.0),
+    _rule("wttm", "temperature", 0.5, 32.0, 5.0, kd_weight=4.0),
+)
+"""Rules for temperatures, each with its own option and weight; whole published methods stand beside them unchanged."""
+
+
+PROBE = Space(
+    "probe",
+    {**STATIC.distributions, "probe_weight": _log(0.02, 50.0)},
+    tuple(
+        {"temperature": temperature, "scale": scale, "probe_weight": weight}
+        for temperature, scale, weight in ((4.0, 16.0, 1.0), (1.0, 4.0, 1.0), (2.0, 4.0, 0.2), (1.0, 4.0, 5.0))
+    ),
+    _static,
+    lambda values: {"optimization.probe_weight": _rounded(values["probe_weight"])},
+)
+"""A static temperature beside which the images of an aligned policy's probe are an ordinary term of the loss."""
+
+
+def find_space(name: str, recipe: Recipe) -> Space:
+    """The space of a name: "recipe", or that of `STATIC`, `SCHEDULE`, `PROBE` or one of `RULES`.
+
+    Args:
+        name: of the space.
+        recipe: what "recipe" varies.
+    """
+    if name == "recipe":
+        return _recipe_space(recipe)
+    return next(space for space in (STATIC, SCHEDULE, PROBE, *RULES) if space.name == name)
