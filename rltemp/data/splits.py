@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rltemp.errors import InputError
 
-__all__ = ["split"]
+__all__ = ["split", "split_rows"]
 
 
 class _Divisible(Protocol):
@@ -34,13 +34,27 @@ def split(dataset: Part, sizes: Mapping[str, int | Literal["rest"]], generator: 
     Raises:
         InputError: for a size < 1, two rests, or more instances than there are.
     """
-    numbers = _resolve(sizes, len(dataset))
-    order = torch.randperm(len(dataset), generator=generator, device=generator.device)
+    return {part: dataset.subset(rows) for part, rows in split_rows(len(dataset), sizes, generator).items()}
+
+
+def split_rows(total: int, sizes: Mapping[str, int | Literal["rest"]], generator: torch.Generator) -> dict[str, Tensor]:
+    """Cut the rows 0 to `total` - 1 into disjoint parts, drawn without replacement; what `split` cuts by.
+
+    Args:
+        total: number of rows.
+        sizes: as `split` takes them.
+        generator: draws one permutation.
+
+    Returns:
+        The rows of each part, int64 [its size], in the order of the permutation.
+
+    Raises:
+        InputError: for a size < 1, two rests, or more rows than there are.
+    """
+    numbers = _resolve(sizes, total)
+    order = torch.randperm(total, generator=generator, device=generator.device)
     starts = [0, *torch.tensor(list(numbers.values())).cumsum(0).tolist()]
-    return {
-        part: dataset.subset(order[start : start + number])
-        for start, (part, number) in zip(starts, numbers.items(), strict=False)
-    }
+    return {part: order[start : start + number] for start, (part, number) in zip(starts, numbers.items(), strict=False)}
 
 
 def _resolve(sizes: Mapping[str, int | Literal["rest"]], total: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ def check_consistency(recipe: Recipe) -> None:
             size that do not fit together.
     """
     check_settings(recipe)
+    _check_data(recipe.data)
     _check_teacher(recipe.teacher, recipe.data)
     batch, images = recipe.optimization.batch_size, recipe.data.train
     if batch > images:
@@ -39,11 +40,20 @@ def check_settings(recipe: Recipe) -> None:
     _check_agent(recipe.agent)
 
 
+def _check_data(data: Data) -> None:
+    if data.junk and not data.in_memory:
+        raise InputError(f"data.junk must be 0 where data.in_memory is false, got {data.junk:g}")
+    if data.junk and data.train < 2:
+        raise InputError(f"data.train must be at least 2 for blends of two images (data.junk), got {data.train}")
+
+
 def _check_teacher(teacher: Teacher, data: Data) -> None:
     if teacher.train is not None and teacher.train < data.train:
         raise InputError(f"teacher.train must be at least data.train = {data.train}, got {teacher.train}")
     if teacher.checkpoint is not None and teacher.members != 1:
         raise InputError(f"teacher.members must be 1 for a teacher out of a checkpoint, got {teacher.members}")
+    if teacher.checkpoint is not None and teacher.without:
+        raise InputError(f"teacher.without must be 0 for a teacher out of a checkpoint, got {teacher.without:g}")
 
 
 def _check_optimization(optimization: Optimization) -> None:

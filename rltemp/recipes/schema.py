@@ -47,6 +47,11 @@ class Data:
         views: fixed augmented views of each training image, >= 1, for which the teacher's logits are computed once;
             null augments anew every time. Without random augmentation there is one view.
         label_noise: share of training labels replaced by random ones, in [0, 1].
+        junk: share of the students' training images replaced by blends of two of them that keep the label of one, in
+            [0, 1]; the teacher trains on the images as they were. Needs images in memory.
+        pool: which images of the source may be used, so that policies are never judged on what they were made from:
+            "all"; "agents", a third, to train them on; or "arena", the other two thirds. A source without test images
+            of its own gives a quarter first, as test images of both pools. No seed changes the pools.
     """
 
     name: str = "digits"
@@ -63,6 +68,8 @@ class Data:
     workers: Annotated[int, Range(0)] = 0
     views: Annotated[int, Range(1)] | None = None
     label_noise: Annotated[float, Range(0, 1)] = 0.0
+    junk: Annotated[float, Range(0, 1)] = 0.0
+    pool: Literal["all", "arena", "agents"] = "all"
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,8 @@ class Teacher:
         members: number of networks in the ensemble, >= 1.
         train: number of training images, the students' among them and none of validation or test; null takes the
             students' images alone.
+        without: share of the classes, the last ones, of which the teacher sees no image in training, in [0, 1), rounded
+            to a whole number of them; images of these classes are left out of the `train` images.
         shift: augmentation by shifts while the teacher is trained, in pixels; null takes `data.shift`.
         flip: augmentation by flips while the teacher is trained; null takes `data.flip`.
         epochs: passes over the training images; 0 leaves the initial weights.
@@ -133,6 +142,7 @@ class Teacher:
     network: Network = field(default_factory=lambda: Network("mlp", {"hidden": [256, 256]}))
     members: Annotated[int, Range(1)] = 5
     train: Annotated[int, Range(1)] | None = None
+    without: Annotated[float, Range(0, below=1)] = 0.0
     shift: Annotated[int, Range(0, 4096)] | None = None
     flip: bool | None = None
     epochs: Annotated[int, Range(0)] = 60

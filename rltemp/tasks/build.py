@@ -116,8 +116,11 @@ def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False, allow_c
 
 
 def build_steps(recipe: schema.Recipe) -> int:
-    """Number of calls of `advance` in `build_task`, unless teacher and logits are found in the cache."""
-    images = recipe.teacher.train or recipe.data.train
+    """Number of calls of `advance` in `build_task`, unless teacher and logits are found in the cache.
+
+    With `teacher.without` it is an estimate, as if all classes had equally many images.
+    """
+    images = max(1, round((1.0 - recipe.teacher.without) * (recipe.teacher.train or recipe.data.train)))
     updates = recipe.teacher.epochs * (images // min(recipe.teacher.batch_size, images))
     random = bool(recipe.data.shift or recipe.data.flip or recipe.data.noise)
     views = (recipe.data.views or 0) if random or not recipe.data.in_memory else 1

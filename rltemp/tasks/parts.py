@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
 from rltemp.data import Dataset, ImageFiles, decode_centers
-from rltemp.data.splits import split
+from rltemp.data.splits import split_rows
+from rltemp.errors import InputError
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
+from rltemp.tasks.conditions import classes_seen, with_junk, with_label_noise
 from rltemp.tasks.sources import Source
 
-__all__ = ["Parts", "make_parts"]
+__all__ = ["Parts", "make_parts", "part_rows"]
 
 _LEAST_SAMPLE = 1000
 
@@ -25,9 +27,9 @@ class Parts(NamedTuple):
     """Parts of a data set: train, validation, and test images are disjoint; the teacher's images include the students'.
 
     Attributes:
-        train: training images of the students, in memory or on disk.
-        teacher: training images of the teacher.
-        sample: clean training images in memory: all of them, or for images on disk enough for the probe.
+        train: training images of the students, in memory or on disk; with `data.junk`, some of them blended.
+        teacher: training images of the teacher, none blended; with `teacher.without`, of the first classes alone.
+        sample: the students' training images, not augmented, in memory: all, or of those on disk enough for the probe.
         validation: held-out images of the training data.
         test: images for the final evaluation alone.
     """
@@ -48,12 +50,15 @@ def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None)
         cache: folder where decoded images are kept and looked for; None decodes every time.
 
     Raises:
-        InputError: for settings that ask for more images than there are.
+        InputError: for settings that ask for more images than there are, or leave the teacher none or too few classes.
     """
     if isinstance(source.images, Dataset):
         parts = _cut(recipe, source.images, with_test=source.test is None)
+        train = parts["train"]
+        if recipe.data.junk:
+            train = with_junk(train, recipe.data.junk, make_generator(recipe.data.split_seed, "junk"))
         test = parts["test"] if source.test is None else source.test
-        return Parts(parts["train"], parts["teacher"], parts["train"], parts["validation"], test)
+        return Parts(train, parts["teacher"], train, parts["validation"], test)
     assert source.test is not None
     assert recipe.data.image_size is not None
     files, side = _cut(recipe, source.images, with_test=False), recipe.data.image_size
@@ -65,23 +70,74 @@ def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None)
     return Parts(files["train"], files["teacher"], sample, validation, source.test)
 
 
-def _cut(recipe: schema.Recipe, images: Images, *, with_test: bool) -> dict[str, Images]:
-    """Disjoint parts "train" and "validation", "test" if `with_test`, and "teacher", which includes "train"."""
+def part_rows(recipe: schema.Recipe, total: int, *, with_test: bool) -> dict[str, Tensor]:
+    """Which images of a source each part of a recipe's task consists of.
+
+    Args:
+        recipe: the settings.
+        total: number of images of the source, without test images of its own.
+        with_test: whether the test images are cut from them as well.
+
+    Returns:
+        Rows of the images by part, each int64 and without repetition: "train" and "validation", "test" if `with_test`,
+        all disjoint, and "teacher", which begins with "train" and is disjoint from the others. The teacher's are those
+        of `teacher.train`, before images of some classes are left out (`teacher.without`).
+
+    Raises:
+        InputError: for settings that ask for more images than there are.
+    """
     settings, wanted = recipe.data, recipe.teacher.train
+    pool, test = _pool(settings.pool, total, with_test=with_test)
     sizes: dict[str, int | Literal["rest"]] = {"train": settings.train}
     # Before "validation", so that the number of validation images does not change the teacher.
     if wanted is not None and wanted > settings.train:
         sizes["more"] = wanted - settings.train
     sizes["validation"] = settings.validation
-    if with_test:
+    if with_test and test is None:
         sizes["test"] = "rest"
-    parts = split(images, sizes, make_generator(settings.split_seed, "split"))
-    for name, stream in (("train", "labels"), ("more", "labels of the teacher")):
-        if name in parts:
-            generator = make_generator(settings.split_seed, stream)
-            parts[name] = _with_label_noise(parts[name], settings.label_noise, generator)
-    parts["teacher"] = _joined(parts["train"], parts["more"]) if "more" in parts else parts["train"]
+    cut = split_rows(len(pool), sizes, make_generator(settings.split_seed, "split"))
+    rows = {name: pool[part] for name, part in cut.items()}
+    if test is not None:
+        rows["test"] = test
+    rows["teacher"] = torch.cat([rows["train"], rows.pop("more")]) if "more" in rows else rows["train"]
+    return rows
+
+
+def _pool(name: Literal["all", "arena", "agents"], total: int, *, with_test: bool) -> tuple[Tensor, Tensor | None]:
+    """Rows that may be split, and those of the test images if a pool has them apart, cut once for all seeds."""
+    if name == "all":
+        return torch.arange(total), None
+    order = torch.randperm(total, generator=make_generator(0, "pools"))
+    held_out = total // 4 if with_test else 0
+    agents = held_out + (total - held_out) // 3
+    pool = order[held_out:agents] if name == "agents" else order[agents:]
+    return pool, order[:held_out] if with_test else None
+
+
+def _cut(recipe: schema.Recipe, images: Images, *, with_test: bool) -> dict[str, Images]:
+    """The parts of `part_rows` with the labels as stated, "teacher" without the classes that it does not see."""
+    settings = recipe.data
+    rows = part_rows(recipe, len(images), with_test=with_test)
+    parts = {name: images.subset(part) for name, part in rows.items() if name != "teacher"}
+    generator = make_generator(settings.split_seed, "labels")
+    parts["train"] = with_label_noise(parts["train"], settings.label_noise, generator)
+    parts["teacher"] = parts["train"]
+    if len(more := rows["teacher"][settings.train :]):
+        generator = make_generator(settings.split_seed, "labels of the teacher")
+        noisy = with_label_noise(images.subset(more), settings.label_noise, generator)
+        parts["teacher"] = _joined(parts["train"], noisy)
+    if recipe.teacher.without:
+        classes = classes_seen(images.classes, recipe.teacher.without)
+        parts["teacher"] = _of_classes(parts["teacher"], images.targets[rows["teacher"]], classes)
     return parts
+
+
+def _of_classes(data: Images, true: Tensor, classes: int) -> Images:
+    """The images of which neither the class in `true`, [N], nor the label as stated is beyond the first `classes`."""
+    seen = (torch.maximum(true, data.targets) < classes).nonzero()[:, 0]
+    if len(seen) == 0:
+        raise InputError(f"teacher.without must leave the teacher an image to train on, got none of {len(data)}")
+    return data.subset(seen)
 
 
 def _joined(a: Images, b: Images) -> Images:
@@ -90,10 +146,3 @@ def _joined(a: Images, b: Images) -> Images:
         assert isinstance(b, Dataset)
         return Dataset(torch.cat([a.images, b.images]), targets, a.classes)
     return ImageFiles(a.paths + b.paths, targets, a.classes)
-
-
-def _with_label_noise(data: Images, share: float, generator: torch.Generator) -> Images:
-    """Replace each label, with probability `share`, by a random one."""
-    chosen = torch.rand(len(data), generator=generator) < share
-    random = torch.randint(data.classes, (len(data),), generator=generator)
-    return dataclasses.replace(data, targets=torch.where(chosen, random, data.targets))

@@ -93,10 +93,15 @@ def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImage
     digest = hashlib.sha256()
     for part in train.content():
         digest.update(part)
-    words = [_VERSION, train.classes, dataclasses.asdict(settings), repr(train.augmentation), repr(execution)]
+    words = [_VERSION, train.classes, _kept_settings(settings), repr(train.augmentation), repr(execution)]
     words += random_layers(member)
     digest.update(json.dumps(words, sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _kept_settings(settings: schema.Teacher) -> dict[str, object]:
+    """The settings of the training itself: `without` says which images there are, and these are hashed."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "without"}
 
 
 def _keep(members: nn.ModuleList, path: Path) -> None:

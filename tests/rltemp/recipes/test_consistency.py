@@ -26,6 +26,13 @@ def test_recipes_of_the_package_are_consistent(name: str) -> None:
             {"checkpoint": "weights.pth"},
             "teacher.members must be 1 for a teacher out of a checkpoint",
         ),
+        (
+            "teacher",
+            {"checkpoint": "weights.pth", "members": 1, "without": 0.25},
+            "teacher.without must be 0 for a teacher out of a checkpoint, got 0.25",
+        ),
+        ("data", {"junk": 0.5, "in_memory": False}, "data.junk must be 0 where data.in_memory is false, got 0.5"),
+        ("data", {"junk": 0.5, "train": 1}, "data.train must be at least 2 for blends"),
     ],
 )
 def test_data_and_teacher_must_fit(section: str, values: dict[str, Any], message: str) -> None:

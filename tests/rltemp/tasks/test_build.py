@@ -7,16 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from rltemp.data import Dataset
 from rltemp.data.digits import load_digits
-from rltemp.data.splits import split
 from rltemp.distillation import DistillationRun, Task
 from rltemp.distillation.optimization import learning_rate
 from rltemp.distillation.teacher import Ensemble
 from rltemp.errors import InputError
 from rltemp.networks import MLP
 from rltemp.recipes import Recipe
+from rltemp.tasks import build as module
 from rltemp.tasks import build_task
-from rltemp.tasks import parts as module
+from rltemp.tasks.parts import part_rows
+from rltemp.tasks.sources import Source, load_source
 from rltemp.temperatures import Temperatures
 
 
@@ -96,14 +98,16 @@ def test_the_test_images_are_never_looked_at(tiny_recipe: Recipe, monkeypatch: p
     """With test images of NaN everything is as before: teacher, students, scores on validation images."""
     poisoned = []
 
-    def poison(*arguments: Any) -> Any:
-        parts = split(*arguments)
-        parts["test"] = dataclasses.replace(parts["test"], images=parts["test"].images * torch.nan)
+    def poison(*arguments: Any, **options: Any) -> Source:
+        source = load_source(*arguments, **options)
+        assert isinstance(source.images, Dataset)
+        images = source.images.images.clone()
+        images[part_rows(tiny_recipe, len(images), with_test=True)["test"]] = torch.nan
         poisoned.append(True)
-        return parts
+        return source._replace(images=dataclasses.replace(source.images, images=images))
 
     clean = _course(build_task(tiny_recipe))
-    monkeypatch.setattr(module, "split", poison)
+    monkeypatch.setattr(module, "load_source", poison)
     task = build_task(tiny_recipe)
     assert poisoned
     assert bool(task.test.images.isnan().all())
@@ -124,6 +128,9 @@ def _course(task: Task) -> list[Tensor]:
         ("data", {"train": 0}, "data.train must be >= 1, got 0"),
         ("data", {"validation": -1}, "data.validation must be >= 1, got -1"),
         ("data", {"train": 1797}, "sizes must be >= 1 each and fit into 1797 instances"),
+        ("data", {"junk": -0.5}, r"data.junk must lie in \[0, 1\], got -0.5"),
+        ("data", {"pool": "half"}, "data.pool must be one of all, arena, agents, got 'half'"),
+        ("data", {"pool": "agents", "train": 400}, "sizes must be >= 1 each and fit into 449 instances"),
         ("data", {"label_noise": 1.5}, r"data.label_noise must lie in \[0, 1\], got 1.5"),
         ("data", {"shift": -1}, r"data.shift must lie in \[0, 4096\], got -1"),
         ("data", {"noise": -0.1}, "data.noise must be >= 0, got -0.1"),
@@ -140,6 +147,9 @@ def _course(task: Task) -> list[Tensor]:
         ("optimization", {"batch_size": 65}, "optimization.batch_size must be at most data.train = 64, got 65"),
         ("optimization", {"lr": 0.0}, "optimization.lr must be > 0, got 0"),
         ("teacher", {"members": 0}, "teacher.members must be >= 1, got 0"),
+        ("teacher", {"without": 1.0}, r"teacher.without must lie in \[0, 1\), got 1"),
+        ("teacher", {"without": 0.04}, "teacher.without must be 0, or leave out at least 1 .*, got 0.04, which is 0"),
+        ("teacher", {"without": 0.9}, "teacher.without must be 0, or .* leave at least 2 of 10 classes, got 0.9"),
         ("teacher", {"seed": -1}, "seed must be >= 0"),
         ("student", {"name": "transformer"}, "name must be one of"),
         ("student", {"options": {"width": 3}}, "options of 'mlp'"),

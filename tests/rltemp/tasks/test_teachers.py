@@ -1,6 +1,8 @@
 """A teacher is its settings' doing, whatever its networks draw while they are trained."""
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,17 @@ def test_a_kept_teacher_is_found_by_what_it_draws_as_well(
         kept = _teacher(tiny_recipe, tiny_task, rate=rate, cache=tmp_path)
         assert torch.equal(_weights(kept), _weights(_teacher(tiny_recipe, tiny_task, rate=rate)))
     assert len(list(tmp_path.iterdir())) == len(set(rates))
+
+
+def test_a_teacher_is_kept_by_its_images_whichever_setting_chose_them(
+    tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path
+) -> None:
+    """`without` is no part of the key, so that teachers which were kept before there was such a setting are found."""
+    for without in (0.0, 0.3):
+        recipe = dataclasses.replace(tiny_recipe, teacher=dataclasses.replace(tiny_recipe.teacher, without=without))
+        _teacher(recipe, tiny_task, rate=0.0, cache=tmp_path)
+    settings = {name: value for name, value in dataclasses.asdict(tiny_recipe.teacher).items() if name != "without"}
+    words = [1, 10, settings | {"seed": 0, "members": 1}, repr(tiny_task.augmentation), repr(tiny_task.execution)]
+    digest = hashlib.sha256(tiny_task.probe.images.numpy().tobytes() + tiny_task.probe.targets.numpy().tobytes())
+    digest.update(json.dumps(words, sort_keys=True).encode())
+    assert [path.name for path in tmp_path.iterdir()] == [f"{digest.hexdigest()[:16]}.safetensors"]
