@@ -7,12 +7,13 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from numpy.typing import ArrayLike
 
-from rltemp.distillation import Task
+from rltemp.distillation import Task, score_logits
 from rltemp.experiments.console import output, progress
 from rltemp.experiments.evaluation.comparison import compare
-from rltemp.experiments.evaluation.results import Evaluation, PolicyResult
+from rltemp.experiments.evaluation.results import Evaluation, PolicyResult, TeacherResult
 from rltemp.experiments.evaluation.results_files import load_evaluation, save_evaluation
 from rltemp.experiments.evaluation.specs import PolicySpec, check_probe
 from rltemp.experiments.evaluation.units import Unit, UnitStore, cut, merge
@@ -20,7 +21,7 @@ from rltemp.experiments.evaluation.workers import run_units
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.report.page import write_report
-from rltemp.experiments.report.sentences import headline, note
+from rltemp.experiments.report.sentences import about_teacher, headline, note
 from rltemp.experiments.report.tables import to_markdown, to_rich
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.files import atomic_write
@@ -69,25 +70,28 @@ def run_comparison(
     folder = RunFolder.start(root, setting.name, name, config)
     with folder.measuring():
         task = task or build(setting, root)
-    results = {result.name: result for result in _finished(folder)}
+    before = _finished(folder)
+    teacher = (before and before.teacher) or _judge(task)
+    results = {result.name: result for result in (before.results if before else ())}
     parts = UnitStore(folder.path / "parts")
     units = cut([spec for spec in specs if spec.name not in results], seeds, task.stacked)
     for result in _run(setting, task, units, parts, root, processes):
         results[result.name] = result
-        save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
+        save_evaluation(_evaluation(setting, list(results.values()), seeds, teacher), folder.path)
     # What was measured stays; how a policy is called and grouped is for the command to say.
     results |= {
         spec.name: dataclasses.replace(results[spec.name], label=spec.label, group=spec.group) for spec in specs
     }
-    save_evaluation(_evaluation(setting, list(results.values()), seeds), folder.path)
+    save_evaluation(_evaluation(setting, list(results.values()), seeds, teacher), folder.path)
     parts.drop(cut(specs, seeds, task.stacked))
-    evaluation = _evaluation(setting, [results[spec.name] for spec in specs], seeds)
+    evaluation = _evaluation(setting, [results[spec.name] for spec in specs], seeds, teacher)
     comparison = compare(evaluation)
     console = output()
     console.print(to_rich(comparison))
-    console.print(headline(comparison), note(comparison), sep="\n", markup=False, emoji=False)
-    text = f"{escape_markdown(headline(comparison))}\n\n{to_markdown(comparison)}\n\n{note(comparison)}\n"
-    atomic_write(folder.path / "table.md", text)
+    notes = (about_teacher(comparison), note(comparison))
+    console.print(notes[0], headline(comparison), notes[1], sep="\n", markup=False, emoji=False)
+    paragraphs = (escape_markdown(headline(comparison)), to_markdown(comparison), *notes)
+    atomic_write(folder.path / "table.md", "\n\n".join(paragraphs) + "\n")
     report = folder.path / "report.html"
     write_report(report, evaluation, training_metrics, command)
     return report
@@ -121,15 +125,29 @@ def _run(
                 yield merge([done[sibling] for sibling in siblings])
 
 
-def _finished(folder: RunFolder) -> tuple[PolicyResult, ...]:
-    return load_evaluation(folder.path).results if (folder.path / "evaluation.json").exists() else ()
+def _finished(folder: RunFolder) -> Evaluation | None:
+    return load_evaluation(folder.path) if (folder.path / "evaluation.json").exists() else None
 
 
-def _evaluation(setting: NamedRecipe, results: Sequence[PolicyResult], seeds: Sequence[int]) -> Evaluation:
+def _judge(task: Task) -> TeacherResult:
+    """What the task's teacher reaches on the test images, with one thread as the workers compute."""
+    torch.set_num_threads(1)
+    scores = score_logits(task.teacher_test_logits[None], task.test.targets)
+    return TeacherResult(
+        accuracy=scores.accuracy.item(),
+        nll=scores.nll.nan_to_num(nan=torch.inf, posinf=torch.inf).item(),
+        calibration_error=scores.calibration_error.nan_to_num(nan=1.0).item(),
+    )
+
+
+def _evaluation(
+    setting: NamedRecipe, results: Sequence[PolicyResult], seeds: Sequence[int], teacher: TeacherResult
+) -> Evaluation:
     return Evaluation(
         recipe=setting.name,
         setting=dataclasses.asdict(setting.recipe),
         seeds=tuple(seeds),
         results=tuple(results),
         machine=describe_machine(),
+        teacher=teacher,
     )

@@ -106,10 +106,10 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--policies",
-        default="static,anneal",
+        default="static,anneal,no-kd",
         metavar="LIST",
-        help="comma-separated rules, such as 'static,anneal,dtkd,ctkd(ramp=0.1)', paths of trained policies, or 'all' "
-        "(default: %(default)s)",
+        help="comma-separated rules, such as 'static,anneal,dtkd,ctkd(ramp=0.1)', no-kd for the labels alone, paths of "
+        "trained policies, or 'all' (default: %(default)s)",
     )
     parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")

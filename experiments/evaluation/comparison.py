@@ -36,6 +36,9 @@ class Row:
         accuracy: test accuracy with its interval, in [0, 1].
         nll: mean test cross-entropy in nats.
         calibration_error: mean expected calibration error on the test images, in [0, 1].
+        agreement: mean share of the test images on which student and teacher predict the same class, in [0, 1]; NaN
+            where it was not measured.
+        divergence: mean KL(teacher || student) on the test images in nats, likewise.
         diverged: how many students did, over all members; the row then is compared with nothing.
         versus_static: accuracy above the best static temperature; None for that one itself, or if there is none.
         versus_schedule: accuracy above the best schedule; None for that one itself, or if there is none.
@@ -49,6 +52,8 @@ class Row:
     accuracy: Difference
     nll: float
     calibration_error: float
+    agreement: float
+    divergence: float
     diverged: int
     versus_static: Difference | None
     versus_schedule: Difference | None
@@ -106,6 +111,8 @@ def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
             accuracy=_mean(members, confidence),
             nll=float(np.mean([member.nll for member in members])),
             calibration_error=float(np.mean([member.calibration_error for member in members])),
+            agreement=float(np.mean([member.agreement for member in members])),
+            divergence=float(np.mean([member.divergence for member in members])),
             diverged=diverged[i],
             versus_static=static[i],
             versus_schedule=schedule[i],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from rltemp.checks import unchecked
-from rltemp.distillation import Task, score
+from rltemp.distillation import Task, clean_logits, fidelity, score, score_logits
 from rltemp.distillation.policy_run import Observer, PolicyRun
 from rltemp.distillation.teacher import Answers
 from rltemp.errors import DivergenceError
-from rltemp.experiments.evaluation.results import PolicyResult
+from rltemp.experiments.evaluation.results import FloatArray, PolicyResult
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.trace import TraceRecorder
 from rltemp.progress import Progress
@@ -30,8 +31,9 @@ def evaluate_policy(
 ) -> PolicyResult:
     """Distill one student per seed under a policy, side by side, and score their last epoch.
 
-    A student that diverges ends the work of no other; its NLL is infinite where it is not a number, and there is no
-    trace then.
+    A student that diverges ends the work of no other; its NLL and its divergence from the teacher are infinite where
+    they are not a number. There is no trace then, and none of a method without distillation, whose temperatures have no
+    effect.
 
     Args:
         recipe: the setting; `recipe.policy` says what probe an aligned policy gets.
@@ -43,29 +45,38 @@ def evaluate_policy(
     """
     policies = [spec.make(seed) for seed in seeds]
     whole = PolicyRun(task, policies, seeds, recipe.policy, teacher=teacher, method=spec.method)
-    recorder = TraceRecorder(task.steps)
+    recorder = TraceRecorder(task.steps) if whole.run.method.kd_weight > 0.0 else None
     try:
         _finish(whole, progress, recorder)
-        trace = recorder.trace()
+        trace = recorder.trace() if recorder is not None else None
     except DivergenceError:
         # No student meets another's numbers: the others go on as they are, and the comparison with them.
         with unchecked():
             _finish(whole, progress)
         trace = None
-    test = score(whole.run.students, task.test, task.augmentation)
-    validation = score(whole.run.students, task.validation, task.augmentation)
+    students = whole.run.students
+    logits = clean_logits(lambda images: students.predict(images).logits, task.test, task.augmentation)
+    test, following = score_logits(logits, task.test.targets), fidelity(logits, task.teacher_test_logits)
+    validation = score(students, task.validation, task.augmentation)
     return PolicyResult(
         name=spec.name,
         accuracy=test.accuracy.numpy(),
-        nll=test.nll.nan_to_num(nan=torch.inf, posinf=torch.inf).numpy(),
+        nll=_or_infinite(test.nll),
         calibration_error=test.calibration_error.nan_to_num(nan=1.0).numpy(),
         validation_accuracy=validation.accuracy.numpy(),
-        validation_nll=validation.nll.nan_to_num(nan=torch.inf, posinf=torch.inf).numpy(),
+        validation_nll=_or_infinite(validation.nll),
+        agreement=following.agreement.numpy(),
+        divergence=_or_infinite(following.divergence),
         trace=trace,
         label=spec.label,
         family=spec.family,
         group=spec.group,
     )
+
+
+def _or_infinite(values: Tensor) -> FloatArray:
+    array: FloatArray = values.nan_to_num(nan=torch.inf, posinf=torch.inf).numpy()
+    return array
 
 
 def _finish(whole: PolicyRun, progress: Progress, observer: Observer | None = None) -> None:

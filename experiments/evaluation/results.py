@@ -9,9 +9,20 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rltemp.checks import check_number
 from rltemp.errors import InputError
 
-__all__ = ["METRICS", "QUANTILES", "Evaluation", "Family", "FloatArray", "PolicyResult", "TemperatureTrace"]
+__all__ = [
+    "FIDELITY",
+    "METRICS",
+    "QUANTILES",
+    "Evaluation",
+    "Family",
+    "FloatArray",
+    "PolicyResult",
+    "TeacherResult",
+    "TemperatureTrace",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -19,7 +30,10 @@ Family = Literal["trained", "schedule", "static", "rule", "control"]
 """What kind of policy it is: learned by an agent, the same number for all instances but changing over the run, one
 number, a published rule, or a control (random temperatures, cross-entropy only)."""
 
-METRICS = ("accuracy", "nll", "calibration_error", "validation_accuracy", "validation_nll")
+FIDELITY = ("agreement", "divergence")
+"""The quantities that say how far students follow their teacher; results of earlier versions lack them."""
+
+METRICS = ("accuracy", "nll", "calibration_error", "validation_accuracy", "validation_nll", *FIDELITY)
 """The measured quantities of a `PolicyResult`, each of shape [S]."""
 
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
@@ -71,6 +85,10 @@ class PolicyResult:
         calibration_error: expected calibration error on the test images, [S], in [0, 1].
         validation_accuracy: accuracy on the validation images, [S], in [0, 1].
         validation_nll: mean cross-entropy on the validation images in nats, [S], >= 0; likewise.
+        agreement: share of the test images on which student and teacher predict the same class, [S], in [0, 1]; NaN
+            for all students where it was not measured.
+        divergence: mean KL(teacher || student) of the predictions at temperature 1 on the test images in nats, [S],
+            >= 0; infinite for a student that diverged, and NaN for all students where it was not measured.
         trace: the temperatures it chose, if they were recorded.
         label: what people call it, e.g. "T = 4".
         family: what kind of policy it is.
@@ -84,6 +102,8 @@ class PolicyResult:
     calibration_error: FloatArray
     validation_accuracy: FloatArray
     validation_nll: FloatArray
+    agreement: FloatArray
+    divergence: FloatArray
     trace: TemperatureTrace | None
     label: str
     family: Family
@@ -99,11 +119,34 @@ class PolicyResult:
         _store(self, "calibration_error", (students,), 0.0, 1.0)
         _store(self, "validation_accuracy", (students,), 0.0, 1.0)
         _store(self, "validation_nll", (students,), 0.0, finite=False)
+        _store(self, "agreement", (students,), 0.0, 1.0, missing=True)
+        _store(self, "divergence", (students,), 0.0, finite=False, missing=True)
 
     @property
     def diverged(self) -> int:
         """How many students diverged: their cross-entropy is infinite, or so large that nothing was learned."""
         return int((np.maximum(self.nll, self.validation_nll) > _HOPELESS).sum())
+
+
+@dataclass(frozen=True)
+class TeacherResult:
+    """What the teacher reaches on the test images.
+
+    Attributes:
+        accuracy: share of them classified correctly, in [0, 1].
+        nll: mean cross-entropy in nats, >= 0, or infinite.
+        calibration_error: expected calibration error, in [0, 1].
+    """
+
+    accuracy: float
+    nll: float
+    calibration_error: float
+
+    def __post_init__(self) -> None:
+        check_number("accuracy", self.accuracy, low=0.0, high=1.0)
+        check_number("calibration_error", self.calibration_error, low=0.0, high=1.0)
+        if self.nll != np.inf:
+            check_number("nll", self.nll, low=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +162,7 @@ class Evaluation:
         seeds: the students' seeds, S >= 2 (one student has no spread to judge a difference by).
         results: one result per policy, names unique.
         machine: what it ran on: processor, cores, versions (`describe_machine`).
+        teacher: what the teacher reaches; None where it was not measured.
     """
 
     recipe: str
@@ -126,6 +170,7 @@ class Evaluation:
     seeds: tuple[int, ...]
     results: tuple[PolicyResult, ...]
     machine: Mapping[str, str | int]
+    teacher: TeacherResult | None = None
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 2 or len(set(self.seeds)) != len(self.seeds):
@@ -168,6 +213,7 @@ def _store(
     high: float = np.inf,
     positive: bool = False,
     finite: bool = True,
+    missing: bool = False,
 ) -> FloatArray:
     """Replace a field of a frozen dataclass by a checked, read-only float64 copy of itself."""
     values: ArrayLike = getattr(owner, name)
@@ -179,7 +225,7 @@ def _store(
         want = ", ".join("any" if n is None else str(n) for n in shape)
         raise InputError(f"{name} must have shape [{want}], got {list(array.shape)}")
     inside = (array >= low) & (array <= high) & ((array > low) | (not positive)) & (np.isfinite(array) | (not finite))
-    if not bool(inside.all()):
+    if not bool(inside.all()) and not (missing and bool(np.isnan(array).all())):
         bounds = f"{'>' if positive else '>='} {low:g}" + ("" if high == np.inf else f" and <= {high:g}")
         want = f"finite, {bounds}" + ("" if finite else ", or infinite")
         raise InputError(f"{name} must be {want}, got {array[~inside].ravel()[0]:g}")

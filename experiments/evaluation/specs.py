@@ -2,6 +2,7 @@
 
 static                      every static temperature of the usual grid; the best is chosen on validation data
 anneal                      every schedule of the usual grid, likewise
+no-kd                       cross-entropy with the labels alone, no distillation
 dtkd                        a rule with its defaults
 anneal(start=8, end=2)      a rule with options
 preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
@@ -36,6 +37,7 @@ __all__ = ["PolicySpec", "check_probe", "parse_policies", "parse_policy", "train
 STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
 
+_WITHOUT = "no-kd"
 _STOCHASTIC = ("random",)
 _FAMILIES: Mapping[str, Family] = {"static": "static", "anneal": "schedule", "random": "control"}
 _CALL = re.compile(r"(?P<name>[\w-]+)\((?P<options>.*)\)")
@@ -137,6 +139,10 @@ def _expand(item: str) -> list[PolicySpec]:
         return [_rule("static", {"temperature": t}) for t in STATIC_GRID]
     if item == "anneal":
         return [_rule("anneal", {"start": a, "end": b}) for a, b in SCHEDULE_GRID]
+    if item == _WITHOUT:
+        # A temperature for the form: the method has no distillation that it could act on.
+        method = Method(ce_weight=1.0, kd_weight=0.0)
+        return [PolicySpec(_WITHOUT, "labels alone", "control", _Rule("static", {}), method=method)]
     if item in list_policies():
         return [_rule(item, {})]
     if call := _CALL.fullmatch(item):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rltemp.experiments.evaluation.results import METRICS, FloatArray, PolicyResult, TemperatureTrace
+from rltemp.experiments.evaluation.results import FIDELITY, METRICS, FloatArray, PolicyResult, TemperatureTrace
 from rltemp.experiments.evaluation.results_files import DAMAGE, describe_result, restore_result
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.files import atomic_write
@@ -41,7 +41,7 @@ def merge(results: Sequence[PolicyResult]) -> PolicyResult:
     """One result out of those of a policy's students, in their order.
 
     Quantiles of the temperature become their mean over the units; of the sampled instances every n-th is kept, as many
-    as one unit has.
+    as one unit has. How far students follow their teacher is known of all of them or of none.
     """
     first = results[0]
     if len(results) == 1:
@@ -49,6 +49,10 @@ def merge(results: Sequence[PolicyResult]) -> PolicyResult:
     metrics: dict[str, Any] = {
         metric: np.concatenate([getattr(result, metric) for result in results]) for metric in METRICS
     }
+    for metric in FIDELITY:
+        # Units that an earlier version kept lack it.
+        if bool(np.isnan(metrics[metric]).any()):
+            metrics[metric] = np.full_like(metrics[metric], np.nan)
     traces = [result.trace for result in results if result.trace is not None]
     return dataclasses.replace(first, **metrics, trace=_merge_traces(traces) if traces else None)
 

@@ -22,7 +22,7 @@ from rltemp.experiments.report.plots import (
     plot_training,
     rows_with_temperature,
 )
-from rltemp.experiments.report.sentences import headline, note
+from rltemp.experiments.report.sentences import about_teacher, headline, note
 from rltemp.experiments.report.style import STYLE
 from rltemp.experiments.report.tables import to_html
 from rltemp.files import atomic_write
@@ -38,6 +38,9 @@ MEANINGS = {
     "NLL": "Mean cross-entropy with the label on the test images, in nats. Lower is better.",
     "ECE": "Expected calibration error: the mean gap between how sure the student is and how often it is right, in 15 "
     "bins of confidence (Guo et al. 2017). 0 is best.",
+    "Agreement": "Share of the test images on which student and teacher predict the same class, right or wrong.",
+    "KL to teacher": "Mean Kullback-Leibler divergence of the student's prediction from the teacher's on the test "
+    "images at temperature 1, in nats. 0 is a perfect copy.",
     "vs": "Mean difference in accuracy on the same students, in percentage points, ± half the width of its interval.",
     "Best static, best schedule": "Those with the highest mean accuracy on the validation images. Choosing on the "
     "test images would flatter the choice.",
@@ -98,7 +101,7 @@ def write_report(
 <div class="scroll" tabindex="0" role="region" aria-label="Comparison of the policies">
 {to_html(comparison)}
 </div>
-<p class="note">{escape(note(comparison))}</p>
+{_paragraph(about_teacher(comparison))}<p class="note">{escape(note(comparison))}</p>
 <h2>Figures</h2>
 <div class="figures">
 {figures}
@@ -115,6 +118,10 @@ def write_report(
 </html>
 """,
     )
+
+
+def _paragraph(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>\n' if text else ""
 
 
 def _figures(

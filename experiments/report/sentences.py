@@ -5,7 +5,7 @@ from __future__ import annotations
 from rltemp.experiments.evaluation.comparison import Comparison, Verdict
 from rltemp.experiments.evaluation.statistics import Difference
 
-__all__ = ["headline", "note", "points", "signed"]
+__all__ = ["about_teacher", "headline", "note", "points", "signed"]
 
 
 def headline(comparison: Comparison) -> str:
@@ -34,6 +34,17 @@ def headline(comparison: Comparison) -> str:
                 sentences.append(_sentence(subject, best, difference, verdict))
                 subject = "It"
     return " ".join(sentences)
+
+
+def about_teacher(comparison: Comparison) -> str:
+    """What the teacher reaches on the test images; nothing where it was not measured."""
+    teacher = comparison.evaluation.teacher
+    if teacher is None:
+        return ""
+    return (
+        f"The teacher: accuracy {100 * teacher.accuracy:.2f} %, NLL {teacher.nll:.3f}, "
+        f"ECE {100 * teacher.calibration_error:.1f} %."
+    )
 
 
 def note(comparison: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -43,14 +44,24 @@ class Cells:
     rows: tuple[Row, ...]
 
 
-def to_cells(comparison: Comparison) -> Cells:
-    """The texts of the table, without the columns of a reference that was not evaluated."""
+def to_cells(comparison: Comparison, fidelity: bool = True) -> Cells:
+    """The texts of the table, without the columns of a reference that was not evaluated.
+
+    Args:
+        comparison: what to show.
+        fidelity: whether to show how far students follow the teacher, where that was measured.
+    """
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("Policy", _name),
         ("Accuracy, %", lambda row: f"{100 * row.accuracy.mean:.2f} ± {100 * _half(row.accuracy):.2f}"),
         ("NLL", lambda row: f"{row.nll:.3f}" if row.nll < 1e3 else f"{row.nll:.1e}"),
         ("ECE, %", lambda row: f"{100 * row.calibration_error:.1f}"),
     ]
+    if fidelity and not all(math.isnan(row.agreement) for row in comparison.rows):
+        columns.append(("Agreement, %", lambda row: _measured(100 * row.agreement, ".1f")))
+        columns.append(
+            ("KL to teacher", lambda row: _measured(row.divergence, ".3f" if row.divergence < 1e3 else ".1e"))
+        )
     if comparison.best_static is not None:
         columns.append((_versus(comparison.best_static), lambda row: _gap(row.versus_static)))
     if comparison.best_schedule is not None:
@@ -64,8 +75,8 @@ def to_cells(comparison: Comparison) -> Cells:
 
 
 def to_rich(comparison: Comparison) -> RichTable:
-    """The table for a console."""
-    cells = to_cells(comparison)
+    """The table for a console, whose width does not hold how far students follow the teacher as well."""
+    cells = to_cells(comparison, fidelity=False)
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for index, title in enumerate(cells.header):
         numeric = 0 < index < len(cells.header) - 1
@@ -107,6 +118,10 @@ def _name(row: Row) -> str:
 
 def _verdict(row: Row) -> str:
     return f"diverged ({row.diverged} of {row.students})" if row.diverged else row.verdict
+
+
+def _measured(value: float, style: str) -> str:
+    return "\N{EN DASH}" if math.isnan(value) else format(value, style)
 
 
 def _versus(reference: PolicyResult) -> str:

@@ -1,8 +1,9 @@
-"""Accuracy, cross-entropy, and calibration error of K students."""
+"""Accuracy, cross-entropy, and calibration error of K students, and how far they follow their teacher."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,7 +12,16 @@ from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.students import Students
 from rltemp.softmax import log_softmax
 
-__all__ = ["Scores", "calibration_error", "cross_entropy", "score"]
+__all__ = [
+    "Fidelity",
+    "Scores",
+    "calibration_error",
+    "clean_logits",
+    "cross_entropy",
+    "fidelity",
+    "score",
+    "score_logits",
+]
 
 _CHUNK = 1000
 _BINS = 15
@@ -34,6 +44,21 @@ class Scores:
     calibration_error: Tensor
 
 
+@dataclasses.dataclass(frozen=True)
+class Fidelity:
+    """How far K students follow their teacher, each a float64 tensor [K] on the CPU.
+
+    Stanton et al. (2021), "Does Knowledge Distillation Really Work?", section 3, measure both.
+
+    Attributes:
+        agreement: share of the images on which student and teacher predict the same class, in [0, 1].
+        divergence: mean KL(teacher || student) of the predictions at temperature 1, in nats, >= 0.
+    """
+
+    agreement: Tensor
+    divergence: Tensor
+
+
 def score(students: Students, data: Dataset, augmentation: Augmentation = _NOTHING) -> Scores:
     """Scores of all students on clean images.
 
@@ -42,14 +67,42 @@ def score(students: Students, data: Dataset, augmentation: Augmentation = _NOTHI
         data: the images and labels.
         augmentation: only its deterministic transforms, such as normalization, are applied.
     """
-    outputs = [students.predict(augmentation.clean(chunk)).logits for chunk in data.images.split(_CHUNK)]
-    logits = torch.cat(outputs, dim=1).double()
+    return score_logits(clean_logits(lambda images: students.predict(images).logits, data, augmentation), data.targets)
+
+
+def clean_logits(answer: Callable[[Tensor], Tensor], data: Dataset, augmentation: Augmentation = _NOTHING) -> Tensor:
+    """Logits [..., N, C] of clean images, in float64.
+
+    Args:
+        answer: maps images [M, ...] to logits [..., M, C] without graph; called on one part of the data after another.
+        data: the N images.
+        augmentation: only its deterministic transforms, such as normalization, are applied.
+    """
+    outputs = [answer(augmentation.clean(chunk)) for chunk in data.images.split(_CHUNK)]
+    return torch.cat(outputs, dim=-2).double()
+
+
+def score_logits(logits: Tensor, targets: Tensor) -> Scores:
+    """Scores of logits [K, N, C] in float64 against shared targets [N]."""
     confidence, prediction = logits.softmax(-1).max(-1)
-    correct = prediction == data.targets
+    correct = prediction == targets
     return Scores(
         accuracy=correct.double().mean(-1).cpu(),
-        nll=cross_entropy(logits, data.targets).cpu(),
+        nll=cross_entropy(logits, targets).cpu(),
         calibration_error=calibration_error(confidence, correct).cpu(),
+    )
+
+
+def fidelity(logits: Tensor, teacher_logits: Tensor) -> Fidelity:
+    """How far the students' logits [K, N, C] follow the teacher's [N, C] on the same images, both in float64."""
+    sure = log_softmax(teacher_logits)
+    probabilities, prediction = sure.exp(), teacher_logits.argmax(-1)
+    # One student after the other: all at once would take several times the memory of the logits.
+    divergences = [(probabilities * (sure - log_softmax(one))).sum(-1).mean() for one in logits]
+    return Fidelity(
+        agreement=(logits.argmax(-1) == prediction).double().mean(-1).cpu(),
+        # By rounding, the divergence of equal predictions may be less than 0.
+        divergence=torch.stack(divergences).clamp(min=0.0).cpu(),
     )
 
 

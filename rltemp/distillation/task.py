@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.minibatches import MinibatchStream
+from rltemp.distillation.scores import clean_logits
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import TrainingImages
@@ -66,6 +69,11 @@ class Task:
     def method(self) -> Method:
         """The loss to minimize, as the optimization settings describe it; a run may replace it."""
         return Method.of(self.optimization)
+
+    @cached_property
+    def teacher_test_logits(self) -> Tensor:
+        """The teacher's logits [N, C] on the clean test images, in float64; computed at the first access."""
+        return clean_logits(self.teacher, self.test, self.augmentation)
 
     def students(self, seeds: Sequence[int]) -> Students:
         """Build fresh students on the device, one per seed."""

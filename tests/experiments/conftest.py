@@ -33,7 +33,8 @@ def make_evaluation() -> Callable[..., Evaluation]:
         def policy(label: str, family: Family, mean: float, trace: TemperatureTrace | None = None) -> PolicyResult:
             accuracy = mean + luck + rng.normal(0, 0.003, students)
             nll, ece = np.full(students, 0.8), np.full(students, 0.1)
-            return PolicyResult(label, accuracy, nll, ece, accuracy, nll, trace if traces else None, label, family)
+            shown = trace if traces else None
+            return PolicyResult(label, accuracy, nll, ece, accuracy, nll, accuracy, nll, shown, label, family)
 
         results = (
             policy(label, "trained", 0.77 + gain, _trace(rng, 16, 1, 0.5)),

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rltemp
-from rltemp.experiments.evaluation.results import METRICS, Evaluation, PolicyResult
+from rltemp.experiments.evaluation.results import FIDELITY, METRICS, Evaluation, PolicyResult
 from rltemp.experiments.evaluation.results_files import load_evaluation, save_evaluation
 from rltemp.experiments.evaluation.specs import parse_policies
 from rltemp.experiments.evaluation.units import Unit, UnitStore
@@ -64,12 +64,14 @@ def evaluation(folder: Path) -> Reader:
 
 
 def table(folder: Path) -> Reader:
-    """The metrics of an evaluation of format 1, which kept them in the table alone."""
+    """The metrics of an evaluation of format 1, which kept them in the table alone and knew less of them."""
     path, read = evaluation(folder)
     whole = json.loads(path.read_text())
     for policy in whole["policies"]:
         del policy["metrics"]
     path.write_text(json.dumps({**whole, "format": 1}))
+    rows = [line.split(",")[: -len(FIDELITY)] for line in (folder / "results.csv").read_text().splitlines()]
+    (folder / "results.csv").write_text("".join(f"{','.join(row)}\n" for row in rows))
     return folder / "results.csv", read
 
 

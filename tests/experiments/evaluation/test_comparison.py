@@ -15,7 +15,20 @@ MINUS = "\N{MINUS SIGN}"
 
 def policy(name: str, family: Family, accuracy: Any, validation: float = 0.5, group: str | None = None) -> PolicyResult:
     ones = np.ones(STUDENTS)
-    return PolicyResult(name, ones * accuracy, ones, 0.1 * ones, ones * validation, ones, None, name, family, group)
+    return PolicyResult(
+        name,
+        ones * accuracy,
+        ones,
+        0.1 * ones,
+        ones * validation,
+        ones,
+        0.9 * ones,
+        0.2 * ones,
+        None,
+        name,
+        family,
+        group,
+    )
 
 
 def evaluation(*results: PolicyResult) -> Evaluation:

@@ -1,4 +1,6 @@
+import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,14 @@ import numpy as np
 import pytest
 
 from rltemp.errors import InputError
-from rltemp.experiments.evaluation.results import METRICS, Evaluation, PolicyResult, TemperatureTrace
+from rltemp.experiments.evaluation.results import (
+    FIDELITY,
+    METRICS,
+    Evaluation,
+    PolicyResult,
+    TeacherResult,
+    TemperatureTrace,
+)
 from rltemp.experiments.evaluation.results_files import load_evaluation, save_evaluation
 
 
@@ -39,12 +48,14 @@ def evaluation() -> Evaluation:
             policy(rng, "agent-1", family="trained", group="agent"),
         ),
         machine={"cpu": "x", "cores": 2},
+        teacher=TeacherResult(0.875, 1 / 3, 0.05),
     )
 
 
 def test_loading_gives_back_the_same_bits(evaluation: Evaluation, tmp_path: Path) -> None:
     save_evaluation(evaluation, tmp_path)
     loaded = load_evaluation(tmp_path)
+    assert loaded.teacher == evaluation.teacher
     assert (loaded.recipe, loaded.setting, loaded.seeds, loaded.machine) == (
         evaluation.recipe,
         evaluation.setting,
@@ -85,6 +96,10 @@ def test_arrays_are_checked_copies(evaluation: Evaluation) -> None:
     [
         ({"accuracy": [0.5, 77.0, 0.5]}, "accuracy must be finite, >= 0 and <= 1, got 77"),
         ({"nll": [0.5, np.nan, 0.5]}, "nll must be finite"),
+        ({"agreement": [0.5, np.nan, 0.5]}, "agreement must be finite, >= 0 and <= 1, got nan"),
+        ({"divergence": [0.5, np.nan, np.inf]}, "divergence must be finite, >= 0, or infinite, got nan"),
+        ({"divergence": [0.5, -0.1, 0.5]}, "divergence must be .* got -0.1"),
+        ({"validation_nll": [np.nan] * 3}, "validation_nll must be finite"),
         ({"nll": [0.5, 0.5]}, r"nll must have shape \[3\], got \[2\]"),
         ({"calibration_error": "x"}, "array of numbers"),
         ({"family": "other"}, "family must be one of"),
@@ -143,23 +158,75 @@ def damage_json(path: Path, key: str, value: object) -> None:
     path.write_text(json.dumps(rest))
 
 
-def save_as_format_1(evaluation: Evaluation, folder: Path) -> None:
-    """The metrics stand in the table alone."""
+def save_as_format_2(evaluation: Evaluation, folder: Path) -> None:
+    """Nothing is known of the teacher."""
     save_evaluation(evaluation, folder)
     path = folder / "evaluation.json"
     whole = json.loads(path.read_text())
     for policy in whole["policies"]:
+        for metric in FIDELITY:
+            del policy["metrics"][metric]
+    del whole["teacher"]
+    path.write_text(json.dumps(whole | {"format": 2}))
+
+
+def save_as_format_1(evaluation: Evaluation, folder: Path) -> None:
+    """Likewise, and the metrics stand in the table alone."""
+    save_as_format_2(evaluation, folder)
+    path, table = folder / "evaluation.json", folder / "results.csv"
+    whole = json.loads(path.read_text())
+    for policy in whole["policies"]:
         del policy["metrics"]
     path.write_text(json.dumps(whole | {"format": 1}))
+    with table.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with table.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(row[: -len(FIDELITY)] for row in rows)
 
 
-def test_the_first_format_is_read_to_the_same_bits(evaluation: Evaluation, tmp_path: Path) -> None:
-    for name, save in (("a", save_evaluation), ("b", save_as_format_1)):
+def without_teacher(evaluation: Evaluation) -> Evaluation:
+    unknown: Any = dict.fromkeys(FIDELITY, np.full(len(evaluation.seeds), np.nan))
+    results = tuple(replace(result, **unknown) for result in evaluation.results)
+    return replace(evaluation, results=results, teacher=None)
+
+
+@pytest.mark.parametrize("save_before", [save_as_format_1, save_as_format_2])
+def test_an_earlier_format_is_read_to_the_same_bits(
+    evaluation: Evaluation, save_before: Callable[[Evaluation, Path], None], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        save(evaluation, tmp_path / name)
+    save_evaluation(without_teacher(evaluation), tmp_path / "a")
+    save_before(evaluation, tmp_path / "b")
     save_evaluation(load_evaluation(tmp_path / "b"), tmp_path / "b")
     for name in ("results.csv", "evaluation.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_infinite_and_not_measured_are_told_apart(evaluation: Evaluation, tmp_path: Path) -> None:
+    first, second, third = evaluation.results
+    nothing, infinite = np.full(3, np.nan), np.array([0.5, np.inf, np.inf])
+    results = (replace(first, agreement=nothing, divergence=nothing), replace(second, divergence=infinite), third)
+    save_evaluation(replace(evaluation, results=results, teacher=TeacherResult(0.1, np.inf, 1.0)), tmp_path)
+    loaded = load_evaluation(tmp_path)
+    assert loaded.teacher == TeacherResult(0.1, np.inf, 1.0)
+    for metric in FIDELITY:
+        for old, new in zip(results, loaded.results, strict=True):
+            assert np.array_equal(getattr(new, metric), getattr(old, metric), equal_nan=True)
+    rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+    assert [row["agreement"] for row in rows[:3]] == ["", "", ""]
+    assert [row["divergence"] for row in rows[3:6]] == ["0.5", "inf", "inf"]
+
+
+@pytest.mark.parametrize("teacher", [{"accuracy": 2.0}, {"nll": -1.0}, {"calibration_error": None}, {"nll": "x"}])
+def test_a_damaged_teacher_is_refused(evaluation: Evaluation, teacher: dict[str, Any], tmp_path: Path) -> None:
+    save_evaluation(evaluation, tmp_path)
+    whole = {"accuracy": 0.5, "nll": None, "calibration_error": 0.1}
+    damage_json(tmp_path / "evaluation.json", "teacher", whole)
+    assert load_evaluation(tmp_path).teacher == TeacherResult(0.5, np.inf, 0.1)
+    damage_json(tmp_path / "evaluation.json", "teacher", whole | teacher)
+    with pytest.raises(InputError, match=f"{next(iter(teacher))} must be"):
+        load_evaluation(tmp_path)
 
 
 def test_the_table_is_for_people_alone(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -181,10 +248,10 @@ def test_a_damaged_evaluation_is_refused(evaluation: Evaluation, tmp_path: Path)
     refused("UTF-8")
     whole.write_text("{")
     refused("must be JSON")
-    damage_json(whole, "format", 3)
-    refused("format 2 or 1, got 3")
+    damage_json(whole, "format", 4)
+    refused("format 3, 2 or 1, got 4")
     whole.write_text("[]")
-    refused("format 2 or 1, got list")
+    refused("format 3, 2 or 1, got list")
     damage_json(whole, "seeds", None)
     refused("damaged")
     damage_json(whole, "policies", [{"name": "agent-0"}])

@@ -56,6 +56,17 @@ def test_a_preset_brings_its_loss() -> None:
     assert spec.label == "preset(lskd)"
 
 
+def test_without_distillation_the_labels_are_all_there_is() -> None:
+    (spec,) = parse_policies("no-kd")
+    assert (spec.name, spec.label, spec.family) == ("no-kd", "labels alone", "control")
+    assert spec.method is not None
+    targets, temperatures = torch.tensor([1, 5, 0, 9]), spec.make(0)(LOGITS, -LOGITS)
+    losses = spec.method.losses(LOGITS, -LOGITS, targets, temperatures, 0.5)
+    expected = [-float(row.double().log_softmax(0)[y]) for row, y in zip(LOGITS, targets, strict=True)]
+    assert losses.tolist() == pytest.approx(expected, rel=1e-5)
+    assert parse_policy("no-kd").name == "no-kd"
+
+
 def test_a_random_policy_draws_by_the_students_seed() -> None:
     (spec,) = parse_policies("random")
     first, again, other = (spec.make(seed)(LOGITS, LOGITS).student for seed in (1, 1, 2))

@@ -28,6 +28,8 @@ def result(name: str, validation_accuracy: list[float], validation_nll: list[flo
         calibration_error=zeros,
         validation_accuracy=np.array(validation_accuracy),
         validation_nll=np.array(validation_nll),
+        agreement=zeros,
+        divergence=zeros,
         trace=None,
         label=name,
         family="static",

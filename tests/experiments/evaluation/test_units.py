@@ -1,13 +1,14 @@
 """An evaluation in parts: cut, kept, found and put together again."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rltemp.experiments.evaluation.results import METRICS, QUANTILES, PolicyResult, TemperatureTrace
+from rltemp.experiments.evaluation.results import FIDELITY, METRICS, QUANTILES, PolicyResult, TemperatureTrace
 from rltemp.experiments.evaluation.specs import parse_policies
 from rltemp.experiments.evaluation.units import Unit, UnitStore, cut, merge
 
@@ -53,6 +54,23 @@ def test_what_is_merged_keeps_its_order_and_every_number() -> None:
     assert set(zip(whole.trace.difficulty, whole.trace.temperature, strict=True)) <= pairs
     assert merge(parts[:1]) is parts[0]
     assert merge([dataclasses.replace(part, trace=None) for part in parts]).trace is None
+
+
+def test_how_students_follow_is_known_of_all_units_or_of_none(tmp_path: Path) -> None:
+    """The first unit was kept by a version that did not measure it."""
+    parts, unit = UnitStore(tmp_path), Unit(SPECS[0], (4,))
+    parts.keep(unit, _result(0))
+    (path,) = tmp_path.iterdir()
+    kept = json.loads(path.read_text())
+    for metric in FIDELITY:
+        del kept["metrics"][metric]
+    path.write_text(json.dumps(kept))
+    found = parts.find(unit)
+    assert found is not None
+    whole = merge([found, _result(1)])
+    for metric in METRICS:
+        want = [getattr(_result(seed), metric)[0] for seed in (0, 1)] if metric not in FIDELITY else [np.nan] * 2
+        assert np.array_equal(getattr(whole, metric), want, equal_nan=True)
 
 
 def test_a_part_that_was_kept_is_found_bit_for_bit(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rltemp.data import Dataset
-from rltemp.distillation import StackedStudents, score
+from rltemp.distillation import StackedStudents, clean_logits, fidelity, score
 from rltemp.distillation.scores import calibration_error, cross_entropy
 from rltemp.networks import MLP
 
@@ -83,3 +83,41 @@ def test_the_bounds_of_confidence_have_bins() -> None:
     edges = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     assert calibration_error(edges, torch.tensor([[False, True]])).item() == 0.0
     assert calibration_error(edges, torch.tensor([[True, False]])).item() == 1.0
+
+
+def test_fidelity_equals_a_loop_over_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(3, 50, 5, generator=generator, dtype=torch.float64)
+    teacher = 3 * torch.randn(50, 5, generator=generator, dtype=torch.float64)
+    following = fidelity(logits, teacher)
+    for k in range(3):
+        same, total = 0, 0.0
+        for own, taught in zip(logits[k].tolist(), teacher.tolist(), strict=True):
+            same += own.index(max(own)) == taught.index(max(taught))
+            own_sum, taught_sum = (math.fsum(math.exp(z) for z in row) for row in (own, taught))
+            for z, v in zip(own, taught, strict=True):
+                p, q = math.exp(v) / taught_sum, math.exp(z) / own_sum
+                total += p * math.log(p / q)
+        assert float(following.agreement[k]) == pytest.approx(same / 50)
+        assert float(following.divergence[k]) == pytest.approx(total / 50, rel=1e-9)
+
+
+def test_a_copy_of_the_teacher_agrees_on_everything() -> None:
+    teacher = torch.randn(30, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    # The second student says the same with other logits, the third what is least likely.
+    following = fidelity(torch.stack([teacher, teacher + 7.0, -teacher]), teacher)
+    assert following.agreement.tolist()[:2] == [1.0, 1.0]
+    assert following.agreement[2] == 0.0
+    assert following.divergence.tolist()[:2] == pytest.approx([0.0, 0.0], abs=1e-12)
+    assert bool((following.divergence >= 0).all())
+
+
+def test_clean_logits_of_a_network_and_of_students_have_their_shapes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = Dataset(torch.randn(1700, 4, generator=generator), torch.zeros(1700, dtype=torch.int64), classes=3)
+    member = MLP((4, 5, 3), generator).requires_grad_(False)
+    students = StackedStudents([member, member])
+    one = clean_logits(member, data)
+    both = clean_logits(lambda images: students.predict(images).logits, data)
+    assert torch.equal(one, member(data.images).double())
+    torch.testing.assert_close(both, one.expand(2, -1, -1), rtol=1e-5, atol=1e-6)
