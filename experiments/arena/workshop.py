@@ -65,5 +65,13 @@ class Workshop:
         return build_task(recipe, cache=self._cache, **self._leave)
 
 
-def _describe_teacher(task: Task) -> dict[str, float]:
-    raise NotImplementedError
+def _describe_teacher(task: Task) -> dict[str, Any]:
+    logits = task.teacher_test_logits
+    scores = score_logits(logits[None], task.test.targets)
+    return {
+        "accuracy": float(scores.accuracy),
+        "nll": float(scores.nll),
+        "calibration_error": float(scores.calibration_error),
+        "spread": float(logits.std(-1).mean()),
+        "stacked": task.stacked,
+    }

@@ -64,7 +64,7 @@ def distill(
     folder = RunFolder.start(root, setting.name, name, config)
     with folder.measuring():
         task = task or build(setting, root)
-        whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.method)
+        whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.loss(task.method))
         _resume(whole, folder)
         with progress(f"student under {spec.label}", task.steps) as display:
             display.advance(whole.run.step)

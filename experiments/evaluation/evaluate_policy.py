@@ -44,7 +44,7 @@ def evaluate_policy(
         progress: advances by one per update of all students.
     """
     policies = [spec.make(seed) for seed in seeds]
-    whole = PolicyRun(task, policies, seeds, recipe.policy, teacher=teacher, method=spec.method)
+    whole = PolicyRun(task, policies, seeds, recipe.policy, teacher=teacher, method=spec.loss(task.method))
     recorder = TraceRecorder(task.steps) if whole.run.method.kd_weight > 0.0 else None
     try:
         _finish(whole, progress, recorder)

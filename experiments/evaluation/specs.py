@@ -4,7 +4,7 @@ static                      every static temperature of the usual grid; the best
 anneal                      every schedule of the usual grid, likewise
 no-kd                       cross-entropy with the labels alone, no distillation
 dtkd                        a rule with its defaults
-anneal(start=8, end=2)      a rule with options
+anneal(start=8, end=2)      a rule with options; kd_weight, the weight of distillation, is one of every rule
 preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
 runs/digits/policy          a trained policy
 """
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rltemp.checks import check_number
 from rltemp.errors import InputError
 from rltemp.experiments.evaluation.results import Family
 from rltemp.objectives.method import Method
@@ -54,6 +55,7 @@ class PolicySpec:
         make: builds one for the student with a given seed.
         group: shared by trainings of one method that differ in the agent's seed.
         method: the loss it comes with; None for the recipe's.
+        kd_weight: weight of distillation in the recipe's loss; None for the recipe's.
     """
 
     name: str
@@ -62,6 +64,17 @@ class PolicySpec:
     make: Callable[[int], TemperaturePolicy]
     group: str | None = None
     method: Method | None = None
+    kd_weight: float | None = None
+
+    def loss(self, usual: Method) -> Method:
+        """The loss it is used in.
+
+        Args:
+            usual: of the task.
+        """
+        if self.method is not None:
+            return self.method
+        return usual if self.kd_weight is None else replace(usual, kd_weight=self.kd_weight)
 
 
 def parse_policies(text: str) -> list[PolicySpec]:
@@ -185,13 +198,17 @@ def _preset(name: str) -> PolicySpec:
 def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
     if "generator" in options:
         raise InputError(f"{name} draws by the student's seed and takes no generator, got {options['generator']!r}")
-    make = _Rule(name, options)
-    policy = make(0)  # refuses a wrong option before any work starts
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    own = {key: value for key, value in options.items() if key != "kd_weight"}
+    weight = check_number("kd_weight", options["kd_weight"], low=0.0) if "kd_weight" in options else None
+    make = _Rule(name, own)
+    policy = make(0)  # refuses a wrong option before any work starts
     full = f"{name}({listed})" if listed else name
     # With a scale of its own it minimizes another loss: no reference to be chosen among the usual ones.
     family: Family = "control" if options.get("scale") is not None else _FAMILIES.get(name, "rule")
-    return PolicySpec(full, _label(policy, full), family, make)
+    label = _label(policy, full)
+    weighted = f", weight {weight:g}" if weight is not None and label != full else ""
+    return PolicySpec(full, label + weighted, family, make, kd_weight=weight)
 
 
 def _label(policy: TemperaturePolicy, name: str) -> str:

@@ -29,12 +29,20 @@ class TaskCache:
         self._build = build
         self._kept = kept
         self._tasks: dict[Hashable, Task] = {}
+        self._trained: dict[Hashable, Task] = {}
         self._answers: dict[Hashable, Answers] = {}
 
     def task(self, recipe: Recipe) -> Task:
         """The task of `recipe`; recipes that differ in their optimization alone share data and teacher."""
-        task = _recall(self._tasks, _key(recipe), lambda: self._build(recipe), self._kept)
-        return dataclasses.replace(task, optimization=recipe.optimization)
+        key = _key(recipe)
+        task = _recall(self._tasks, key, lambda: self._build(recipe), self._kept)
+        # Kept as well, since it remembers what its teacher says of the test images.
+        return _recall(
+            self._trained,
+            (key, recipe.optimization),
+            lambda: dataclasses.replace(task, optimization=recipe.optimization),
+            self._kept,
+        )
 
     def answers(self, recipe: Recipe, task: Task, seeds: tuple[int, ...]) -> Answers:
         """The teacher of `task`, asked once for what students with these seeds see, however often they are trained."""

@@ -131,6 +131,7 @@ class Teacher:
             to a whole number of them; images of these classes are left out of the `train` images.
         shift: augmentation by shifts while the teacher is trained, in pixels; null takes `data.shift`.
         flip: augmentation by flips while the teacher is trained; null takes `data.flip`.
+        noise: standard deviation of the noise while the teacher is trained; null takes `data.noise`.
         epochs: passes over the training images; 0 leaves the initial weights.
         batch_size: instances per update, >= 1.
         lr: initial learning rate of SGD, > 0 (momentum 0.9, Nesterov, cosine).
@@ -145,6 +146,7 @@ class Teacher:
     without: Annotated[float, Range(0, below=1)] = 0.0
     shift: Annotated[int, Range(0, 4096)] | None = None
     flip: bool | None = None
+    noise: Annotated[float, Range(0)] | None = None
     epochs: Annotated[int, Range(0)] = 60
     batch_size: Annotated[int, Range(1)] = 32
     lr: Annotated[float, Range(above=0)] = 0.05

@@ -147,6 +147,7 @@ def _of_teacher(recipe: schema.Recipe) -> schema.Data:
         data,
         shift=data.shift if teacher.shift is None else teacher.shift,
         flip=data.flip if teacher.flip is None else teacher.flip,
+        noise=data.noise if teacher.noise is None else teacher.noise,
     )
 
 

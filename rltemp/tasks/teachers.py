@@ -100,8 +100,8 @@ def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImage
 
 
 def _kept_settings(settings: schema.Teacher) -> dict[str, object]:
-    """The settings of the training itself: `without` says which images there are, and these are hashed."""
-    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "without"}
+    """The settings of the training itself: images and augmentation, which the others decide, are hashed themselves."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("without", "noise")}
 
 
 def _keep(members: nn.ModuleList, path: Path) -> None:
