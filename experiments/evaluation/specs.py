@@ -183,9 +183,7 @@ def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
     policy = make(0)  # refuses a wrong option before any work starts
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
     full = f"{name}({listed})" if listed else name
-    # With a scale of its own it minimizes another loss: no reference to be chosen among the usual ones.
-    family: Family = "control" if options.get("scale") is not None else _FAMILIES.get(name, "rule")
-    return PolicySpec(full, _label(policy, full), family, make)
+    return PolicySpec(full, _label(policy, full), _FAMILIES.get(name, "rule"), make)
 
 
 def _label(policy: TemperaturePolicy, name: str) -> str:
