@@ -204,11 +204,9 @@ def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
     make = _Rule(name, own)
     policy = make(0)  # refuses a wrong option before any work starts
     full = f"{name}({listed})" if listed else name
-    # With a scale of its own it minimizes another loss: no reference to be chosen among the usual ones.
-    family: Family = "control" if options.get("scale") is not None else _FAMILIES.get(name, "rule")
     label = _label(policy, full)
     weighted = f", weight {weight:g}" if weight is not None and label != full else ""
-    return PolicySpec(full, label + weighted, family, make, kd_weight=weight)
+    return PolicySpec(full, label + weighted, _FAMILIES.get(name, "rule"), make, kd_weight=weight)
 
 
 def _label(policy: TemperaturePolicy, name: str) -> str:

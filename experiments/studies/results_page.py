@@ -110,8 +110,8 @@ for each of the three: 20,000 images of 16 x 16 px, 4 epochs, small networks, 8 
 *Learned* are agents that were trained on other students and one epoch, paid by validation images; they saw nothing but
 the progress of the run, and their scale is 32. *rltemp/cifar100-schedule* is the one of them with the best validation
 loss. *rltemp/digits* was trained on digits alone; its probe is 128 training images every 4 updates, through the last
-layer. What has a scale of its own stands as a control: the same loss without an agent. Rules stand with the loss
-weights of the recipe; whole methods come with `preset(...)`.
+layer. What has a scale of its own stands as a control in this table, the same loss without an agent, and was not among
+the references to choose from. Rules stand with the loss weights of the recipe; whole methods come with `preset(...)`.
 
 {headline(cifar)}
 

@@ -19,8 +19,8 @@ class PolicyPopulation(nn.Module):
     """K policies of one kind, each choosing the temperatures of its own student.
 
     The parameters of a policy are trained by its student's optimizer, so that each student has its own: they are
-    stacked like those of students. A random policy draws from its own generator. A policy with neither is called once,
-    on all K * B instances.
+    stacked like those of students. A random policy draws from its own generator, and one that looks at its whole batch
+    must see its own student's alone: they are called in turn. All others are called once, on all K * B instances.
 
     Args:
         policies: one per student, differing in parameters and generators alone; copied.
@@ -63,7 +63,7 @@ class PolicyPopulation(nn.Module):
         tensors = (student_logits, teacher_logits, targets, alignment)
         if self._names:
             chosen = self._choose_stacked(*tensors, progress)
-        elif self._members[0].generator is not None:
+        elif self._members[0].generator is not None or self._members[0].over_batch:
             chosen = self._choose_in_turn(*tensors, progress)
         else:
             merged = None if alignment is None else alignment.flatten(0, 1)

@@ -45,7 +45,7 @@ class RandomPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """Draw a temperature for each of B instances; the logits give only B, dtype, and device."""
-        draws = torch.rand(len(teacher_logits), generator=self.generator, device=self.generator.device)
+        draws = torch.rand(teacher_logits.shape[0], generator=self.generator, device=self.generator.device)
         actions = 2.0 * to_device(draws, teacher_logits.device).to(teacher_logits.dtype) - 1.0
         return Temperatures.shared(action_to_temperature(actions, self.low, self.high))
 
@@ -97,4 +97,4 @@ class AnnealPolicy(TemperaturePolicy):
             temperature = self.start * (self.end / self.start) ** progress
         else:
             temperature = self.end + (self.start - self.end) * (1.0 + torch.cos(math.pi * progress)) / 2.0
-        return Temperatures.shared(temperature.expand(len(teacher_logits)), self.scale)
+        return Temperatures.shared(temperature.expand(teacher_logits.shape[0]), self.scale)

@@ -44,7 +44,7 @@ class CTKDPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """The learned temperature for each of B instances, with gradient reversed by lambda(progress)."""
-        logit = self.logit.to(teacher_logits).expand(len(teacher_logits))
+        logit = self.logit.to(teacher_logits).expand(teacher_logits.shape[0])
         return Temperatures.shared(_curriculum_temperature(logit, progress, self.ramp))
 
 

@@ -24,10 +24,13 @@ class TemperaturePolicy(nn.Module, ABC):
     Attributes:
         needs: which of the optional inputs "targets" and "alignment" the policy requires.
         generator: what a random policy draws from; None for all others.
+        over_batch: whether an instance's temperatures depend on the rest of its batch. Whoever has several students
+            must then ask for one student's batch at a time.
     """
 
     needs: frozenset[str] = frozenset()
     generator: torch.Generator | None = None
+    over_batch: bool = False
 
     def forward(
         self,

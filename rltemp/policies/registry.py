@@ -11,6 +11,7 @@ from rltemp.policies.ctkd import CTKDInstancePolicy, CTKDPolicy
 from rltemp.policies.dtkd import DTKDPolicy
 from rltemp.policies.influence import InfluencePolicy
 from rltemp.policies.policy import TemperaturePolicy
+from rltemp.policies.spread import SpreadPolicy
 from rltemp.policies.standardized import LSKDPolicy, NormKDPolicy
 from rltemp.policies.static import StaticPolicy
 from rltemp.policies.ttm import TTMPolicy, WTTMPolicy
@@ -41,6 +42,7 @@ _ENTRIES = {
     "lskd": _Entry(LSKDPolicy, "logits standardized before softening", "Sun et al. 2024"),
     "ttm": _Entry(TTMPolicy, "only the teacher softened", "Zheng & Yang 2024"),
     "wttm": _Entry(WTTMPolicy, "TTM with soft instances counting more", "Zheng & Yang 2024"),
+    "spread": _Entry(SpreadPolicy, "from hot to cold in units of the teacher's spread", "this project"),
     "influence": _Entry(InfluencePolicy, "greedy by first-order effect on a probe", "this project"),
 }
 

@@ -33,4 +33,4 @@ class StaticPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """The temperature T for each of B instances; the logits give only B, dtype, and device."""
-        return Temperatures.shared(teacher_logits.new_full((len(teacher_logits),), self.temperature), self.scale)
+        return Temperatures.shared(teacher_logits.new_full((teacher_logits.shape[0],), self.temperature), self.scale)

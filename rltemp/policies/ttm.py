@@ -36,11 +36,11 @@ class TTMPolicy(TemperaturePolicy):
         alignment: Tensor | None,
     ) -> Temperatures:
         """T for the teacher and 1 for the student, for each of B instances; the scale is 1, or WTTM's weight."""
-        teacher = teacher_logits.new_full((len(teacher_logits),), self.temperature)
+        teacher = teacher_logits.new_full((teacher_logits.shape[0],), self.temperature)
         return Temperatures(teacher, torch.ones_like(teacher), self._scale(teacher_logits))
 
     def _scale(self, teacher_logits: Tensor) -> Tensor:
-        return teacher_logits.new_ones(len(teacher_logits))
+        return teacher_logits.new_ones(teacher_logits.shape[0])
 
 
 class WTTMPolicy(TTMPolicy):

@@ -32,6 +32,20 @@ def test_a_program_gives_the_temperatures_at_any_batch_size_without_the_policy(t
             torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("name", [name for name in rltemp.list_policies() if name != "random"])
+def test_every_rule_but_the_random_one_is_a_program(name: str) -> None:
+    policy = rltemp.make_policy(name, **({"classes": 10} if name == "ctkd-instance" else {}))
+    program = export_program(policy, classes=10).module()
+    generator = torch.Generator().manual_seed(1)
+    for batch in (1, 4, 33):
+        student, teacher = (3 * torch.randn(batch, 10, generator=generator) for _ in range(2))
+        aligned = [torch.randn(batch, 7, generator=generator)] if "alignment" in policy.needs else []
+        temperatures = policy(student, teacher, None, 0.7, *aligned)
+        given = program(student, teacher, torch.tensor(0.7), *aligned)
+        for ours, theirs in zip((temperatures.teacher, temperatures.student, temperatures.scale), given, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("policy", "classes"),
     [
@@ -40,8 +54,9 @@ def test_a_program_gives_the_temperatures_at_any_batch_size_without_the_policy(t
         (trained(("teacher_confidence", "progress")), 2),
         (trained(("progress",), scale=32.0), 100),
         (rltemp.make_policy("dtkd"), 10),
+        (rltemp.make_policy("spread"), 10),
     ],
-    ids=["logits", "aligned", "blind", "schedule", "dtkd"],
+    ids=["logits", "aligned", "blind", "schedule", "dtkd", "spread"],
 )
 def test_onnxruntime_gives_the_temperatures(policy: rltemp.TemperaturePolicy, classes: int, tmp_path: Path) -> None:
     with warnings.catch_warnings():

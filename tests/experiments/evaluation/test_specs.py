@@ -35,12 +35,16 @@ def test_options_reach_the_rule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "label"),
-    [("static(temperature=2, scale=16)", "T = 2, scale 16"), ("anneal(start=8, end=1, scale=32)", "T 8 → 1, scale 32")],
+    ("text", "label", "family"),
+    [
+        ("static(temperature=2, scale=16)", "T = 2, scale 16", "static"),
+        ("anneal(start=8, end=1, scale=32)", "T 8 → 1, scale 32", "schedule"),
+        ("spread(end=0.5, scale=3, each=True)", "spread(end=0.5, scale=3, each=True)", "rule"),
+    ],
 )
-def test_with_a_scale_of_its_own_a_rule_is_a_control_and_says_so(text: str, label: str) -> None:
+def test_with_a_scale_of_its_own_a_rule_stays_in_its_family_and_says_so(text: str, label: str, family: str) -> None:
     (spec,) = parse_policies(text)
-    assert (spec.label, spec.family) == (label, "control")
+    assert (spec.label, spec.family) == (label, family)
 
 
 def test_all_names_every_rule_once() -> None:

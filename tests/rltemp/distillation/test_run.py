@@ -281,6 +281,21 @@ def test_a_population_of_policies_answers_as_each_would(tiny_task: Task, policy:
             torch.testing.assert_close(getattr(together, field).view(3, -1)[k], getattr(alone, field))
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_policy_over_the_batch_sees_its_own_students_batch_alone(tiny_task: Task, own: bool) -> None:
+    run = DistillationRun(tiny_task, SEEDS)
+    policies = [make_policy("spread", each=own) for _ in SEEDS]
+    seen = run.observe()
+    together = PolicyPopulation(policies)(
+        seen.student.logits, seen.teacher_logits, seen.minibatch.targets, seen.progress, None
+    )
+    for k, policy in enumerate(policies):
+        alone = _policy_call(policy, run, k)
+        for field in ("teacher", "student", "scale"):
+            assert torch.equal(getattr(together, field).view(3, -1)[k], getattr(alone, field))
+    assert together.scale.unique().numel() == (together.scale.numel() if own else 3)
+
+
 def test_a_random_policy_draws_from_a_generator_per_student(tiny_task: Task) -> None:
     run = DistillationRun(tiny_task, SEEDS)
 
