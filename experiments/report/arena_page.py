@@ -31,11 +31,11 @@ MEANINGS = {
     "published rules have their options tuned; matched controls do what a trained policy does without what it knows.",
     "Regret": "Test accuracy of the reference tuned on this very task less the method's, in percentage points, on the "
     "same students, ± half the width of its 95 % interval. 0 is as good, + is worse.",
-    "Accuracy": "Share of test images whose label is the student's first choice, after the last update.",
-    "NLL": "Mean cross-entropy with the label on the test images, in nats. Lower is better.",
+    "Accuracy": "Share of test examples whose label is the student's first choice, after the last update.",
+    "NLL": "Mean cross-entropy with the label on the test examples, in nats. Lower is better.",
     "ECE": "Expected calibration error: the mean gap between how sure the student is and how often it is right.",
-    "Agreement": "Share of test images where student and teacher have the same first choice.",
-    "KL to teacher": "KL divergence of the student from the teacher on the test images, in nats.",
+    "Agreement": "Share of test examples where student and teacher have the same first choice.",
+    "KL to teacher": "KL divergence of the student from the teacher on the test examples, in nats.",
     "Passes": "Instances that pass through the student in one direction, or through the teacher, per update; in "
     "brackets the share of them that a static temperature would not make.",
     "Tuning runs": "Runs of a student that the method's options, or its training, took.",
