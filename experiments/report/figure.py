@@ -94,10 +94,10 @@ def style() -> Iterator[None]:
 
 
 @contextmanager
-def drawing(height: float) -> Iterator[Figure]:
-    """An empty figure of the common width and `height` inches, in the common style, laid out when the block ends."""
+def drawing(height: float, width: float = WIDTH) -> Iterator[Figure]:
+    """An empty figure of `width` and `height` inches, in the common style, laid out when the block ends."""
     with style():
-        figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
+        figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
         FigureCanvasAgg(figure)
         yield figure
         # Every further layout would start from this one and move things a little: the text would depend on how often

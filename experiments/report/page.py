@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from html import escape
 
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from rltemp.experiments.evaluation.comparison import Comparison, compare
 from rltemp.experiments.evaluation.results import Evaluation
-from rltemp.experiments.report.figure import GRID, INK, MUTED, PAPER, to_svg
+from rltemp.experiments.report.document import to_document, to_figure
 from rltemp.experiments.report.plots import (
     plot_accuracy,
     plot_differences,
@@ -23,14 +22,10 @@ from rltemp.experiments.report.plots import (
     rows_with_temperature,
 )
 from rltemp.experiments.report.sentences import about_teacher, headline, note
-from rltemp.experiments.report.style import STYLE
 from rltemp.experiments.report.tables import to_html
 from rltemp.files import atomic_write
 
 __all__ = ["write_report"]
-
-# The page's own answer to a request it must never make.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 MEANINGS = {
     "Accuracy": "Share of test images whose label is the student's first choice, after the last epoch. Test images "
@@ -70,7 +65,7 @@ def write_report(
     trained = [row for row in comparison.rows if row.family == "trained"]
     title = f"Temperature policies on {evaluation.recipe}"
     figures = "\n".join(
-        _figure(f"figure-{number}", *parts)
+        to_figure(f"figure-{number}", *parts)
         for number, parts in enumerate(_figures(comparison, training_metrics), start=1)
     )
     reproduce = "" if command is None else f'<h2>Reproduce</h2>\n<pre class="command">{escape(command)}</pre>'
@@ -79,24 +74,7 @@ def write_report(
         f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in evaluation.machine.items()
     )
     setting = yaml.safe_dump(dict(evaluation.setting), sort_keys=False, allow_unicode=True)
-    atomic_write(
-        path,
-        f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)} · rltemp</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-<header>
-<p>rltemp · knowledge distillation, {len(evaluation.seeds)} paired students per policy</p>
-<h1>{escape(title)}</h1>
-</header>
-<p class="headline verdict-{trained[0].verdict if trained else ""}">{escape(headline(comparison))}</p>
+    body = f"""<p class="headline verdict-{trained[0].verdict if trained else ""}">{escape(headline(comparison))}</p>
 <h2>Comparison</h2>
 <div class="scroll" tabindex="0" role="region" aria-label="Comparison of the policies">
 {to_html(comparison)}
@@ -112,12 +90,9 @@ def write_report(
 <h2>Setting</h2>
 <details open><summary>Machine and versions</summary><dl>{machine}</dl></details>
 <details><summary>Recipe</summary><pre>{escape(setting)}</pre></details>
-<details><summary>Students' seeds</summary><pre>{" ".join(map(str, evaluation.seeds))}</pre></details>
-</main>
-</body>
-</html>
-""",
-    )
+<details><summary>Students' seeds</summary><pre>{" ".join(map(str, evaluation.seeds))}</pre></details>"""
+    kicker = f"rltemp · knowledge distillation, {len(evaluation.seeds)} paired students per policy"
+    atomic_write(path, to_document(title, kicker, body))
 
 
 def _paragraph(text: str) -> str:
@@ -169,19 +144,3 @@ def _figures(
             "One value per rollout, a rollout being whole distillation runs of all its students. The return is what "
             "the agent maximizes; it is measured on held-out training data, never on test data.",
         )
-
-
-def _figure(key: str, figure: Figure, title: str, caption: str) -> str:
-    svg = _inline(to_svg(figure), key, title)
-    return f"<figure>\n<h3>{escape(title)}</h3>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
-
-
-def _inline(svg: str, key: str, title: str) -> str:
-    """An SVG file as an element of a page: ids of its own, the page's colors, as wide as there is room."""
-    svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{key}-", svg)
-    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{escape(title)}"', svg, count=1)
-    for color, variable in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid"), (PAPER, "paper")):
-        svg = svg.replace(color, f"var(--{variable})")
-    return svg

@@ -65,10 +65,10 @@ def points(difference: Difference) -> str:
     return f"{signed(difference.mean)} points [{signed(difference.low)}, {signed(difference.high)}]"
 
 
-def signed(share: float) -> str:
-    """A share in percent with its sign, two decimals: "+2.10", "−0.30", "0.00"."""
-    rounded = round(100 * share, 2)
-    return "0.00" if rounded == 0 else f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}")
+def signed(share: float, decimals: int = 2) -> str:
+    """A share in percent with its sign: "+2.10", "−0.30", "0.00"."""
+    rounded = round(100 * share, decimals)
+    return f"{0:.{decimals}f}" if rounded == 0 else f"{rounded:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _among(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["STYLE"]
+__all__ = ["ARENA_STYLE", "STYLE"]
 
 STYLE = """
 :root {
@@ -68,4 +68,17 @@ details > :not(summary) { margin-top: .75rem; }
   dd { margin-bottom: .5rem; }
 }
 @media print { body { background: none; } figure, .scroll { break-inside: avoid; } }
+"""
+
+ARENA_STYLE = """
+.headline p { margin: .5rem 0; }
+h3 { margin: 1.5rem 0 0; }
+.map td, .map th { padding: .4rem .6rem; }
+.map thead th { white-space: normal; }
+td.ruling { min-width: 16rem; white-space: normal; }
+tr.group th, tr.group td { padding-top: 1rem; color: var(--muted); font-size: .85rem; font-weight: 600; }
+tr.kind-trained th { color: var(--learned); font-weight: 700; }
+td.ruling-better { color: var(--better); }
+td.ruling-worse, td.ruling-diverged { color: var(--worse); }
+td.ruling-not-better, td.ruling-withheld { color: var(--unclear); }
 """
