@@ -9,6 +9,7 @@ from rltemp.distillation.task import Task
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.recipes.consistency import check_settings
+from rltemp.recipes.schema import Optimization
 from rltemp.tasks import build_task
 
 __all__ = ["resolve"]
@@ -25,13 +26,26 @@ def resolve(
         overrides: values of the recipe, by dotted name or nested; only for a recipe by name or file.
 
     Raises:
-        InputError: for an unknown recipe or key, a wrong type or value, or overrides of a `Recipe`.
+        InputError: for an unknown recipe or key, a wrong type or value, overrides of a `Recipe`, or students whose loss
+            has a probe of its own.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
     elif overrides:
         raise InputError(f"overrides need the name or file of a recipe, got a Recipe and {sorted(overrides)}")
+    check_settings(recipe)
+    _check_loss(recipe.optimization)
     if task is None:
         return recipe, (build_task(recipe),)
-    check_settings(recipe)
-    return recipe, (task,) if isinstance(task, Task) else tuple(task)
+    tasks = (task,) if isinstance(task, Task) else tuple(task)
+    for given in tasks:
+        _check_loss(given.optimization)
+    return recipe, tasks
+
+
+def _check_loss(optimization: Optimization) -> None:
+    """Refuse a term that an episode's updates do not have, and that neither rewards nor credit know."""
+    if optimization.probe_weight > 0.0:
+        raise InputError(
+            f"optimization.probe_weight must be 0 where an agent is trained, got {optimization.probe_weight:g}"
+        )

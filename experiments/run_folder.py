@@ -20,6 +20,9 @@ from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.machine import describe_machine
 from rltemp.files import atomic_write, is_draft, new_draft, sweep_drafts
 from rltemp.reading import read_text
+from rltemp.recipes import Recipe
+from rltemp.recipes.plain_yaml import load_plain
+from rltemp.recipes.typed import typed
 
 __all__ = ["RunFolder"]
 
@@ -81,7 +84,7 @@ class RunFolder:
         run._lock = _acquire(path)
         if run.finished:
             raise InputError(f"name must be new: the run {path} has finished; choose another name or remove the folder")
-        if run.config != config:
+        if run.config != config and _complete(run.config) != _complete(config):
             if not run._untouched():
                 raise InputError(
                     f"config must be that of the run {path}, which was started with another; choose another name"
@@ -172,6 +175,15 @@ class RunFolder:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         atomic_write(self.path / METRICS, text.getvalue())
+
+
+def _complete(config: str) -> tuple[Recipe, list[str]] | str:
+    """A recipe and the comments beside it; values that an earlier version did not write stand at their defaults."""
+    try:
+        recipe = typed(Recipe, load_plain(config, "config"), "")
+    except InputError:
+        return config
+    return recipe, [line for line in config.splitlines() if line.startswith("#")]
 
 
 def _plain(argument: str, name: str) -> str:

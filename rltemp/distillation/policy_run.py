@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from rltemp.distillation.policy_population import PolicyPopulation
 from rltemp.distillation.population_probe import PopulationProbe
+from rltemp.distillation.probe_term import ProbeTerm
 from rltemp.distillation.run import DistillationRun, ForwardPass
 from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Answers
@@ -33,7 +34,7 @@ class PolicyRun:
         task: the distillation problem: data, teacher, students, and optimization.
         policies: one per student, of one kind.
         seeds: one per student.
-        space: settings of the probe, for policies that need the alignment.
+        space: settings of the probe, for policies that need the alignment and for `optimization.probe_weight`.
         teacher: source of the teacher's logits; by default the task's teacher.
         method: the loss to minimize; by default the task's.
 
@@ -63,6 +64,7 @@ class PolicyRun:
                 "policy.alignment must be 'classifier' or 'network' for a policy that needs it, got 'none'"
             )
         self._probe = PopulationProbe.of(task, space, seeds) if needed else None
+        self._term = ProbeTerm.of(task, space, seeds)
 
     def advance(self, observer: Observer | None = None) -> None:
         """Observe the next minibatch, choose its temperatures, call `observer` with both, and make the update.
@@ -81,12 +83,13 @@ class PolicyRun:
         )
         if observer is not None:
             observer(observation, temperatures)
-        self.run.update(temperatures)
+        self.run.update(temperatures, self._term.loss(self.run.students) if self._term is not None else None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the rest of the run depends on: students, policies, optimizer, minibatches, and probe."""
+        """Everything the rest of the run depends on: students, policies, optimizer, minibatches, and probes."""
         probe = self._probe.state_dict() if self._probe is not None else None
-        return {"run": self.run.state_dict(), "probe": probe}
+        term = self._term.state_dict() if self._term is not None else None
+        return {"run": self.run.state_dict(), "probe": probe, "term": term}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state that `state_dict()` of a run with the same task, seeds, and policies returned.
@@ -97,6 +100,8 @@ class PolicyRun:
         self.run.load_state_dict(state["run"])
         if self._probe is not None:
             self._probe.load_state_dict(state["probe"])
+        if self._term is not None:
+            self._term.load_state_dict(state["term"])
 
 
 def _materialize(policy: TemperaturePolicy, classes: int) -> TemperaturePolicy:

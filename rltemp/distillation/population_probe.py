@@ -10,13 +10,11 @@ from torch import Tensor
 
 from rltemp.alignment import logit_gradient, normalized_alignment, probe_gradient
 from rltemp.data import Augmentation, Dataset
+from rltemp.distillation.probe_images import ProbeImages
 from rltemp.distillation.run import ForwardPass
-from rltemp.distillation.students import Output, Students
+from rltemp.distillation.students import Students
 from rltemp.distillation.task import Task
-from rltemp.errors import InputError
 from rltemp.recipes.schema import PolicySpace
-from rltemp.seeding import make_generator
-from rltemp.transfer import to_device
 
 __all__ = ["PopulationProbe"]
 
@@ -46,16 +44,8 @@ class PopulationProbe:
         every: int,
         scope: Literal["classifier", "network"],
     ) -> None:
-        for name, value in (("probe_size", size), ("every", every)):
-            if value < 1:
-                raise InputError(f"{name} must be >= 1, got {value}")
-        self._data = data
-        self._augmentation = augmentation
-        self._size = min(size, len(data))
-        self._every = every
+        self._images = ProbeImages(data, augmentation, seeds=seeds, size=size, every=every)
         self._scope = scope
-        self._generators = [make_generator(seed, "probe") for seed in seeds]
-        self._age = 0
         self._direction: Sequence[Tensor] = ()
 
     @classmethod
@@ -98,9 +88,8 @@ class PopulationProbe:
             students: the K students.
             observation: their forward pass on the next minibatch.
         """
-        if self._age % self._every == 0:
+        if self._images.due():
             self._direction = self._gradient(students)
-        self._age += 1
         if self._scope == "classifier":
             weight, bias = self._direction
             return torch.baddbmm(bias[:, None], observation.student.features.detach(), weight)
@@ -108,36 +97,19 @@ class PopulationProbe:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the students that decides the alignments to come: age, probe gradient, and generators."""
-        return {
-            "age": self._age,
-            "direction": [part.clone() for part in self._direction],
-            "generators": [generator.get_state() for generator in self._generators],
-        }
+        return {**self._images.state_dict(), "direction": [part.clone() for part in self._direction]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state that `state_dict()` returned, so that the alignments to come are the same."""
-        self._age = state["age"]
-        self._direction = [part.to(self._data.device) for part in state["direction"]]
-        for generator, saved in zip(self._generators, state["generators"], strict=True):
-            generator.set_state(saved)
+        self._images.load_state_dict(state)
+        self._direction = [part.to(self._images.device) for part in state["direction"]]
 
     def _gradient(self, students: Students) -> Sequence[Tensor]:
         """Gradient of each student's mean cross-entropy on its probe: of its classifier, or of all its parameters."""
         with torch.set_grad_enabled(self._scope == "network"):
-            output, targets = self._look(students)
+            output, targets = self._images.look(students)
         if self._scope == "classifier":
             return probe_gradient(output.features, output.logits, targets)
         # Each parameter affects the loss of its own student alone.
         by_logits = logit_gradient(output.logits, targets)
         return torch.autograd.grad(output.logits, list(students.parameters()), by_logits)
-
-    def _look(self, students: Students) -> tuple[Output, Tensor]:
-        """The students' outputs on their probe images [K, P, ...], and the targets [K, P]."""
-        count = len(self._generators)
-        if self._size == len(self._data):
-            shared = self._augmentation.clean(self._data.images)
-            return students.evaluate(shared), self._data.targets.expand(count, -1)
-        orders = [torch.randperm(len(self._data), generator=generator) for generator in self._generators]
-        chosen = to_device(torch.stack([order[: self._size] for order in orders]), self._data.device)
-        images = self._augmentation.clean(self._data.images[chosen.flatten()])
-        return students.evaluate_each(images.unflatten(0, (count, -1))), self._data.targets[chosen]

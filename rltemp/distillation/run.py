@@ -134,11 +134,12 @@ class DistillationRun:
             bounded = not self.students.normalizations()
             self._refuse_diverged(logits, self.task.validation.targets[: len(sample)], bounded)
 
-    def update(self, temperatures: Temperatures) -> None:
+    def update(self, temperatures: Temperatures, extra: Tensor | None = None) -> None:
         """Make one optimizer step on the observed minibatch.
 
         Args:
             temperatures: of the K * B instances, student after student.
+            extra: a scalar with graph that is added to the sum of the students' losses; None for nothing.
 
         Raises:
             InputError: when the run is finished, or for another number of instances.
@@ -148,6 +149,8 @@ class DistillationRun:
         if self.finished:
             raise InputError(f"update() was called after the last of {self.task.steps} updates")
         loss = self._loss(self.observe(), temperatures)
+        if extra is not None:
+            loss = loss + extra
         set_learning_rate(self._optimizer, self.learning_rate)
         self._optimizer.zero_grad()
         loss.backward()

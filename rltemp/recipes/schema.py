@@ -103,6 +103,9 @@ class Optimization:
         ce_weight: weight of the cross-entropy with the labels, >= 0.
         kd_weight: weight of the distillation loss, >= 0.
         objective: distillation loss, "kd" or "dkd".
+        probe_weight: weight of the cross-entropy on clean training images, >= 0, the same as an aligned policy's probe
+            would see: `policy.probe_size` of them, drawn anew every `policy.every` updates. Agents are not trained with
+            it.
     """
 
     epochs: Annotated[int, Range(1)] = 5
@@ -116,6 +119,7 @@ class Optimization:
     ce_weight: Annotated[float, Range(0)] = 0.1
     kd_weight: Annotated[float, Range(0)] = 0.9
     objective: Literal["kd", "dkd"] = "kd"
+    probe_weight: Annotated[float, Range(0)] = 0.0
 
 
 @dataclass(frozen=True)

@@ -219,3 +219,16 @@ def test_tasks_that_cannot_take_turns_are_refused(tiny_recipe: Recipe, tiny_task
     env = DistillationVectorEnv(8, tiny_recipe, task=tiny_task)
     with pytest.raises(InputError, match=r'options\["task"\] must lie in \[0, 0\], got 1'):
         env.reset(options={"task": 1})
+
+
+def test_a_loss_that_an_episode_does_not_have_is_refused(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    optimization = dataclasses.replace(tiny_recipe.optimization, probe_weight=0.5)
+    message = "optimization.probe_weight must be 0 where an agent is trained, got 0.5"
+    other = dataclasses.replace(tiny_task, optimization=optimization)
+    for recipe, task in (
+        (dataclasses.replace(tiny_recipe, optimization=optimization), None),
+        (dataclasses.replace(tiny_recipe, optimization=optimization), tiny_task),
+        (tiny_recipe, [tiny_task, other]),
+    ):
+        with pytest.raises(InputError, match=message):
+            DistillationVectorEnv(16, recipe, task=task)

@@ -11,6 +11,7 @@ from rltemp.errors import InputError
 from rltemp.experiments import run_folder
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.files import new_draft
+from rltemp.recipes import dump_recipe, load_recipe
 
 CONFIG = "seed: 1\nname: ä\n"
 
@@ -39,6 +40,22 @@ def test_a_run_cut_short_is_resumed_as_it_was(tmp_path: Path) -> None:
     resumed = RunFolder.start(tmp_path, "digits", "first", CONFIG)
     assert contents(resumed.path) == before
     assert resumed.read_metrics()["return"].tolist() == [0.1]
+
+
+def test_a_value_that_an_earlier_version_did_not_know_stands_at_its_default(tmp_path: Path) -> None:
+    config = dump_recipe(load_recipe("digits-short"), agent=False) + "# seeds: 0 1\n"
+    before = config.replace("  probe_weight: 0.0\n", "")
+    assert before != config
+    RunFolder.start(tmp_path, "digits", "first", before).append_metrics({"return": 0.1})
+    assert RunFolder.start(tmp_path, "digits", "first", config).config == before
+    for other in (
+        config.replace("probe_weight: 0.0", "probe_weight: 0.1"),
+        config.replace("0 1", "0 2"),
+        config.replace("epochs: 5", "epochs: 6"),
+        "{",
+    ):
+        with pytest.raises(InputError, match="started with another"):
+            RunFolder.start(tmp_path, "digits", "first", other)
 
 
 def test_a_run_that_goes_on_elsewhere_is_refused_until_that_process_ends(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The device "meta" stands for the accelerator. Its tensors hold no data, so that 
 that wait, a dispatch mode notices.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -175,6 +176,16 @@ def test_an_update_does_not_wait(name: str) -> None:
 @pytest.mark.parametrize("name", ["static", "learned, aligned"])
 def test_an_update_of_any_task_does_not_wait(name: str, kind: str) -> None:
     _advance(_task(**TASKS[kind]), name, "network")
+
+
+@pytest.mark.parametrize("size", [20, 32])
+def test_an_update_with_the_probe_in_its_loss_does_not_wait(size: int) -> None:
+    task = _task("cnn", stacked=False, views=False)
+    task = dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, probe_weight=0.5))
+    whole = PolicyRun(task, [REUSED["static"]() for _ in range(2)], [0, 1], PolicySpace(probe_size=size, every=2))
+    with NoWaiting():
+        for _ in range(3):
+            whole.advance()
 
 
 PLANTED: dict[str, Callable[[Tensor], object]] = {
