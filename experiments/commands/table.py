@@ -169,6 +169,59 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
         print(f"student: {result.folder}\ntest accuracy {accuracy:.2f} %, NLL {nll:.3f}")
 
 
+def _arena_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "tasks", nargs="*", metavar="TASK", help="tasks of the suite, recipes or recipe files (default: what is there)"
+    )
+    parser.add_argument(
+        "--conditions",
+        default="clean,noise30,weak-teacher,missing-classes",
+        metavar="LIST",
+        help="what is wrong with each task (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--budgets", default="1,3,10", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a trained policy; may be given several times (default: those that come with rltemp)",
+    )
+    parser.add_argument(
+        "--trainings", action="append", default=[], metavar="NAME=GLOB", help="trainings of one method, judged as one"
+    )
+    parser.add_argument("--data", default="data", help="folder of the suite's data, a folder each (default: %(default)s)")
+    parser.add_argument("--students", type=int, default=32, help="paired students per method (default: %(default)s)")
+    parser.add_argument(
+        "--trials", type=int, default=24, help="settings tried per reference, half as many per rule (default: %(default)s)"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="processes side by side (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="say how much work it is, and do nothing")
+    _leave(parser)
+    _runs(parser)
+
+
+def _arena(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.experiments.arena.run import Leave
+    from rltemp.experiments.commands.arena_command import arena, dry_run
+
+    _check("--students", options.students, 2, _MOST_STUDENTS)
+    _check("--trials", options.trials, 2, _MOST_TRIALS)
+    _check("--processes", options.processes, 1)
+    selection = _selection(options)
+    leave = Leave(options.allow_download, options.allow_code)
+    if options.dry_run:
+        dry_run(selection, options.runs, options.processes, leave)
+        return
+    words = ["rltemp", "arena", *options.tasks, "--conditions", options.conditions, "--budgets", options.budgets]
+    words += [word for path in options.policy for word in ("--policy", path)]
+    words += [word for text in options.trainings for word in ("--trainings", text)]
+    words += ["--students", str(options.students), "--trials", str(options.trials)]
+    print(f"report: {arena(selection, options.runs, options.processes, shlex.join(words), leave)}")
+
+
 def _bench_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse or throughput"

@@ -1,0 +1,88 @@
+"""How long an arena's work takes on this machine, from a few timed updates of each task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from rltemp.distillation import Task, score
+from rltemp.distillation.policy_run import PolicyRun
+from rltemp.experiments.arena.run import Leave
+from rltemp.experiments.arena.selection import Selection
+from rltemp.experiments.arena.work import Learn, Measure, Work
+from rltemp.experiments.arena.workshop import read_recipe
+from rltemp.policies import make_policy
+from rltemp.recipes import Recipe, change_recipe
+from rltemp.tasks import build_task
+
+__all__ = ["estimate_seconds"]
+
+Value = TypeVar("Value")
+
+_WARM, _TIMED = 3, 10
+
+
+def estimate_seconds(selection: Selection, works: Sequence[Work], leave: Leave) -> float:
+    """Seconds of one process with one thread; rules that learn, and machines that do something else, take longer.
+
+    Args:
+        selection: the tasks, of which each is built, with a teacher of one epoch.
+        works: what is to be done.
+        leave: what recipes may do.
+    """
+    torch.set_num_threads(1)
+    return sum(
+        _seconds_of_task(setting.recipe, [work for work in works if _is_of(work, setting.recipe)], selection, leave)
+        for setting in selection.tasks.values()
+    )
+
+
+def _is_of(work: Work, recipe: Recipe) -> bool:
+    data = read_recipe(work.recipe).data
+    return (data.name, data.path) == (recipe.data.name, recipe.data.path)
+
+
+def _seconds_of_task(recipe: Recipe, works: Sequence[Work], selection: Selection, leave: Leave) -> float:
+    def build(epochs: int) -> Task:
+        changed = change_recipe(recipe, {"teacher.epochs": epochs})
+        return build_task(changed, allow_download=leave.allow_download, allow_code=leave.allow_code)
+
+    loading, _ = _timed(lambda: build(0))
+    with_epoch, task = _timed(lambda: build(1))
+    epoch = max(0.0, with_epoch - loading)
+    side_by_side = selection.students if task.stacked else 1
+    tuning = selection.tuning_students if task.stacked else 1
+    update = {count: _seconds_of_update(recipe, task, count) for count in {side_by_side, tuning}}
+    testing, _ = _timed(lambda: score(task.students(range(side_by_side)), task.test, task.augmentation))
+
+    def seconds(work: Work) -> float:
+        if isinstance(work, Learn):
+            return loading + epoch * read_recipe(work.recipe).teacher.epochs
+        if isinstance(work, Measure):
+            return (work.updates * update[side_by_side] + work.runs * testing) / side_by_side
+        return work.updates * update[tuning] / tuning
+
+    return sum(map(seconds, works))
+
+
+def _seconds_of_update(recipe: Recipe, task: Task, students: int) -> float:
+    """Of all students together, under a static temperature."""
+    run = PolicyRun(task, [make_policy("static")] * students, range(students), recipe.policy)
+
+    def advance(updates: int) -> None:
+        for _ in range(min(updates, task.steps - run.run.step)):
+            run.advance()
+
+    advance(_WARM)
+    before = run.run.step
+    seconds, _ = _timed(lambda: advance(_TIMED))
+    return seconds / max(1, run.run.step - before)
+
+
+def _timed(work: Callable[[], Value]) -> tuple[float, Value]:
+    start = time.perf_counter()
+    value = work()
+    return time.perf_counter() - start, value

@@ -1,0 +1,65 @@
+"""`rltemp arena`: policies judged over tasks, conditions and lengths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rltemp.experiments.arena.estimate import estimate_seconds
+from rltemp.experiments.arena.outcome import ArenaOutcome
+from rltemp.experiments.arena.run import Leave, all_work, run_arena, weight
+from rltemp.experiments.arena.selection import Selection
+from rltemp.experiments.arena.store import ResultStore
+from rltemp.experiments.console import output, progress
+from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.report.arena_page import arena_markdown, write_arena_report
+from rltemp.experiments.report.arena_sentences import arena_headlines
+from rltemp.experiments.report.arena_tables import cell_to_rich
+from rltemp.files import atomic_write
+
+__all__ = ["arena", "dry_run"]
+
+_SHOWN = 4
+"""Cells whose tables are printed; more are for the report."""
+
+
+def arena(selection: Selection, root: str, processes: int, command: str, leave: Leave) -> Path:
+    """Do what is not done yet in `<root>/arena/`, and write report.html and arena.md there.
+
+    Args:
+        selection: what is compared, and where.
+        root: folder of all runs.
+        processes: how many work side by side.
+        command: the command line that makes this again.
+        leave: what recipes may do.
+
+    Returns:
+        The HTML report.
+    """
+    folder = Path(root, "arena")
+    store = ResultStore(folder / "work")
+    with progress("arena", sum(map(weight, all_work(selection)))) as display:
+        cells = run_arena(selection, root, store, processes, display, leave)
+    outcome = ArenaOutcome(tuple(cells), describe_machine(), command)
+    console = output()
+    if len(cells) <= _SHOWN:
+        for cell in cells:
+            console.print(cell_to_rich(cell))
+    for sentence in arena_headlines(outcome):
+        console.print(sentence, markup=False, emoji=False)
+    atomic_write(folder / "arena.md", arena_markdown(outcome))
+    report = folder / "report.html"
+    write_arena_report(report, outcome)
+    return report
+
+
+def dry_run(selection: Selection, root: str, processes: int, leave: Leave) -> None:
+    """Print how much work there is, how much of it is done, and about how long the rest takes."""
+    works = all_work(selection)
+    store = ResultStore(Path(root, "arena", "work"))
+    left = [work for work in works if store.find(work.key) is None]
+    minutes = estimate_seconds(selection, left, leave) / processes / 60
+    print(
+        f"{len(selection.cells)} cells, {len(works)} pieces of work, of which {len(left)} are left to do\n"
+        f"{sum(work.runs for work in left)} student runs, {sum(work.updates for work in left)} updates of a student\n"
+        f"about {minutes:.0f} min with {processes} processes on this machine"
+    )
