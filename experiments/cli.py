@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from rltemp.errors import InputError
 from rltemp.experiments.commands import table as commands
+from rltemp.experiments.commands.options import add_leave
 from rltemp.experiments.termination import Terminated, gentle_termination
 
 __all__ = ["main"]
@@ -97,12 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         if command.takes_recipe:
             subparser.add_argument("recipe", help="name of a recipe that comes with rltemp, or a .yaml file")
             subparser.add_argument("--print-config", action="store_true", help="show the whole recipe, and do nothing")
-            subparser.add_argument(
-                "--allow-download", action="store_true", help="let the recipe fetch data and networks from the network"
-            )
-            subparser.add_argument(
-                "--allow-code", action="store_true", help="let the recipe import the module of its source of data"
-            )
+            add_leave(subparser)
         command.add_options(subparser)
         subparser.set_defaults(run=command.run, takes_recipe=command.takes_recipe)
     return parser

@@ -120,7 +120,9 @@ class CellPlan:
             policy = choose_single(space, [plan.found(plan.searches()[space.name]) for plan in others])
             planned.append(self._planned(f"one {space.name} for all tasks", "single", policy, frozen, 0))
         for rule in RULES:
-            planned.append(self._planned(f"{rule.name}, tuned", "rule", best[rule.name].policy, frozen, runs[rule.name]))
+            planned.append(
+                self._planned(f"{rule.name}, tuned", "rule", best[rule.name].policy, frozen, runs[rule.name])
+            )
         for name in _PRESETS:
             planned.append(self._planned(f"preset({name})", "preset", f"preset({name})", frozen, 0))
         planned += [self._trained(spec, frozen) for spec in self.selection.trained]
@@ -170,16 +172,12 @@ def waves(selection: Selection, results: Results) -> Iterator[list[Work]]:
     yield list(dict.fromkeys(plan.learn for plan in plans))
     yield [plan.tuning for plan in plans]
     yield [search for plan in plans for search in plan.searches().values()]
-    yield list(
-        dict.fromkeys(planned.work for plan in plans for planned in plan.measures(others_of(plan, plans)))
-    )
+    yield list(dict.fromkeys(planned.work for plan in plans for planned in plan.measures(others_of(plan, plans))))
 
 
 def others_of(plan: CellPlan, plans: Sequence[CellPlan]) -> list[CellPlan]:
     """The cells of other tasks at the same length."""
-    return [
-        other for other in plans if other.cell.task != plan.cell.task and other.cell.budget == plan.cell.budget
-    ]
+    return [other for other in plans if other.cell.task != plan.cell.task and other.cell.budget == plan.cell.budget]
 
 
 def _longer(recipe: Recipe, factor: float) -> Recipe:

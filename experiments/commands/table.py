@@ -9,12 +9,18 @@ import argparse
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from rltemp.errors import InputError
-
-if TYPE_CHECKING:
-    from rltemp.experiments.named_recipe import NamedRecipe
+from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
+from rltemp.experiments.commands.options import (
+    MOST_STUDENTS,
+    Overrides,
+    add_runs,
+    add_where,
+    check,
+    printed,
+    read_setting,
+)
+from rltemp.experiments.commands.tune_options import add_tune_options, run_tune_command
 
 __all__ = ["COMMANDS", "RECIPE_HELP", "Command"]
 
@@ -24,10 +30,6 @@ RECIPE_HELP = (
     "with --allow-download, and a module that it names (data.name MODULE:CLASS) is imported only with --allow-code. No "
     "recipe can give either."
 )
-
-_MOST_STUDENTS = 1 << 16
-
-Overrides = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,29 +51,8 @@ class Command:
     takes_recipe: bool = False
 
 
-def _where(parser: argparse.ArgumentParser, name: str) -> None:
-    _runs(parser)
-    parser.add_argument("--name", default=name, help="name of this run (default: %(default)s)")
-
-
-def _runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=_folder, default="runs", help="folder of all runs (default: %(default)s)")
-
-
-def _folder(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("must name a folder, got nothing")
-    return text
-
-
-def _check(option: str, value: int, least: int, most: int | None = None) -> None:
-    if value < least or (most is not None and value > most):
-        wanted = f">= {least}" if most is None or value < least else f"<= {most}"
-        raise InputError(f"{option} must be {wanted}, got {value}")
-
-
 def _demo_options(parser: argparse.ArgumentParser) -> None:
-    _runs(parser)
+    add_runs(parser)
 
 
 def _demo(options: argparse.Namespace, overrides: Overrides) -> None:
@@ -81,14 +62,14 @@ def _demo(options: argparse.Namespace, overrides: Overrides) -> None:
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    _where(parser, "train")
+    add_where(parser, "train")
 
 
 def _train(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.train_command import train
 
-    setting = _read(options, overrides)
-    if not _printed(options, setting.recipe):
+    setting = read_setting(options, overrides)
+    if not printed(options, setting.recipe):
         print(f"policy: {train(setting, options.runs, options.name)}")
 
 
@@ -114,7 +95,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="processes side by side (default: %(default)s)")
-    _where(parser, "evaluation")
+    add_where(parser, "evaluation")
 
 
 def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
@@ -122,15 +103,15 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.evaluation.specs import parse_policies, trained_policy
     from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
 
-    setting = _read(options, overrides)
+    setting = read_setting(options, overrides)
     named = [*parse_policies(options.policies), *map(trained_policy, options.policy)]
     specs = list({spec.name: spec for spec in named}.values())
     specs += [spec for text in options.trainings for spec in parse_trainings(text)]
     check_names(specs)
-    _check("--students", options.students, 2, _MOST_STUDENTS)
-    _check("--processes", options.processes, 1)
-    _check("--seed", options.seed, 0)
-    if not _printed(options, setting.recipe):
+    check("--students", options.students, 2, MOST_STUDENTS)
+    check("--processes", options.processes, 1)
+    check("--seed", options.seed, 0)
+    if not printed(options, setting.recipe):
         seeds = range(options.seed, options.seed + options.students)
         words = ["rltemp", "evaluate", options.recipe, "--policies", options.policies]
         words += [word for path in options.policy for word in ("--policy", path)]
@@ -154,72 +135,19 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
 def _distill_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", required=True, metavar="POLICY", help="a trained policy's folder, or a rule")
     parser.add_argument("--seed", type=int, default=0, help="seed of the student (default: %(default)s)")
-    _where(parser, "distill")
+    add_where(parser, "distill")
 
 
 def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.distill_command import distill
     from rltemp.experiments.evaluation.specs import parse_policy
 
-    setting, spec = _read(options, overrides), parse_policy(options.policy)
-    _check("--seed", options.seed, 0)
-    if not _printed(options, setting.recipe):
+    setting, spec = read_setting(options, overrides), parse_policy(options.policy)
+    check("--seed", options.seed, 0)
+    if not printed(options, setting.recipe):
         result = distill(setting, spec, options.seed, options.runs, options.name)
         accuracy, nll = 100 * float(result.test.accuracy), float(result.test.nll)
         print(f"student: {result.folder}\ntest accuracy {accuracy:.2f} %, NLL {nll:.3f}")
-
-
-def _arena_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "tasks", nargs="*", metavar="TASK", help="tasks of the suite, recipes or recipe files (default: what is there)"
-    )
-    parser.add_argument(
-        "--conditions",
-        default="clean,noise30,weak-teacher,missing-classes",
-        metavar="LIST",
-        help="what is wrong with each task (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--budgets", default="1,3,10", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--policy",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="a trained policy; may be given several times (default: those that come with rltemp)",
-    )
-    parser.add_argument(
-        "--trainings", action="append", default=[], metavar="NAME=GLOB", help="trainings of one method, judged as one"
-    )
-    parser.add_argument("--data", default="data", help="folder of the suite's data, a folder each (default: %(default)s)")
-    parser.add_argument("--students", type=int, default=32, help="paired students per method (default: %(default)s)")
-    parser.add_argument(
-        "--trials", type=int, default=24, help="settings tried per reference, half as many per rule (default: %(default)s)"
-    )
-    parser.add_argument("--processes", type=int, default=2, help="processes side by side (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="say how much work it is, and do nothing")
-    _leave(parser)
-    _runs(parser)
-
-
-def _arena(options: argparse.Namespace, overrides: Overrides) -> None:
-    from rltemp.experiments.arena.run import Leave
-    from rltemp.experiments.commands.arena_command import arena, dry_run
-
-    _check("--students", options.students, 2, _MOST_STUDENTS)
-    _check("--trials", options.trials, 2, _MOST_TRIALS)
-    _check("--processes", options.processes, 1)
-    selection = _selection(options)
-    leave = Leave(options.allow_download, options.allow_code)
-    if options.dry_run:
-        dry_run(selection, options.runs, options.processes, leave)
-        return
-    words = ["rltemp", "arena", *options.tasks, "--conditions", options.conditions, "--budgets", options.budgets]
-    words += [word for path in options.policy for word in ("--policy", path)]
-    words += [word for text in options.trainings for word in ("--trainings", text)]
-    words += ["--students", str(options.students), "--trials", str(options.trials)]
-    print(f"report: {arena(selection, options.runs, options.processes, shlex.join(words), leave)}")
 
 
 def _bench_options(parser: argparse.ArgumentParser) -> None:
@@ -276,24 +204,18 @@ def _print_table(lines: dict[str, str]) -> None:
     print("\n".join(f"{name:<{width}}  {line}" for name, line in lines.items()))
 
 
-def _read(options: argparse.Namespace, overrides: Overrides) -> NamedRecipe:
-    from rltemp.experiments.named_recipe import read
-
-    return read(options.recipe, overrides, allow_download=options.allow_download, allow_code=options.allow_code)
-
-
-def _printed(options: argparse.Namespace, recipe: Any) -> bool:
-    from rltemp.recipes import dump_recipe
-
-    if options.print_config:
-        print(dump_recipe(recipe), end="")
-    return bool(options.print_config)
-
-
 COMMANDS = (
     Command("demo", "the main job on embedded data: train, evaluate, reuse", _demo_options, _demo),
     Command("train", "train a temperature policy", _train_options, _train, takes_recipe=True),
     Command("evaluate", "compare policies, paired over students", _evaluate_options, _evaluate, takes_recipe=True),
+    Command(
+        "tune",
+        "search the recipe and its references on validation data",
+        add_tune_options,
+        run_tune_command,
+        takes_recipe=True,
+    ),
+    Command("arena", "judge policies over tasks, conditions and lengths, fairly", add_arena_options, run_arena_command),
     Command("distill", "one new KD run that reuses a policy", _distill_options, _distill, takes_recipe=True),
     Command("bench", "speed, as ratios inside one run, and what a step is made of", _bench_options, _bench),
     Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),

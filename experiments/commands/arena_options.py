@@ -1,0 +1,119 @@
+"""`rltemp arena`: its options."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import TYPE_CHECKING
+
+from rltemp.errors import InputError
+from rltemp.experiments.commands.options import MOST_STUDENTS, Overrides, add_leave, add_runs, check
+
+if TYPE_CHECKING:
+    from rltemp.experiments.arena.selection import Selection
+
+__all__ = ["MOST_TRIALS", "add_arena_options", "run_arena_command"]
+
+MOST_TRIALS = 10_000
+_TUNING_STUDENTS, _LONGEST = 8, 1000
+
+
+def add_arena_options(parser: argparse.ArgumentParser) -> None:
+    """What is compared, and where."""
+    parser.add_argument(
+        "tasks", nargs="*", metavar="TASK", help="tasks of the suite, recipes or recipe files (default: what is there)"
+    )
+    parser.add_argument(
+        "--conditions",
+        default="clean,noise30,weak-teacher,missing-classes",
+        metavar="LIST",
+        help="what is wrong with each task (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--budgets", default="1,3,10", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a trained policy; may be given several times (default: those that come with rltemp)",
+    )
+    parser.add_argument(
+        "--trainings", action="append", default=[], metavar="NAME=GLOB", help="trainings of one method, judged as one"
+    )
+    parser.add_argument(
+        "--data", default="data", help="folder of the suite's data, a folder each (default: %(default)s)"
+    )
+    parser.add_argument("--students", type=int, default=32, help="paired students per method (default: %(default)s)")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=24,
+        help="settings tried per reference, half as many per rule (default: %(default)s)",
+    )
+    parser.add_argument("--processes", type=int, default=2, help="processes side by side (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="say how much work it is, and do nothing")
+    add_leave(parser)
+    add_runs(parser)
+
+
+def run_arena_command(options: argparse.Namespace, overrides: Overrides) -> None:
+    """Run it, or say how much work it is."""
+    from rltemp.experiments.arena.run import Leave
+    from rltemp.experiments.commands.arena_command import arena, dry_run
+
+    check("--students", options.students, 2, MOST_STUDENTS)
+    check("--trials", options.trials, 2, MOST_TRIALS)
+    check("--processes", options.processes, 1)
+    selection = _selection(options)
+    leave = Leave(options.allow_download, options.allow_code)
+    if options.dry_run:
+        dry_run(selection, options.runs, options.processes, leave)
+        return
+    words = ["rltemp", "arena", *options.tasks, "--conditions", options.conditions, "--budgets", options.budgets]
+    words += [word for path in options.policy for word in ("--policy", path)]
+    words += [word for text in options.trainings for word in ("--trainings", text)]
+    words += ["--students", str(options.students), "--trials", str(options.trials)]
+    print(f"report: {arena(selection, options.runs, options.processes, shlex.join(words), leave)}")
+
+
+def _selection(options: argparse.Namespace) -> Selection:
+    from rltemp.experiments.arena.conditions import CONDITIONS
+    from rltemp.experiments.arena.selection import Selection, find_tasks
+    from rltemp.experiments.evaluation.specs import trained_policy
+    from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
+    from rltemp.pretrained import list_pretrained
+
+    conditions = _listed("--conditions", options.conditions)
+    if unknown := [condition for condition in conditions if condition not in CONDITIONS]:
+        raise InputError(f"--conditions must be of {', '.join(CONDITIONS)}, got {unknown[0]!r}")
+    given = options.policy or ([] if options.trainings else list_pretrained())
+    trained = [trained_policy(path) for path in given]
+    trained += [spec for text in options.trainings for spec in parse_trainings(text)]
+    check_names(trained)
+    return Selection(
+        tasks=find_tasks(
+            options.tasks, options.data, allow_download=options.allow_download, allow_code=options.allow_code
+        ),
+        conditions=conditions,
+        budgets=_budgets(options.budgets),
+        trained=tuple(trained),
+        students=options.students,
+        trials=options.trials,
+        tuning_students=_TUNING_STUDENTS,
+    )
+
+
+def _listed(option: str, text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise InputError(f"{option} must list each value once, with commas between, got {text!r}")
+    return parts
+
+
+def _budgets(text: str) -> tuple[int, ...]:
+    parts = _listed("--budgets", text)
+    if not all(part.isdecimal() and 1 <= int(part) <= _LONGEST for part in parts):
+        raise InputError(f"--budgets must be whole numbers in [1, {_LONGEST}], got {text!r}")
+    return tuple(int(part) for part in parts)

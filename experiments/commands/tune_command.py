@@ -1,0 +1,1 @@
+"""`rltemp tune`: a recipe and its references, searched on validation data."""
