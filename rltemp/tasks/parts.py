@@ -95,7 +95,12 @@ def part_rows(recipe: schema.Recipe, total: int, *, with_test: bool) -> dict[str
     sizes["validation"] = settings.validation
     if with_test and test is None:
         sizes["test"] = "rest"
-    cut = split_rows(len(pool), sizes, make_generator(settings.split_seed, "split"))
+    try:
+        cut = split_rows(len(pool), sizes, make_generator(settings.split_seed, "split"))
+    except InputError as error:
+        if settings.pool == "all":
+            raise
+        raise InputError(f"data.pool {settings.pool!r}: {error}") from error
     rows = {name: pool[part] for name, part in cut.items()}
     if test is not None:
         rows["test"] = test

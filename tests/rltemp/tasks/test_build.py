@@ -130,7 +130,7 @@ def _course(task: Task) -> list[Tensor]:
         ("data", {"train": 1797}, "sizes must be >= 1 each and fit into 1797 instances"),
         ("data", {"junk": -0.5}, r"data.junk must lie in \[0, 1\], got -0.5"),
         ("data", {"pool": "half"}, "data.pool must be one of all, arena, agents, got 'half'"),
-        ("data", {"pool": "agents", "train": 400}, "sizes must be >= 1 each and fit into 449 instances"),
+        ("data", {"pool": "agents", "train": 400}, "data.pool 'agents': sizes must be >= 1 each and fit into 449"),
         ("data", {"label_noise": 1.5}, r"data.label_noise must lie in \[0, 1\], got 1.5"),
         ("data", {"shift": -1}, r"data.shift must lie in \[0, 4096\], got -1"),
         ("data", {"noise": -0.1}, "data.noise must be >= 0, got -0.1"),
