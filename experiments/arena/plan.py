@@ -15,7 +15,7 @@ from rltemp.experiments.arena.work import Learn, Measure, Search, Work
 from rltemp.experiments.evaluation.passes import Passes, count_passes
 from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
 from rltemp.experiments.tuning.search import Found, Trial
-from rltemp.experiments.tuning.spaces import PROBE, RULES, SCHEDULE, STATIC
+from rltemp.experiments.tuning.spaces import PROBE, RULES, SCHEDULE, SPREAD, STATIC
 from rltemp.presets import list_presets
 from rltemp.recipes import Recipe, change_recipe, dump_recipe
 
@@ -92,11 +92,12 @@ class CellPlan:
         return change_recipe(self.recipe, self.found(self.tuning).best.changes)
 
     def searches(self) -> dict[str, Search]:
-        """By the name of the space: both references with all trials, rules and the probe's control with half."""
+        """By the name of the space: both references with all trials, others with fewer, as they have less to search."""
         trials, text = self.selection.trials, _text(self.frozen())
-        spaces = {STATIC.name: trials, SCHEDULE.name: trials} | {rule.name: trials // 2 for rule in RULES}
+        spaces = {STATIC.name: trials, SCHEDULE.name: trials} | dict.fromkeys((r.name for r in RULES), trials // 3)
+        spaces[SPREAD.name] = trials // 2
         if any("alignment" in spec.make(0).needs for spec in self.selection.trained):
-            spaces[PROBE.name] = trials // 2
+            spaces[PROBE.name] = trials // 3
         return {name: Search(text, name, count, self.selection.tuning_students) for name, count in spaces.items()}
 
     def found(self, search: Search) -> Found:

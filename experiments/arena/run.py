@@ -100,8 +100,8 @@ def do_work(
             done[work] = result
     if lost:
         raise InputError(
-            f"two processes each died of {', '.join(work.describe() for work in lost)}, perhaps for want of memory; the "
-            "rest is kept, and the same command tries again what is missing"
+            f"two processes each died of {', '.join(work.describe() for work in lost)}, perhaps for want of memory; "
+            "the rest is kept, and the same command tries again what is missing"
         )
 
 

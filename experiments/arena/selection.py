@@ -37,7 +37,7 @@ class Selection:
         budgets: multiples of each task's own updates, >= 1.
         trained: trained policies to judge beside rules and presets.
         students: measured per method, >= 2.
-        trials: settings tried for a reference, twice as many as for a rule; >= 2.
+        trials: settings tried for a reference, >= 3; a third of them for a rule.
         tuning_students: per trial, >= 1.
     """
 

@@ -43,7 +43,8 @@ class Workshop:
         torch.set_num_threads(1)
         self._cache = cache
         self._folder = folder
-        self._leave = {"allow_download": allow_download, "allow_code": allow_code}
+        self._allow_download = allow_download
+        self._allow_code = allow_code
         self.tasks = TaskCache(self._build)
 
     def journal(self, key: str) -> Path:
@@ -58,11 +59,11 @@ class Workshop:
     def describe_task(self, recipe: Recipe) -> dict[str, Any]:
         """How good the teacher is on test images, the spread of its logits, and how many images the source has."""
         task = self.tasks.task(recipe)
-        source = load_source(recipe.data, Path(self._cache), allow_code=self._leave["allow_code"])
+        source = load_source(recipe.data, Path(self._cache), allow_code=self._allow_code)
         return {"images": len(source.images), "own_test": source.test is not None, **_describe_teacher(task)}
 
     def _build(self, recipe: Recipe) -> Task:
-        return build_task(recipe, cache=self._cache, **self._leave)
+        return build_task(recipe, cache=self._cache, allow_download=self._allow_download, allow_code=self._allow_code)
 
 
 def _describe_teacher(task: Task) -> dict[str, Any]:

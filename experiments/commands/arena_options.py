@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_TRIALS", "add_arena_options", "run_arena_command"]
 
 MOST_TRIALS = 10_000
-_TUNING_STUDENTS, _LONGEST = 8, 1000
+_TUNING_STUDENTS, _LEAST_TRIALS, _LONGEST = 20, 3, 1000
 
 
 def add_arena_options(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def run_arena_command(options: argparse.Namespace, overrides: Overrides) -> None
     from rltemp.experiments.commands.arena_command import arena, dry_run
 
     check("--students", options.students, 2, MOST_STUDENTS)
-    check("--trials", options.trials, 2, MOST_TRIALS)
+    check("--trials", options.trials, _LEAST_TRIALS, MOST_TRIALS)
     check("--processes", options.processes, 1)
     selection = _selection(options)
     leave = Leave(options.allow_download, options.allow_code)

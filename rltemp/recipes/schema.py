@@ -15,7 +15,18 @@ from typing import Annotated, Any, Literal
 from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST
 from rltemp.recipes.ranges import Length, Range
 
-__all__ = ["Agent", "Credit", "Data", "Execution", "Network", "Optimization", "PolicySpace", "Recipe", "Teacher"]
+__all__ = [
+    "Agent",
+    "Credit",
+    "Data",
+    "Execution",
+    "Network",
+    "Optimization",
+    "PolicySpace",
+    "Recipe",
+    "References",
+    "Teacher",
+]
 
 Credit = Literal["uniform", "redistribution", "influence", "hindsight"]
 """How the reward of a batch is turned into credit for its instances; see `Agent.credit`."""
@@ -253,6 +264,19 @@ class Agent:
 
 
 @dataclass(frozen=True)
+class References:
+    """What policies are compared with, as `rltemp tune` found it.
+
+    Attributes:
+        policies: as `rltemp evaluate --policies` takes them; empty for the usual grid.
+        runs: student runs that finding each of them took, >= 0.
+    """
+
+    policies: Annotated[tuple[str, ...], Length(64)] = ()
+    runs: Annotated[int, Range(0)] = 0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The complete settings of an experiment.
 
@@ -264,6 +288,7 @@ class Recipe:
         policy: what a policy observes, and what it may choose.
         agent: how the agent learns a policy.
         execution: where and how networks run.
+        references: what policies are compared with.
     """
 
     data: Data = field(default_factory=Data)
@@ -273,3 +298,4 @@ class Recipe:
     policy: PolicySpace = field(default_factory=PolicySpace)
     agent: Agent = field(default_factory=Agent)
     execution: Execution = field(default_factory=Execution)
+    references: References = field(default_factory=References)
