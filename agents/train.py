@@ -163,7 +163,18 @@ def _card(recipe: Recipe, trainer: Trainer) -> dict[str, Any]:
         training |= {"first return": history[0]["return"], "last return": history[-1]["return"]}
     if trainer.best is not None:
         training |= {"chosen after rollout": trainer.best["rollout"], "score": trainer.best["score"]}
-    return {"training": training}
+    return {"training": training, "trained_on": {f"task {i}": _images(v) for i, v in enumerate(vary(recipe))}}
+
+
+def _images(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe that say which images an agent saw, so that nobody judges its policy on them."""
+    data, folder = recipe.data, recipe.data.path
+    return {
+        "data.name": data.name,
+        "data.path": None if folder is None else Path(folder).name,
+        **{f"data.{name}": getattr(data, name) for name in ("pool", "train", "validation", "split_seed")},
+        "teacher.train": recipe.teacher.train,
+    }
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

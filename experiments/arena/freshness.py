@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rltemp.errors import InputError
@@ -21,7 +22,7 @@ def training_recipes(policy: LearnedPolicy) -> list[Recipe] | None:
     card = policy.card
     try:
         if "trained_on" in card:
-            return [change_recipe(Recipe(), changes) for changes in card["trained_on"]]
+            return [change_recipe(Recipe(), changes) for changes in card["trained_on"].values()]
         variations = card["training"].get("agent.variations", [])
         return vary(load_recipe(card["recipe"], {"agent.variations": variations}))
     except (AttributeError, InputError, LookupError, TypeError):
@@ -54,5 +55,6 @@ def shared_images(trained: Recipe, judged: Recipe, source: Mapping[str, Any]) ->
 
 
 def _same_source(a: Recipe, b: Recipe) -> bool:
-    """Whether two recipes name the same images; two folders are taken for two sources."""
-    return a.data.name == b.data.name and (a.data.name != "folder" or a.data.path == b.data.path)
+    """Whether two recipes name the same images; folders of two names are taken for two sources."""
+    folders = {Path(recipe.data.path or "").name for recipe in (a, b)}
+    return a.data.name == b.data.name and (a.data.name != "folder" or len(folders) == 1)

@@ -87,10 +87,9 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--policies",
-        default="static,anneal,no-kd",
         metavar="LIST",
         help="comma-separated rules, such as 'static,anneal,dtkd,ctkd(ramp=0.1)', no-kd for the labels alone, paths of "
-        "trained policies, or 'all' (default: %(default)s)",
+        "trained policies, or 'all' (default: no-kd, and the recipe's tuned references or static,anneal)",
     )
     parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
@@ -104,7 +103,8 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
 
     setting = read_setting(options, overrides)
-    named = [*parse_policies(options.policies), *map(trained_policy, options.policy)]
+    policies = options.policies or ",".join([*(setting.recipe.references.policies or ("static", "anneal")), "no-kd"])
+    named = [*parse_policies(policies), *map(trained_policy, options.policy)]
     specs = list({spec.name: spec for spec in named}.values())
     specs += [spec for text in options.trainings for spec in parse_trainings(text)]
     check_names(specs)
@@ -113,7 +113,7 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     check("--seed", options.seed, 0)
     if not printed(options, setting.recipe):
         seeds = range(options.seed, options.seed + options.students)
-        words = ["rltemp", "evaluate", options.recipe, "--policies", options.policies]
+        words = ["rltemp", "evaluate", options.recipe, "--policies", policies]
         words += [word for path in options.policy for word in ("--policy", path)]
         words += [word for text in options.trainings for word in ("--trainings", text)]
         words += ["--students", str(options.students), "--seed", str(options.seed)]

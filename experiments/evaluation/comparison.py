@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rltemp.experiments.evaluation.results import Evaluation, Family, FloatArray, PolicyResult
+from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.evaluation.statistics import (
     Difference,
     choose_best,
@@ -76,6 +77,7 @@ class Comparison:
         rows: one per method: trained policies first, then schedules, static temperatures, rules, controls.
         best_static: the static temperature chosen on validation data.
         best_schedule: the schedule chosen on validation data.
+        tuning_runs: student runs that each tuned reference took; 0 where the references are not those that were tuned.
     """
 
     evaluation: Evaluation
@@ -83,6 +85,7 @@ class Comparison:
     rows: tuple[Row, ...]
     best_static: PolicyResult | None
     best_schedule: PolicyResult | None
+    tuning_runs: int
 
 
 def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
@@ -127,7 +130,15 @@ def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
         rows=rows,
         best_static=best_static,
         best_schedule=best_schedule,
+        tuning_runs=_tuning_runs(evaluation),
     )
+
+
+def _tuning_runs(evaluation: Evaluation) -> int:
+    tuned = evaluation.setting.get("references", {})  # evaluations of before have none
+    names = {result.name for result in evaluation.results}
+    found = [text for text in tuned.get("policies", ()) if parse_policy(text).name in names]
+    return int(tuned["runs"]) if found and len(found) == len(tuned["policies"]) else 0
 
 
 def _best(evaluation: Evaluation, family: Family) -> PolicyResult | None:

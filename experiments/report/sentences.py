@@ -33,7 +33,13 @@ def headline(comparison: Comparison) -> str:
                 best = f"the best {kind} ({reference.label}, {chosen})"
                 sentences.append(_sentence(subject, best, difference, verdict))
                 subject = "It"
-    return " ".join(sentences)
+    return " ".join([*sentences, _about_tuning(comparison)])
+
+
+def _about_tuning(comparison: Comparison) -> str:
+    if comparison.tuning_runs:
+        return f"Each reference was tuned on validation data with {comparison.tuning_runs} student runs."
+    return "The references are the usual grid, not tuned on this task: `rltemp tune` tunes them."
 
 
 def about_teacher(comparison: Comparison) -> str:
