@@ -26,13 +26,18 @@ PHRASES: dict[Ruling, str] = {
 
 def arena_headlines(outcome: ArenaOutcome) -> tuple[str, ...]:
     """Which methods are better where, which rulings are withheld and why, and what one setting for all costs."""
+    kinds = {line.method: line.kind for cell in outcome.cells for line in cell.lines}
     rulings = _rulings(outcome)
-    sentences = [_ruled(method, places) for method, places in rulings.items()]
+    asked = sum(len(cells) for places in rulings.values() for cells in places.values())
+    sentences = _better({method: places for method, places in rulings.items() if kinds[method] != "trained"})
+    sentences += [_ruled(method, places) for method, places in rulings.items() if kinds[method] == "trained"]
     sentences = sentences or ["No method was held against matched controls."]
-    sentences += _withheld(outcome, sum(map(len, (cell for places in rulings.values() for cell in places.values()))))
-    sentences += _diverged(outcome)
-    for budget in arena_budgets(outcome):
-        sentences += _best_single(make_map(outcome, budget))
+    sentences += _withheld(outcome, asked) + _diverged(outcome)
+    budgets = arena_budgets(outcome)
+    for budget in budgets:
+        sentences += _singles(make_map(outcome, budget))
+    if len(budgets) == 1:
+        sentences.append(f"All of this is at {TIMES}{budgets[0]}; runs of another length were not looked at.")
     return tuple(sentences)
 
 
@@ -52,6 +57,19 @@ def _rulings(outcome: ArenaOutcome) -> dict[str, dict[Ruling, list[str]]]:
     return found
 
 
+def _better(rulings: dict[str, dict[Ruling, list[str]]]) -> list[str]:
+    """Where rules, methods and single settings are better than all their matched controls, in one sentence."""
+    if not rulings:
+        return []
+    parts = []
+    for method, places in rulings.items():
+        if cells := places.get("better", []):
+            parts.append(f"“{method}” in {len(cells)} of {_cells(_judged(places))} ({_listed(cells, '; ')})")
+    if rest := len(rulings) - len(parts):
+        parts.append(f"none of {'the other ' if parts else ''}{rest} rules, methods and single settings")
+    return [f"Better than all matched controls: {', '.join(parts)}."]
+
+
 def _ruled(method: str, places: dict[Ruling, list[str]]) -> str:
     parts = []
     for ruling, phrase in PHRASES.items():
@@ -59,7 +77,7 @@ def _ruled(method: str, places: dict[Ruling, list[str]]) -> str:
         if cells or ruling == "better":
             named = f" ({_listed(cells, '; ')})" if cells and ruling in ("better", "worse") else ""
             parts.append(f"{phrase} {len(cells)}{named}")
-    return f"“{method}”, judged in {_cells(sum(map(len, places.values())))}: {', '.join(parts)}."
+    return f"“{method}”, judged in {_cells(_judged(places))}: {', '.join(parts)}."
 
 
 def _withheld(outcome: ArenaOutcome, asked: int) -> list[str]:
@@ -77,23 +95,24 @@ def _diverged(outcome: ArenaOutcome) -> list[str]:
     return [f"Diverged: {listed}."] if counts else []
 
 
-def _best_single(regrets: RegretMap) -> list[str]:
-    """What the single setting with the lowest mean costs, among those that were run in the most cells."""
-    singles = [row for row in regrets.rows if row.kind == "single" and row.regrets]
-    if not singles:
+def _singles(regrets: RegretMap) -> list[str]:
+    """What somebody loses who searches nothing."""
+    parts = []
+    for row in regrets.rows:
+        if row.kind == "single" and row.regrets:
+            assert row.worst is not None
+            worst = row.entries[row.worst]
+            assert worst is not None
+            height = "diverged" if worst.diverged else f"{signed(worst.regret)} at worst"
+            where = place(regrets.columns[row.worst])
+            parts.append(f"“{row.method}” {signed(row.mean)} in the mean, {height} ({where})")
+    if not parts:
         return []
-    # The rows are sorted by their mean already.
-    best = max(singles, key=lambda row: sum(entry is not None for entry in row.entries))
-    assert best.worst is not None
-    worst = best.entries[best.worst]
-    assert worst is not None
-    height = "diverged" if worst.diverged else f"{signed(worst.regret)} points"
-    choice = f" It is the best of {len(singles)} on these very cells, which flatters it." if len(singles) > 1 else ""
-    return [
-        f"At {TIMES}{regrets.budget}, the best single setting for every task, “{best.method}”, has a mean regret of "
-        f"{signed(best.mean)} points over {_cells(len(best.regrets))}; worst: {height}, on "
-        f"{place(regrets.columns[best.worst])}.{choice}"
-    ]
+    return [f"Points lost at {TIMES}{regrets.budget} to the reference tuned on each task: {'; '.join(parts)}."]
+
+
+def _judged(places: dict[Ruling, list[str]]) -> int:
+    return sum(map(len, places.values()))
 
 
 def _cells(count: int) -> str:

@@ -131,17 +131,32 @@ def test_sentences_by_hand(make_line: MakeLine, make_cell: MakeCell) -> None:
         f"2 of 5 rulings are withheld: tuned less (2 {TIMES}); one student (1 {TIMES}).",
         "Diverged: “lskd” in 1 cell.",
         # (0.5 + 2 - 0.7 + 0.2 + 0) / 5.
-        f"At {TIMES}1, the best single setting for every task, “T = 4”, has a mean regret of +0.40 points over 5 "
-        "cells; worst: +2.00 points, on b, clean. It is the best of 2 on these very cells, which flatters it.",
+        f"Points lost at {TIMES}1 to the reference tuned on each task: “T = 4” +0.40 in the mean, +2.00 at worst "
+        "(b, clean); “T = 1” +5.00 in the mean, +5.00 at worst (a, clean).",
+        f"All of this is at {TIMES}1; runs of another length were not looked at.",
     )
 
 
-def test_a_single_setting_that_diverged_or_was_spared_is_not_the_best(make_line: MakeLine, make_cell: MakeCell) -> None:
-    spared = make_cell([make_line("T = 4", 1.0, kind="single"), make_line("T = 8", 0.0, kind="single")], "a")
-    other = make_cell([make_line("T = 4", 3.0, kind="single"), make_line("T = 2", math.nan, kind="single")], "b")
-    sentences = arena_headlines(ArenaOutcome((spared, other), {}, ""))
+def test_rules_are_better_in_one_sentence(make_line: MakeLine, make_cell: MakeCell) -> None:
+    def cell(task: str, budget: int, spread: str) -> CellOutcome:
+        lines = [make_line(name, ruling="worse") for name in ("lskd", "ttm")]
+        return make_cell([make_line("spread", ruling=spread), *lines], task, budget=budget)
+
+    some = ArenaOutcome((cell("a", 1, "better"), cell("b", 1, "worse"), cell("a", 3, "better")), {}, "")
+    assert arena_headlines(some) == (
+        f"Better than all matched controls: “spread” in 2 of 3 cells (a, clean, {TIMES}1; a, clean, {TIMES}3), none of "
+        "the other 2 rules, methods and single settings.",
+    )
+    none = ArenaOutcome((cell("a", 1, "worse"), cell("a", 3, "worse")), {}, "")
+    assert arena_headlines(none) == ("Better than all matched controls: none of 3 rules, methods and single settings.",)
+
+
+def test_a_single_setting_that_diverged_has_no_worst_regret(make_line: MakeLine, make_cell: MakeCell) -> None:
+    lost = {"a": 1.0, "b": math.nan}
+    cells = [make_cell([make_line("T = 2", regret, kind="single")], task) for task, regret in lost.items()]
+    sentences = arena_headlines(ArenaOutcome(tuple(cells), {}, ""))
     assert sentences[0] == "No method was held against matched controls."
-    assert "“T = 4”, has a mean regret of +2.00 points over 2 cells" in sentences[-1]
+    assert "“T = 2” +1.00 in the mean, diverged (b, clean)" in sentences[-2]
 
 
 def test_long_lists_are_cut_short(make_line: MakeLine, make_cell: MakeCell) -> None:
