@@ -11,9 +11,13 @@ from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.console import output, progress
 from rltemp.experiments.machine import describe_machine
-from rltemp.experiments.report.arena_page import arena_markdown, write_arena_report
+from rltemp.experiments.report.arena_page import arena_markdown, choose_curves, write_arena_report
 from rltemp.experiments.report.arena_sentences import arena_headlines
 from rltemp.experiments.report.arena_tables import cell_to_rich
+from rltemp.experiments.report.figure import to_svg
+from rltemp.experiments.report.regret_curves import plot_regret_curves
+from rltemp.experiments.report.regret_figure import plot_regret_map
+from rltemp.experiments.report.regret_map import make_map
 from rltemp.files import atomic_write
 
 __all__ = ["arena", "dry_run"]
@@ -23,7 +27,7 @@ _SHOWN = 4
 
 
 def arena(selection: Selection, root: str, processes: int, command: str, leave: Leave) -> Path:
-    """Do what is not done yet in `<root>/arena/`, and write report.html and arena.md there.
+    """Do what is not done yet in `<root>/arena/`, and write report.html, arena.md and the figures of both there.
 
     Args:
         selection: what is compared, and where.
@@ -47,6 +51,11 @@ def arena(selection: Selection, root: str, processes: int, command: str, leave: 
     for sentence in arena_headlines(outcome):
         console.print(sentence, markup=False, emoji=False)
     atomic_write(folder / "arena.md", arena_markdown(outcome))
+    for budget in selection.budgets:
+        atomic_write(folder / f"map-{budget}.svg", to_svg(plot_regret_map(make_map(outcome, budget))))
+    if len(selection.budgets) > 1:
+        curves = plot_regret_curves(outcome, choose_curves(outcome), selection.conditions[:1])
+        atomic_write(folder / "curves.svg", to_svg(curves))
     report = folder / "report.html"
     write_arena_report(report, outcome)
     return report

@@ -25,9 +25,10 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--conditions",
-        default="clean,noise30,weak-teacher,missing-classes",
+        default="clean",
         metavar="LIST",
-        help="what is wrong with each task (default: %(default)s)",
+        help="what is wrong with each task: clean, noise15, noise30, noise60, weak-teacher, missing-classes, junk, "
+        "few, small (default: %(default)s)",
     )
     parser.add_argument(
         "--budgets", default="1,3,10", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"

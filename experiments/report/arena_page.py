@@ -85,7 +85,7 @@ def arena_markdown(outcome: ArenaOutcome) -> str:
 
 
 def choose_curves(outcome: ArenaOutcome) -> tuple[str, ...]:
-    """A handful of methods worth a curve: trained policies first, then the best of every other kind by mean regret."""
+    """A handful of methods worth a curve: single settings, then the best rule and trained policies by mean regret."""
     means: dict[Kind, dict[str, list[float]]] = {}
     for budget in arena_budgets(outcome):
         for row in make_map(outcome, budget).rows:
@@ -94,8 +94,8 @@ def choose_curves(outcome: ArenaOutcome) -> tuple[str, ...]:
     best = {
         kind: sorted(found, key=lambda method: sum(found[method]) / len(found[method])) for kind, found in means.items()
     }
-    others = [best[kind][0] for kind in ("single", "rule", "preset") if kind in best]
-    return (*best.get("trained", [])[: MOST_CURVES - len(others)], *others)
+    chosen = [*best.get("single", []), *best.get("rule", [])[:1], *best.get("trained", [])]
+    return tuple(chosen[:MOST_CURVES])
 
 
 def _check(outcome: ArenaOutcome) -> None:
