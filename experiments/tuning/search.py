@@ -30,7 +30,7 @@ class Trial:
         policy: as `--policies` takes it.
         changes: values of the recipe that went with it, by dotted name.
         accuracy: mean validation accuracy, in [0, 1].
-        nll: mean validation cross-entropy in nats; infinite where a student diverged.
+        nll: mean validation cross-entropy in nats; infinite where a student's is no finite number.
     """
 
     policy: str
