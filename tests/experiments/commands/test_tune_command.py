@@ -123,6 +123,22 @@ def test_the_folder_holds_what_was_tried_and_no_drafts(tuned: Path) -> None:
     assert not [path for path in tuned.rglob("*") if is_draft(path)]
 
 
+def test_what_the_documentation_reads_is_there(tuned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tuned)
+    names: dict[str, Any] = {"print": lambda *shown: told.append(shown)}
+    told: list[Any] = []
+    exec(compile(code, "tuning.md", "exec"), names)
+    assert [number for number, *_ in told] == [0, 1, 2]
+    assert told[0][3] == SCHEDULE.starts[0]
+    for _, accuracy, nll, _ in told:
+        assert 0 <= accuracy <= 1 < nll
+    (references,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tuned / "page.yaml").write_text(references)
+    assert load_recipe(tuned / "page.yaml").references.runs == 2 * 24 * 8
+
+
 def test_evaluate_takes_the_references_and_says_that_they_were_tuned(tuned: Path) -> None:
     policy = "--policy=rltemp/digits-logits"
     result = run(tuned, "evaluate", str(TUNED), "--students=2", policy)
