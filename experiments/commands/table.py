@@ -103,7 +103,9 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
 
     setting = read_setting(options, overrides)
-    policies = options.policies or ",".join([*(setting.recipe.references.policies or ("static", "anneal")), "no-kd"])
+    policies = options.policies
+    if policies is None:
+        policies = ",".join([*(setting.recipe.references.policies or ("static", "anneal")), "no-kd"])
     named = [*parse_policies(policies), *map(trained_policy, options.policy)]
     specs = list({spec.name: spec for spec in named}.values())
     specs += [spec for text in options.trainings for spec in parse_trainings(text)]

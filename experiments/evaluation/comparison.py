@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from rltemp.errors import InputError
 from rltemp.experiments.evaluation.results import Evaluation, Family, FloatArray, PolicyResult
-from rltemp.experiments.evaluation.specs import parse_policy
+from rltemp.experiments.evaluation.specs import parse_policies
 from rltemp.experiments.evaluation.statistics import (
     Difference,
     choose_best,
@@ -130,15 +131,18 @@ def compare(evaluation: Evaluation, confidence: float = 0.95) -> Comparison:
         rows=rows,
         best_static=best_static,
         best_schedule=best_schedule,
-        tuning_runs=_tuning_runs(evaluation),
+        tuning_runs=_tuning_runs(evaluation, best_static, best_schedule),
     )
 
 
-def _tuning_runs(evaluation: Evaluation) -> int:
+def _tuning_runs(evaluation: Evaluation, *chosen: PolicyResult | None) -> int:
     tuned = evaluation.setting.get("references", {})  # evaluations of before have none
-    names = {result.name for result in evaluation.results}
-    found = [text for text in tuned.get("policies", ()) if parse_policy(text).name in names]
-    return int(tuned["runs"]) if found and len(found) == len(tuned["policies"]) else 0
+    names = {result.name for result in chosen if result is not None}
+    try:
+        found = {spec.name for text in tuned.get("policies", ()) for spec in parse_policies(text)}
+    except InputError:  # a recipe may name what is gone, while others were evaluated
+        return 0
+    return int(tuned["runs"]) if names and names <= found else 0
 
 
 def _best(evaluation: Evaluation, family: Family) -> PolicyResult | None:

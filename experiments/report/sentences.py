@@ -39,7 +39,7 @@ def headline(comparison: Comparison) -> str:
 def _about_tuning(comparison: Comparison) -> str:
     if comparison.tuning_runs:
         return f"Each reference was tuned on validation data with {comparison.tuning_runs} student runs."
-    return "The references are the usual grid, not tuned on this task: `rltemp tune` tunes them."
+    return "The references were not tuned on this task: `rltemp tune` tunes them."
 
 
 def about_teacher(comparison: Comparison) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from rltemp.errors import InputError
 from rltemp.experiments.tuning.spaces import Space
 from rltemp.experiments.tuning.validate import Validation
+from rltemp.files import naming
 
 __all__ = ["Found", "Trial", "search"]
 
@@ -28,7 +30,7 @@ class Trial:
         policy: as `--policies` takes it.
         changes: values of the recipe that went with it, by dotted name.
         accuracy: mean validation accuracy, in [0, 1].
-        nll: mean validation cross-entropy in nats; infinite where a student diverged.
+        nll: mean validation cross-entropy in nats; infinite where a student's is no finite number.
     """
 
     policy: str
@@ -74,25 +76,59 @@ def search(
         journal: Optuna's file of the finished trials, made if missing; its folder exists.
         try_out: scores a policy in a recipe with these changes on validation data.
         advance: called once per trial, those found in the journal included.
+
+    Raises:
+        InputError: for a journal that is damaged.
     """
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    study = optuna.create_study(
-        storage=storage, study_name=space.name, direction="maximize", load_if_exists=True, sampler=_sampler(seed, 0)
-    )
+    study = _open(space, journal)
     for number in range(trials):
         if number >= len(study.trials):
             values = _values(space, study, seed, number)
             result = try_out(space.policy(values), space.changes(values))
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params={name: values[name] for name in space.distributions},
-                    distributions=dict(space.distributions),
-                    value=result.accuracy,
-                    user_attrs={"nll": result.nll},
-                )
+            trial = optuna.trial.create_trial(
+                params={name: values[name] for name in space.distributions},
+                distributions=dict(space.distributions),
+                value=result.accuracy,
+                user_attrs={"nll": result.nll},
             )
+            with naming(journal):
+                study.add_trial(trial)
         advance()
     return Found(tuple(_trial(space, trial) for trial in study.trials[:trials]))
+
+
+class _Unlocked(JournalFileOpenLock):
+    """A journal belongs to one process: a lock could only keep out the one that comes after a process that died."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def _open(space: Space, journal: Path) -> optuna.Study:
+    with naming(journal):
+        _mend(journal)
+    try:
+        with naming(journal):
+            return optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(journal), _Unlocked(str(journal)))),
+                study_name=space.name,
+                direction="maximize",
+                load_if_exists=True,
+            )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{journal} must be a journal of searches, got a damaged one; remove it") from error
+
+
+def _mend(journal: Path) -> None:
+    """Drop the last line if it was cut short, which nobody could read once another follows it."""
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
 
 
 def _values(space: Space, study: optuna.Study, seed: int, number: int) -> Mapping[str, Any]:

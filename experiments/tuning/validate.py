@@ -23,7 +23,7 @@ class Validation(NamedTuple):
 
     Attributes:
         accuracy: on the validation images, in [0, 1].
-        nll: cross-entropy on them in nats; infinite where a student diverged.
+        nll: cross-entropy on them in nats; infinite where a student's is no finite number.
     """
 
     accuracy: float

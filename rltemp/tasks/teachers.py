@@ -59,7 +59,7 @@ def make_teacher(
     if settings.checkpoint is not None:
         load_checkpoint(members[0], settings.checkpoint)
         return Ensemble(members, execution).to(train.device)
-    kept = None if cache is None else cache / f"{_fingerprint(settings, members[0], train, execution)}.safetensors"
+    kept = None if cache is None else _place(cache, settings, members[0], train, execution)
     if kept is None or not _load(nn.ModuleList(members), kept):
         members = _train(settings, members, seeds, train, execution, advance)
         if kept is not None:
@@ -86,6 +86,17 @@ def _train(
     minibatches = train.minibatches(seeds, optimization.batch_size)
     train_on_labels(students, minibatches, students.forward_seeds(seeds), optimization, advance)
     return [students.extract(index) for index in range(len(members))]
+
+
+def _place(cache: Path, settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> Path:
+    """The file in `cache` where the teacher is, or will be."""
+    # An augmentation that the teacher's settings repeat makes no other teacher than one that they leave to the data,
+    # but they were part of the name.
+    places = [
+        cache / f"{_fingerprint(named, member, train, execution)}.safetensors"
+        for named in (dataclasses.replace(settings, shift=None, flip=None), settings)
+    ]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> str:

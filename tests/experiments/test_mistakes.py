@@ -11,6 +11,7 @@ from rltemp.experiments.cli import main
 
 LONG = "x" * 300
 DISTILL = ["distill", "digits-short", "--policy=static"]
+TUNE = ["tune", "digits-short"]
 EVALUATE = ["evaluate", "digits-short", "--policies=static(temperature=2)", "--students=2"]
 
 
@@ -31,7 +32,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "folder.yaml").mkdir()
 
 
-@pytest.mark.parametrize("command", [["train", "digits-short"], EVALUATE, DISTILL, ["demo"]])
+@pytest.mark.parametrize("command", [["train", "digits-short"], EVALUATE, DISTILL, TUNE, ["demo"]])
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
@@ -51,7 +52,7 @@ def test_runs_that_cannot_be(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("command", [["train", "digits-short"], EVALUATE, DISTILL, ["demo"]])
+@pytest.mark.parametrize("command", [["train", "digits-short"], EVALUATE, DISTILL, TUNE, ["demo"]])
 def test_a_folder_that_may_only_be_read(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +96,9 @@ def test_a_folder_that_may_only_be_read(
         (["evaluate", "digits-short", "--policies=random(generator=3)"], "takes no generator"),
         ([*DISTILL, "--seed=-1"], "--seed must be >= 0, got -1"),
         (["distill", "digits-short"], "required: --policy"),
+        ([*TUNE, "--trials=1"], "--trials must be >= 2, got 1"),
+        ([*TUNE, "--students=0"], "--students must be >= 1, got 0"),
+        (["tune"], "required: recipe"),
         (["distill", "digits-short", "--policy=file"], "which is a file"),
         (["policy", "show", "nowhere"], "which does not exist"),
         (["policy", "show", ""], "path must be a policy's folder"),

@@ -31,8 +31,9 @@ def policy(name: str, family: Family, accuracy: Any, validation: float = 0.5, gr
     )
 
 
-def evaluation(*results: PolicyResult) -> Evaluation:
-    return Evaluation("digits", {}, tuple(range(STUDENTS)), results, {})
+def evaluation(*results: PolicyResult, references: dict[str, Any] | None = None) -> Evaluation:
+    setting = {} if references is None else {"references": references}
+    return Evaluation("digits", setting, tuple(range(STUDENTS)), results, {})
 
 
 def around(mean: float, spread: float = 0.01, seed: int = 0) -> Any:
@@ -41,6 +42,7 @@ def around(mean: float, spread: float = 0.01, seed: int = 0) -> Any:
 
 
 STATIC = policy("T = 4", "static", 0.70)
+UNTUNED = "The references were not tuned on this task: `rltemp tune` tunes them."
 
 
 def test_the_reference_is_chosen_on_validation_data() -> None:
@@ -155,6 +157,41 @@ def test_a_policy_that_diverged_is_compared_with_nothing() -> None:
 def test_the_headline_says_what_diverged() -> None:
     trainings = [lost("a", "trained", 3, group="agent"), policy("b", "trained", 0.7, group="agent")]
     said = headline(compare(evaluation(STATIC, *trainings)))
-    assert said == "The learned policy (mean of 2 trainings) diverged: 3 of 24 students came to nothing."
+    assert said == f"The learned policy (mean of 2 trainings) diverged: 3 of 24 students came to nothing. {UNTUNED}"
     alone = headline(compare(evaluation(lost("T = 1", "static", 1), policy("agent", "trained", around(0.72)))))
     assert alone.startswith("No static temperature came to its end without diverging")
+
+
+TUNED: dict[str, Any] = {
+    "policies": ["static(temperature=0.5, scale=2)", "anneal(start=2, end=0.25, scale=4)"],
+    "runs": 384,
+}
+
+
+@pytest.mark.parametrize(
+    ("references", "others", "runs"),
+    [
+        (None, [], 0),  # an evaluation of before there were any
+        ({"policies": [], "runs": 0}, [], 0),
+        (TUNED, [], 384),
+        (TUNED, [policy("T = 4", "static", 0.7, validation=0.1)], 384),  # beaten on validation data
+        (TUNED, [policy("T = 4", "static", 0.7, validation=0.9)], 0),  # the reference, and it was not tuned
+        (TUNED, [policy("T 8 to 1", "schedule", 0.7, validation=0.9)], 0),
+        ({**TUNED, "policies": TUNED["policies"][:1]}, [], 0),
+        ({**TUNED, "policies": ["runs/gone/policy"]}, [], 0),
+        ({**TUNED, "policies": [", ".join(TUNED["policies"])]}, [], 384),
+    ],
+)
+def test_references_are_said_to_be_tuned_if_those_that_were_chosen_are(
+    references: dict[str, Any] | None, others: list[PolicyResult], runs: int
+) -> None:
+    families: tuple[Family, Family] = ("static", "schedule")
+    found = [policy(name, family, 0.7) for name, family in zip(TUNED["policies"], families, strict=True)]
+    learned = policy("agent", "trained", around(0.72))
+    comparison = compare(evaluation(*found, *others, learned, references=references))
+    assert comparison.tuning_runs == runs
+    said = headline(comparison)
+    assert said.endswith(
+        "Each reference was tuned on validation data with 384 student runs." if runs else f" {UNTUNED}"
+    )
+    assert (UNTUNED in said) == (runs == 0)

@@ -1,5 +1,6 @@
 """Policies as a person names them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from rltemp.experiments.evaluation.specs import (
     parse_policies,
     parse_policy,
 )
+from rltemp.objectives.method import Method
 
 LOGITS = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
 
@@ -45,6 +47,37 @@ def test_options_reach_the_rule() -> None:
 def test_with_a_scale_of_its_own_a_rule_stays_in_its_family_and_says_so(text: str, label: str, family: str) -> None:
     (spec,) = parse_policies(text)
     assert (spec.label, spec.family) == (label, family)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("static(temperature=2, kd_weight=3)", "T = 2, weight 3"),
+        ("static(temperature=2, kd_weight=0.5, scale=4)", "T = 2, scale 4, weight 0.5"),
+        ("anneal(start=8, end=1, kd_weight=3)", "T 8 → 1, weight 3"),
+        ("anneal(start=8, end=1, shape=cosine, kd_weight=3)", "anneal(start=8, end=1, shape='cosine', kd_weight=3)"),
+        ("dtkd(kd_weight=3)", "dtkd(kd_weight=3)"),
+        ("random(kd_weight=3)", "random(kd_weight=3)"),
+    ],
+)
+def test_the_weight_of_distillation_is_an_option_of_every_rule_and_is_told(text: str, label: str) -> None:
+    (spec,), (plain,) = parse_policies(text), parse_policies(re.sub(r",? ?kd_weight=[\d.]+", "", text))
+    assert spec.label == label
+    assert spec.name != plain.name
+    assert spec.family == plain.family
+    assert torch.equal(spec.make(3)(LOGITS, -LOGITS).student, plain.make(3)(LOGITS, -LOGITS).student)
+    usual = Method(ce_weight=0.3, kd_weight=0.7, warmup=0.2)
+    weight = 0.5 if "0.5" in text else 3.0
+    assert spec.loss(usual) == Method(ce_weight=0.3, kd_weight=weight, warmup=0.2)
+    assert plain.loss(usual) is usual
+
+
+def test_every_rule_takes_a_weight_and_no_preset_does() -> None:
+    for name in list_policies():
+        assert parse_policy(f"{name}(kd_weight=0)").kd_weight == 0.0
+        assert parse_policy(name).kd_weight is None
+    with pytest.raises(InputError, match="preset"):
+        parse_policies("preset(dtkd, kd_weight=2)")
 
 
 def test_all_names_every_rule_once() -> None:
@@ -107,6 +140,11 @@ def test_a_trained_policy_is_called_by_what_it_looks_at(features: list[str], kin
         ("static(temperature=-1)", "temperature must be"),
         ("static(temperature=__import__('os'))", "temperature must be"),
         ("", "at least one policy"),
+        ("static(kd_weight=-1)", "kd_weight must be finite and >= 0"),
+        ("dtkd(kd_weight=1e999)", "kd_weight must be finite"),
+        ("dtkd(kd_weight=True)", "kd_weight must be a number, got bool"),
+        ("dtkd(kd_weight=much)", "kd_weight must be a number, got str"),
+        ("dtkd(kd_wait=3)", "got 'kd_wait'"),
     ],
 )
 def test_a_wrong_name_is_one_clear_error(text: str, message: str) -> None:

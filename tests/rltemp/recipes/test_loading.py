@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rltemp.errors import InputError
-from rltemp.recipes import Recipe, dump_recipe, list_recipes, load_recipe, vary
+from rltemp.recipes import Recipe, change_recipe, dump_recipe, list_recipes, load_recipe, vary
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -227,3 +227,50 @@ def _agent(changes: Sequence[object]) -> dict[str, object]:
 def test_a_variation_that_is_no_recipe_is_refused_before_any_work(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_recipe("digits-short", {"agent.variations": [{}, change]})
+
+
+@pytest.mark.parametrize("name", ["digits-varied", "cifar100-cpu"])
+def test_a_recipe_is_changed_as_if_it_had_been_loaded_so(name: str) -> None:
+    recipe = load_recipe(name)
+    before = dump_recipe(recipe)
+    changes: dict[str, Any] = {
+        "optimization.lr": 1,
+        "data.shift": 0,
+        "teacher.noise": 0.25,
+        "student.options": {"hidden": [8], "more": None},
+        "references.policies": ["static(temperature=2)", "anneal"],
+        "references.runs": 7,
+    }
+    changed = change_recipe(recipe, changes)
+    assert changed == load_recipe(name, {**changes, "student.options": {"hidden": [8], "more": None}})
+    assert (changed.optimization.lr, type(changed.optimization.lr)) == (1.0, float)
+    assert changed.references.policies == ("static(temperature=2)", "anneal")
+    assert changed.agent == recipe.agent
+    assert dump_recipe(recipe) == before
+    assert change_recipe(recipe, {}) == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimization.lrr": 0.1}, "lrr"),
+        ({"optimisation.lr": 0.1}, "optimisation"),
+        ({"optimization.lr": 0}, "optimization.lr must be > 0"),
+        ({"optimization.lr": "fast"}, "optimization.lr"),
+        ({"teacher.noise": -1.0}, "teacher.noise must be"),
+        ({"references.runs": -1}, "references.runs must be >= 0"),
+        ({"references.policies": "dtkd"}, "references.policies"),
+    ],
+)
+def test_a_wrong_change_is_one_clear_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        change_recipe(load_recipe("digits-short"), changes)
+
+
+def test_references_are_read_back_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "tuned.yaml"
+    references = {"references.policies": ["anneal(start=2, end=0.25, scale=4)"], "references.runs": 96}
+    recipe = change_recipe(load_recipe("digits-short"), references)
+    file.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(file) == recipe
+    assert load_recipe("digits-short").references.policies == ()

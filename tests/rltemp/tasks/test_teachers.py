@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.networks import ExternalNetwork, Network
 from rltemp.networks.initialization import seeded_by
 from rltemp.recipes import Recipe
+from rltemp.tasks import build_task
+from rltemp.tasks import teachers as module
 from rltemp.tasks.teachers import make_teacher
 
 
@@ -57,15 +60,56 @@ def test_a_kept_teacher_is_found_by_what_it_draws_as_well(
     assert len(list(tmp_path.iterdir())) == len(set(rates))
 
 
-def test_a_teacher_is_kept_by_its_images_whichever_setting_chose_them(
+def _kept_by(recipe: Recipe, task: Task, **settings: Any) -> str:
+    """The file of a teacher whose own `shift` and `flip` have these values."""
+    unsaid = ("without", "noise")  # which came later
+    named = {name: value for name, value in dataclasses.asdict(recipe.teacher).items() if name not in unsaid}
+    words = [1, 10, named | {"seed": 0, "members": 1} | settings, repr(task.augmentation), repr(task.execution)]
+    digest = hashlib.sha256(task.probe.images.numpy().tobytes() + task.probe.targets.numpy().tobytes())
+    digest.update(json.dumps(words, sort_keys=True).encode())
+    return f"{digest.hexdigest()[:16]}.safetensors"
+
+
+def _own(recipe: Recipe, **settings: Any) -> Recipe:
+    return dataclasses.replace(recipe, teacher=dataclasses.replace(recipe.teacher, **settings))
+
+
+def test_a_teacher_is_kept_by_its_images_whichever_settings_chose_them(
     tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path
 ) -> None:
-    """`without` is no part of the key, so that teachers which were kept before there was such a setting are found."""
-    for without in (0.0, 0.3):
-        recipe = dataclasses.replace(tiny_recipe, teacher=dataclasses.replace(tiny_recipe.teacher, without=without))
-        _teacher(recipe, tiny_task, rate=0.0, cache=tmp_path)
-    settings = {name: value for name, value in dataclasses.asdict(tiny_recipe.teacher).items() if name != "without"}
-    words = [1, 10, settings | {"seed": 0, "members": 1}, repr(tiny_task.augmentation), repr(tiny_task.execution)]
-    digest = hashlib.sha256(tiny_task.probe.images.numpy().tobytes() + tiny_task.probe.targets.numpy().tobytes())
-    digest.update(json.dumps(words, sort_keys=True).encode())
-    assert [path.name for path in tmp_path.iterdir()] == [f"{digest.hexdigest()[:16]}.safetensors"]
+    """Teachers that were kept before there were such settings are found, those of an augmentation said twice too."""
+    for settings in ({"without": 0.0}, {"without": 0.3}, {"noise": 0.3}, {"shift": 1, "flip": False}):
+        _teacher(_own(tiny_recipe, **settings), tiny_task, rate=0.0, cache=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [_kept_by(tiny_recipe, tiny_task)]
+
+
+def test_a_teacher_that_was_kept_with_its_own_augmentation_in_the_name_is_found(
+    tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = _own(tiny_recipe, shift=1, flip=False)
+    weights = _weights(_teacher(recipe, tiny_task, rate=0.0, cache=tmp_path))
+    (path,) = tmp_path.iterdir()
+    before = path.rename(tmp_path / _kept_by(recipe, tiny_task, shift=1, flip=False))
+    assert before != path
+    monkeypatch.setattr(module, "_train", None)
+    assert torch.equal(_weights(_teacher(recipe, tiny_task, rate=0.0, cache=tmp_path)), weights)
+
+
+def test_the_noise_of_a_teacher_is_the_datas_unless_it_has_its_own(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    def weights(recipe: Recipe) -> Tensor:
+        return torch.cat([parameter.flatten() for parameter in build_task(recipe).teacher.parameters()])
+
+    def noisy(recipe: Recipe, noise: float) -> Recipe:
+        return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, noise=noise))
+
+    usual = torch.cat([parameter.flatten() for parameter in tiny_task.teacher.parameters()])
+    assert tiny_recipe.data.noise == 0.3
+    assert torch.equal(weights(_own(tiny_recipe, noise=None)), usual)
+    assert torch.equal(weights(_own(tiny_recipe, noise=0.3)), usual)
+    quiet = weights(noisy(tiny_recipe, 0.0))
+    assert not torch.equal(quiet, usual)
+    assert torch.equal(weights(_own(tiny_recipe, noise=0.0)), quiet)
+    assert torch.equal(weights(noisy(_own(tiny_recipe, noise=0.3), 0.0)), usual)
+    # It is the teacher's alone.
+    students = [build_task(_own(tiny_recipe, noise=noise)).minibatches([3]).draw().images for noise in (None, 0.0)]
+    assert torch.equal(*students)
