@@ -165,14 +165,15 @@ def _text(recipe: Recipe) -> str:
 
 
 def waves(selection: Selection, results: Results) -> Iterator[list[Work]]:
-    """All work: teachers, recipes, options, measurements.
+    """All work, each piece once: teachers, recipes, options, measurements.
 
     A wave may be asked for when `results` has those before it.
     """
     plans = [CellPlan(selection, cell, results) for cell in selection.cells]
+    # Cells may ask for the same: a journal has room for one process.
     yield list(dict.fromkeys(plan.learn for plan in plans))
-    yield [plan.tuning for plan in plans]
-    yield [search for plan in plans for search in plan.searches().values()]
+    yield list(dict.fromkeys(plan.tuning for plan in plans))
+    yield list(dict.fromkeys(search for plan in plans for search in plan.searches().values()))
     yield list(dict.fromkeys(planned.work for plan in plans for planned in plan.measures(others_of(plan, plans))))
 
 

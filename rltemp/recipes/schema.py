@@ -201,8 +201,7 @@ class PolicySpace:
             last layer, nearly free), or "network" (effects through all layers, by one forward-mode derivative).
         probe_size: clean training images of the probe, >= 1, drawn anew at each refresh.
         every: updates between two refreshes of the probe gradient, >= 1.
-        features: names out of `LogitFeatures` that a policy in training observes; empty for all that the alignment
-            allows.
+        features: what a policy in training observes, out of `LogitFeatures`; empty for all that the alignment allows.
     """
 
     low: Annotated[float, Range(LOWEST, HIGHEST)] = 0.5
