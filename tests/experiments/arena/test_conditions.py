@@ -15,7 +15,7 @@ from rltemp.tasks import build_task
 from rltemp.tasks.build import check_recipe
 from rltemp.tasks.parts import part_rows
 
-CHANGED = {
+CHANGED: dict[str, dict[str, Any]] = {
     "clean": {},
     "noise15": {"data.label_noise": 0.15},
     "noise30": {"data.label_noise": 0.3},
