@@ -1,8 +1,8 @@
 """Made-up entries to judge, and one real arena in the small that many tests look at."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,18 +23,6 @@ from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe, change_recipe
 
-TRAINING = {"rollouts": 2, "agent.students": 3}
-"""A training of six student runs."""
-
-
-class Arena(NamedTuple):
-    """A finished arena of one cell."""
-
-    selection: Selection
-    root: Path
-    store: ResultStore
-    outcome: list[CellOutcome]
-
 
 def in_this_process(prepare: Callable[[int], Any], items: Sequence[Any], processes: int) -> Iterator[tuple[Any, Any]]:
     """What `share_out` does, without the seconds that a process takes to begin."""
@@ -49,9 +37,18 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "share_out", in_this_process)
 
 
-def save_schedule(folder: Path, **card: Any) -> str:
-    """A policy that looks at the progress alone, which cards say what one likes of."""
-    return str(save_policy(LearnedPolicy(LogitFeatures(("progress",)), (4,), low=1.0, high=9.0, card=card), folder))
+@pytest.fixture(scope="session")
+def save_schedule() -> Callable[..., str]:
+    """Saves a policy that looks at the progress alone, of whose training its card says what one likes."""
+
+    def save(folder: Path, trained_on: Mapping[str, Any] | None = None, rollouts: int = 2) -> str:
+        card: dict[str, Any] = {"training": {"rollouts": rollouts, "agent.students": 3}}
+        if trained_on is not None:
+            card["trained_on"] = {"task 0": {"data.train": 100, "data.validation": 50, **trained_on}}
+        policy = LearnedPolicy(LogitFeatures(("progress",)), (4,), low=1.0, high=9.0, card=card)
+        return str(save_policy(policy, folder))
+
+    return save
 
 
 @pytest.fixture(scope="session")
@@ -60,25 +57,37 @@ def arena_recipe(tiny_recipe: Recipe) -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def finished(arena_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Arena:
-    """The tiny task, clean, with a policy of each kind: fresh, trained on the task, and aligned."""
-    root = tmp_path_factory.mktemp("arena")
-    fresh = save_schedule(root / "fresh", training=TRAINING, trained_on={"task 0": {"data.pool": "agents"}})
-    seen = save_schedule(root / "seen", training=TRAINING, trained_on={"task 0": {"data.pool": "all"}})
-    selection = Selection(
+def arena_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the arena of `outcome` ran, whose work is in the folder "work"."""
+    return tmp_path_factory.mktemp("arena")
+
+
+@pytest.fixture(scope="session")
+def selection(arena_recipe: Recipe, arena_root: Path, save_schedule: Callable[..., str]) -> Selection:
+    """The tiny task, clean, with a policy of each kind: fresh, trained on the task, without a word of it, aligned."""
+    paths = [
+        save_schedule(arena_root / "fresh", {"data.pool": "agents"}),
+        save_schedule(arena_root / "seen", {"data.pool": "all", "data.split_seed": 4}),
+        save_schedule(arena_root / "silent"),
+        "rltemp/digits",
+    ]
+    return Selection(
         tasks={"tiny": NamedRecipe("tiny", arena_recipe)},
         conditions=("clean",),
         budgets=(1,),
-        trained=tuple(trained_policy(path) for path in (fresh, seen, "rltemp/digits")),
+        trained=tuple(map(trained_policy, paths)),
         students=32,
         trials=3,
         tuning_students=2,
     )
-    store = ResultStore(root / "work")
+
+
+@pytest.fixture(scope="session")
+def outcome(selection: Selection, arena_root: Path) -> list[CellOutcome]:
+    """What the arena of `selection` found."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "share_out", in_this_process)
-        outcome = run_arena(selection, str(root), store, 1, NoProgress(), Leave())
-    return Arena(selection, root, store, outcome)
+        return run_arena(selection, str(arena_root), ResultStore(arena_root / "work"), 1, NoProgress(), Leave())
 
 
 @pytest.fixture
