@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from rltemp.experiments.arena.conditions import under_condition
@@ -67,7 +68,8 @@ class CellPlan:
     Args:
         selection: what is compared.
         cell: where.
-        results: of finished work; each method asks for those of the waves before it alone.
+        results: of finished work; each method asks for those of the waves before it alone, and remembers what it made
+            of them.
     """
 
     def __init__(self, selection: Selection, cell: Cell, results: Results) -> None:
@@ -89,10 +91,18 @@ class CellPlan:
 
     def frozen(self) -> Recipe:
         """The recipe as it was tuned, which all methods run in."""
+        return self._frozen
+
+    @cached_property
+    def _frozen(self) -> Recipe:
         return change_recipe(self.recipe, self.found(self.tuning).best.changes)
 
-    def searches(self) -> dict[str, Search]:
+    def searches(self) -> Mapping[str, Search]:
         """By the name of the space: both references with all trials, others with fewer, as they have less to search."""
+        return self._searches
+
+    @cached_property
+    def _searches(self) -> Mapping[str, Search]:
         trials, text = self.selection.trials, _text(self.frozen())
         spaces = {STATIC.name: trials, SCHEDULE.name: trials} | dict.fromkeys((r.name for r in RULES), trials // 3)
         spaces[SPREAD.name] = trials // 2
