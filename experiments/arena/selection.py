@@ -92,8 +92,8 @@ def check_cells(selection: Selection) -> None:
     """
     for cell in selection.cells:
         setting = selection.tasks[cell.task]
-        recipe = cell_recipe(setting, cell)
         try:
+            recipe = cell_recipe(setting, cell)
             check_recipe(recipe, allow_download=setting.allow_download, allow_code=setting.allow_code)
         except InputError as error:
             raise InputError(f"{cell.task} cannot be under {cell.condition!r}: {error}") from error

@@ -22,6 +22,7 @@ from rltemp.experiments.arena.workshop import Workshop
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.report.arena_tables import cell_to_markdown
 from rltemp.policies import TemperaturePolicy, registry
+from rltemp.policies.static import StaticPolicy
 from rltemp.recipes import Recipe, dump_recipe
 from rltemp.seeding import make_generator
 from rltemp.temperatures import Temperatures
@@ -65,7 +66,7 @@ def judged(
     workshop.tasks._build = remember
     entry = registry._Entry(Reader, "reads labels", "none")
     monkeypatch.setitem(registry._ENTRIES, "reader", entry)
-    monkeypatch.setitem(registry._ENTRIES, "honest", registry._Entry(registry.StaticPolicy, "one temperature", "none"))
+    monkeypatch.setitem(registry._ENTRIES, "honest", registry._Entry(StaticPolicy, "one temperature", "none"))
 
     def judge(method: str, plant: Plant = lambda plan, planned: planned, **changes: Any) -> CellOutcome:
         good: set[Work] = set()

@@ -75,7 +75,7 @@ def test_what_is_counted_is_what_a_real_arena_does(
     announced, afterwards = all_work(selection, ResultStore(tmp_path)), all_work(selection, store)
     assert len(done) == len(announced) == len(afterwards)
     for count in (weight, lambda work: work.runs, lambda work: type(work)):
-        assert list(map(count, announced)) == list(map(count, afterwards))  # type: ignore[arg-type]
+        assert list(map(count, announced)) == list(map(count, afterwards))
     assert {work.key for work in afterwards} == done
     # Before a search is done, nobody knows what is measured.
     assert {work.key for work in announced} != done
