@@ -73,7 +73,7 @@ def train_policy(
             import_policy(trainer.model, start)
 
         def export() -> LearnedPolicy:
-            return export_policy(trainer.model, features, recipe.policy, card=_card(recipe, trainer))
+            return export_policy(trainer.model, features, recipe.policy, card=_card(recipe, trainer, start))
 
         judge = score or validation_score(recipe, (task,) if isinstance(task, Task) else task)
 
@@ -155,15 +155,24 @@ def _describe(trainer: Trainer) -> str:
     return f"rollout {done + 1} of {trainer.agent.rollouts}{gained}"
 
 
-def _card(recipe: Recipe, trainer: Trainer) -> dict[str, Any]:
-    """How the policy was trained and what it scored, for its model card."""
+def _card(recipe: Recipe, trainer: Trainer, start: LearnedPolicy | None) -> dict[str, Any]:
+    """How the policy was trained and what it scored, for its model card.
+
+    It says what images that took unless the card of its start does not.
+    """
     history = trainer.history
     training = {"algorithm": "PPO", "rollouts": len(history), **{f"agent.{k}": v for k, v in _plain(recipe).items()}}
     if history:
         training |= {"first return": history[0]["return"], "last return": history[-1]["return"]}
     if trainer.best is not None:
         training |= {"chosen after rollout": trainer.best["rollout"], "score": trainer.best["score"]}
-    return {"training": training, "trained_on": {f"task {i}": _images(v) for i, v in enumerate(vary(recipe))}}
+    trained_on = {f"task {i}": _images(v) for i, v in enumerate(vary(recipe))}
+    if start is not None:
+        before = start.card.get("trained_on")
+        if not isinstance(before, dict):
+            return {"training": training}
+        trained_on |= {f"start, {name}": images for name, images in before.items()}
+    return {"training": training, "trained_on": trained_on}
 
 
 def _images(recipe: Recipe) -> dict[str, Any]:

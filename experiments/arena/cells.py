@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from rltemp.errors import InputError
 from rltemp.experiments.arena.entries import Entry
 from rltemp.experiments.arena.freshness import shared_images, training_recipes, training_runs
 from rltemp.experiments.arena.judge import judge
@@ -76,7 +77,10 @@ def _objections(policy: LearnedPolicy, plan: CellPlan, results: Results) -> list
     if recipes is None or training_runs(policy) is None:
         return [_UNKNOWN]
     source = results(plan.learn)
-    shared = max(shared_images(recipe, plan.recipe, source) for recipe in recipes)
+    try:
+        shared = max(shared_images(recipe, plan.recipe, source) for recipe in recipes)
+    except InputError:
+        return ["its card names more images than there are"]
     return [f"it was trained on {shared} of the images of this task"] if shared else []
 
 

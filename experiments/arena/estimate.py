@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -34,15 +34,20 @@ def estimate_seconds(selection: Selection, works: Sequence[Work], leave: Leave) 
         leave: what recipes may do.
     """
     torch.set_num_threads(1)
+    shares: dict[str, list[Work]] = {task: [] for task in selection.tasks}
+    for work in works:
+        features = _features(read_recipe(work.recipe))
+        task = next(name for name, setting in selection.tasks.items() if _features(setting.recipe) == features)
+        shares[task].append(work)
     return sum(
-        _seconds_of_task(setting.recipe, [work for work in works if _is_of(work, setting.recipe)], selection, leave)
-        for setting in selection.tasks.values()
+        _seconds_of_task(setting.recipe, shares[task], selection, leave) for task, setting in selection.tasks.items()
     )
 
 
-def _is_of(work: Work, recipe: Recipe) -> bool:
-    data = read_recipe(work.recipe).data
-    return (data.name, data.path) == (recipe.data.name, recipe.data.path)
+def _features(recipe: Recipe) -> tuple[Any, ...]:
+    """What no condition changes, and most tasks differ in."""
+    data = recipe.data
+    return data.name, data.path, data.image_size, recipe.teacher.network, recipe.student.name
 
 
 def _seconds_of_task(recipe: Recipe, works: Sequence[Work], selection: Selection, leave: Leave) -> float:

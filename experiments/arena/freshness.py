@@ -17,12 +17,15 @@ __all__ = ["shared_images", "training_recipes", "training_runs"]
 def training_recipes(policy: LearnedPolicy) -> list[Recipe] | None:
     """The tasks that a policy was trained on, as its card says; None if it does not say.
 
-    Cards of before `trained_on` name a recipe and the agent's variations of it.
+    Cards of before `trained_on` name a recipe and the agent's variations of it. That does not say what a policy was
+    trained on which the training started from.
     """
     card = policy.card
     try:
         if "trained_on" in card:
-            return [change_recipe(Recipe(), changes) for changes in card["trained_on"].values()]
+            return [change_recipe(Recipe(), changes) for changes in card["trained_on"].values()] or None
+        if card["training"].get("agent.start") is not None:
+            return None
         variations = card["training"].get("agent.variations", [])
         return vary(load_recipe(card["recipe"], {"agent.variations": variations}))
     except (AttributeError, InputError, LookupError, TypeError):
@@ -44,6 +47,9 @@ def shared_images(trained: Recipe, judged: Recipe, source: Mapping[str, Any]) ->
         trained: the agent's task; its training, teacher's and validation images count.
         judged: the other; its test images count as well.
         source: "images", how many it has, and "own_test", whether its test images are apart from them.
+
+    Raises:
+        InputError: for a task that asks for more images than the source has.
     """
     if not _same_source(trained, judged):
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from rltemp.experiments.arena.conditions import under_condition
@@ -67,7 +68,8 @@ class CellPlan:
     Args:
         selection: what is compared.
         cell: where.
-        results: of finished work; each method asks for those of the waves before it alone.
+        results: of finished work; each method asks for those of the waves before it alone, and remembers what it made
+            of them.
     """
 
     def __init__(self, selection: Selection, cell: Cell, results: Results) -> None:
@@ -89,10 +91,18 @@ class CellPlan:
 
     def frozen(self) -> Recipe:
         """The recipe as it was tuned, which all methods run in."""
+        return self._frozen
+
+    @cached_property
+    def _frozen(self) -> Recipe:
         return change_recipe(self.recipe, self.found(self.tuning).best.changes)
 
-    def searches(self) -> dict[str, Search]:
+    def searches(self) -> Mapping[str, Search]:
         """By the name of the space: both references with all trials, others with fewer, as they have less to search."""
+        return self._searches
+
+    @cached_property
+    def _searches(self) -> Mapping[str, Search]:
         trials, text = self.selection.trials, _text(self.frozen())
         spaces = {STATIC.name: trials, SCHEDULE.name: trials} | dict.fromkeys((r.name for r in RULES), trials // 3)
         spaces[SPREAD.name] = trials // 2
@@ -165,14 +175,15 @@ def _text(recipe: Recipe) -> str:
 
 
 def waves(selection: Selection, results: Results) -> Iterator[list[Work]]:
-    """All work: teachers, recipes, options, measurements.
+    """All work, each piece once: teachers, recipes, options, measurements.
 
     A wave may be asked for when `results` has those before it.
     """
     plans = [CellPlan(selection, cell, results) for cell in selection.cells]
+    # Cells may ask for the same: a journal has room for one process.
     yield list(dict.fromkeys(plan.learn for plan in plans))
-    yield [plan.tuning for plan in plans]
-    yield [search for plan in plans for search in plan.searches().values()]
+    yield list(dict.fromkeys(plan.tuning for plan in plans))
+    yield list(dict.fromkeys(search for plan in plans for search in plan.searches().values()))
     yield list(dict.fromkeys(planned.work for plan in plans for planned in plan.measures(others_of(plan, plans))))
 
 

@@ -40,9 +40,18 @@ class Leave:
     allow_code: bool = False
 
 
-def all_work(selection: Selection) -> list[Work]:
-    """All work of a selection, as if every search came to its first start; what is found changes none of the counts."""
-    return [work for wave in waves(selection, _pretend) for work in wave]
+def all_work(selection: Selection, store: ResultStore) -> list[Work]:
+    """All work of a selection, as if every search that is not in the store came to its first start.
+
+    What such a search finds changes the counts in one way: settings of two methods that turn out to be the same are
+    measured once.
+    """
+
+    def result(work: Work) -> dict[str, Any]:
+        found = store.find(work.key) if isinstance(work, Search) else None
+        return _pretend(work) if found is None else found
+
+    return [work for wave in waves(selection, result) for work in wave]
 
 
 def weight(work: Work) -> int:

@@ -14,7 +14,7 @@ from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.recipes import Recipe, change_recipe, load_recipe
 from rltemp.tasks.build import check_recipe
 
-__all__ = ["TASKS", "Selection", "cell_recipe", "find_tasks"]
+__all__ = ["TASKS", "Selection", "cell_recipe", "check_cells", "find_tasks"]
 
 TASKS = {
     "digits": "arena-digits",
@@ -82,6 +82,21 @@ def find_tasks(names: Sequence[str], data: str, *, allow_download: bool, allow_c
             raise InputError(f"each task must be named once, got {key} twice")
         found[key] = NamedRecipe(key, recipe, **leave)
     return found
+
+
+def check_cells(selection: Selection) -> None:
+    """Refuse a condition that the recipe of a task cannot have, before any work starts.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for cell in selection.cells:
+        setting = selection.tasks[cell.task]
+        try:
+            recipe = cell_recipe(setting, cell)
+            check_recipe(recipe, allow_download=setting.allow_download, allow_code=setting.allow_code)
+        except InputError as error:
+            raise InputError(f"{cell.task} cannot be under {cell.condition!r}: {error}") from error
 
 
 def cell_recipe(setting: NamedRecipe, cell: Cell) -> Recipe:

@@ -41,7 +41,7 @@ def arena(selection: Selection, root: str, processes: int, command: str, leave: 
     """
     folder = Path(root, "arena")
     store = ResultStore(folder / "work")
-    with progress("arena", sum(map(weight, all_work(selection)))) as display:
+    with progress("arena", sum(map(weight, all_work(selection, store)))) as display:
         cells = run_arena(selection, root, store, processes, display, leave)
     outcome = ArenaOutcome(tuple(cells), describe_machine(), command)
     console = output()
@@ -63,8 +63,8 @@ def arena(selection: Selection, root: str, processes: int, command: str, leave: 
 
 def dry_run(selection: Selection, root: str, processes: int, leave: Leave) -> None:
     """Print how much work there is, how much of it is done, and about how long the rest takes."""
-    works = all_work(selection)
     store = ResultStore(Path(root, "arena", "work"))
+    works = all_work(selection, store)
     left = [work for work in works if store.find(work.key) is None]
     minutes = estimate_seconds(selection, left, leave) / processes / 60
     print(

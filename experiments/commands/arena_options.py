@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rltemp.errors import InputError
+from rltemp.errors import InputError, short
 from rltemp.experiments.commands.options import MOST_STUDENTS, Overrides, add_leave, add_runs, check
 
 if TYPE_CHECKING:
     from rltemp.experiments.arena.selection import Selection
+    from rltemp.experiments.evaluation.specs import PolicySpec
 
 __all__ = ["MOST_TRIALS", "add_arena_options", "run_arena_command"]
 
@@ -51,7 +55,7 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         "--trials",
         type=int,
         default=24,
-        help="settings tried per reference, half as many per rule (default: %(default)s)",
+        help="settings tried per reference, a third as many per rule (default: %(default)s)",
     )
     parser.add_argument("--processes", type=int, default=2, help="processes side by side (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say how much work it is, and do nothing")
@@ -75,13 +79,14 @@ def run_arena_command(options: argparse.Namespace, overrides: Overrides) -> None
     words = ["rltemp", "arena", *options.tasks, "--conditions", options.conditions, "--budgets", options.budgets]
     words += [word for path in options.policy for word in ("--policy", path)]
     words += [word for text in options.trainings for word in ("--trainings", text)]
-    words += ["--students", str(options.students), "--trials", str(options.trials)]
+    words += ["--data", options.data, "--students", str(options.students), "--trials", str(options.trials)]
+    words += ["--allow-download"] * options.allow_download + ["--allow-code"] * options.allow_code
     print(f"report: {arena(selection, options.runs, options.processes, shlex.join(words), leave)}")
 
 
 def _selection(options: argparse.Namespace) -> Selection:
     from rltemp.experiments.arena.conditions import CONDITIONS
-    from rltemp.experiments.arena.selection import Selection, find_tasks
+    from rltemp.experiments.arena.selection import Selection, check_cells, find_tasks
     from rltemp.experiments.evaluation.specs import trained_policy
     from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
     from rltemp.pretrained import list_pretrained
@@ -93,17 +98,25 @@ def _selection(options: argparse.Namespace) -> Selection:
     trained = [trained_policy(path) for path in given]
     trained += [spec for text in options.trainings for spec in parse_trainings(text)]
     check_names(trained)
-    return Selection(
+    selection = Selection(
         tasks=find_tasks(
             options.tasks, options.data, allow_download=options.allow_download, allow_code=options.allow_code
         ),
         conditions=conditions,
         budgets=_budgets(options.budgets),
-        trained=tuple(trained),
+        trained=_told_apart(trained),
         students=options.students,
         trials=options.trials,
         tuning_students=_TUNING_STUDENTS,
     )
+    check_cells(selection)
+    return selection
+
+
+def _told_apart(specs: Sequence[PolicySpec]) -> tuple[PolicySpec, ...]:
+    """The policies; those that share what a table would call them are called by their paths."""
+    labels = Counter(spec.label for spec in specs)
+    return tuple(spec if labels[spec.label] == 1 else replace(spec, label=spec.name) for spec in specs)
 
 
 def _listed(option: str, text: str) -> tuple[str, ...]:
@@ -115,6 +128,7 @@ def _listed(option: str, text: str) -> tuple[str, ...]:
 
 def _budgets(text: str) -> tuple[int, ...]:
     parts = _listed("--budgets", text)
-    if not all(part.isdecimal() and 1 <= int(part) <= _LONGEST for part in parts):
-        raise InputError(f"--budgets must be whole numbers in [1, {_LONGEST}], got {text!r}")
-    return tuple(int(part) for part in parts)
+    budgets = {str(budget): budget for budget in range(1, _LONGEST + 1)}
+    if not all(part in budgets for part in parts):
+        raise InputError(f"--budgets must be whole numbers in [1, {_LONGEST}], got {short(text)}")
+    return tuple(budgets[part] for part in parts)
