@@ -19,7 +19,11 @@ from rltemp.files import naming
 
 __all__ = ["Found", "Trial", "search"]
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+# Its warnings are of packages that would make suggestions a little faster.
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_LEAST_TRIALS = 4
+"""Before a model is fitted; spaces that start with more settings need none at random."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +67,11 @@ def search(
     try_out: Callable[[str, Mapping[str, Any]], Validation],
     advance: Callable[[], None] = lambda: None,
 ) -> Found:
-    """Try `trials` settings: the space's starts, then what the tree-structured Parzen estimator proposes.
+    """Try `trials` settings: the space's starts, then what a Gaussian process fitted to all trials proposes.
 
     Each proposal follows from the finished trials and the seed alone, so that an interrupted search proposes what an
-    uninterrupted one would. Source of the estimator: Bergstra et al. (2011), "Algorithms for Hyper-Parameter
-    Optimization", section 4.
+    uninterrupted one would. With a few dozen trials it comes closer than the tree-structured Parzen estimator. Source:
+    Snoek et al. (2012), "Practical Bayesian Optimization of Machine Learning Algorithms", section 2.
 
     Args:
         space: what is searched.
@@ -141,9 +145,9 @@ def _values(space: Space, study: optuna.Study, seed: int, number: int) -> Mappin
     return values
 
 
-def _sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
+def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
     sequence = np.random.SeedSequence([seed, number])
-    return optuna.samplers.TPESampler(n_startup_trials=4, seed=int(sequence.generate_state(1)[0]))
+    return optuna.samplers.GPSampler(n_startup_trials=_LEAST_TRIALS, seed=int(sequence.generate_state(1)[0]))
 
 
 def _trial(space: Space, trial: optuna.trial.FrozenTrial) -> Trial:

@@ -52,33 +52,35 @@ def _text(name: str, **options: float | bool) -> str:
 
 
 def _static(values: Values) -> str:
-    return _text("static", temperature=values["temperature"], scale=values["scale"])
+    temperature = values["temperature"]
+    return _text("static", temperature=temperature, scale=values["strength"] * temperature)
 
 
 def _schedule(values: Values) -> str:
-    ends = {"start": values["start"], "end": values["end"]}
+    ends, strength = {"start": values["start"], "end": values["end"]}, values["strength"]
     if values["squared"]:
-        return _text("anneal", **ends, kd_weight=values["kd_weight"])
-    return _text("anneal", **ends, scale=values["scale"])
+        return _text("anneal", **ends, kd_weight=_USUAL_WEIGHT * strength / values["start"])
+    return _text("anneal", **ends, scale=strength * values["start"])
 
 
-_TEMPERATURE, _SCALE, _KD_WEIGHT = _log(0.125, 32.0), _log(0.25, 128.0), _log(0.05, 50.0)
-_USUAL_SCALES = ((4.0, 16.0), (2.0, 4.0), (1.0, 1.0), (1.0, 4.0), (2.0, 8.0), (8.0, 64.0), (4.0, 4.0), (0.5, 2.0))
-"""Temperatures with T^2 and with other constants."""
+_TEMPERATURE, _STRENGTH, _KD_WEIGHT = _log(0.125, 32.0), _log(0.1, 32.0), _log(0.05, 50.0)
+# A strength is scale / T, at the start: it bounds the gradient by a logit, so that good settings lie together.
+_USUAL_WEIGHT = 0.9
+"""Of distillation in most recipes."""
 
 STATIC = Space(
     "static",
-    {"temperature": _TEMPERATURE, "scale": _SCALE},
-    tuple({"temperature": t, "scale": c} for t, c in _USUAL_SCALES),
+    {"temperature": _TEMPERATURE, "strength": _STRENGTH},
+    tuple(
+        {"temperature": temperature, "strength": scale / temperature}
+        for temperature, scale in (
+            *((4.0, 16.0), (2.0, 4.0), (1.0, 1.0), (8.0, 64.0)),  # T^2
+            *((1.0, 4.0), (2.0, 8.0), (4.0, 4.0), (0.5, 2.0)),
+        )
+    ),
     _static,
 )
 """One temperature; T^2 is one constant among others."""
-
-
-def _schedule_start(start: float, end: float, scale: float | None) -> dict[str, Any]:
-    squared = scale is None
-    return {"start": start, "end": end, "squared": squared, "scale": scale or 4.0, "kd_weight": 0.9}
-
 
 SCHEDULE = Space(
     "schedule",
@@ -86,25 +88,24 @@ SCHEDULE = Space(
         "start": _TEMPERATURE,
         "end": _TEMPERATURE,
         "squared": CategoricalDistribution([False, True]),
-        "scale": _SCALE,
-        "kd_weight": _KD_WEIGHT,
+        "strength": _STRENGTH,
     },
     tuple(
-        _schedule_start(*ends)
-        for ends in (
-            (2.0, 0.25, 4.0),
-            (4.0, 0.5, 4.0),
-            (8.0, 1.0, 32.0),
-            (8.0, 0.5, 32.0),
-            (4.0, 1.0, None),
-            (16.0, 1.0, None),
-            (2.0, 0.25, 8.0),
-            (8.0, 2.0, None),
+        {"start": start, "end": end, "squared": squared, "strength": strength}
+        for start, end, squared, strength in (
+            (2.0, 0.25, False, 2.0),
+            (4.0, 0.5, False, 1.0),
+            (8.0, 1.0, False, 4.0),
+            (8.0, 0.5, False, 4.0),
+            (4.0, 1.0, True, 4.0),
+            (16.0, 1.0, True, 16.0),
+            (2.0, 0.25, False, 4.0),
+            (8.0, 2.0, True, 8.0),
         )
     ),
     _schedule,
 )
-"""From one temperature to another, either way; the scale T^2 or constant, the weight searched in both cases."""
+"""From one temperature to another, either way; the scale is T^2 or constant, and the weight searched in both cases."""
 
 
 def _recipe_space(recipe: Recipe) -> Space:
@@ -134,8 +135,14 @@ def _recipe_space(recipe: Recipe) -> Space:
     if augmented:
         distributions["augmented"] = CategoricalDistribution(choices)
     starts = [
-        {"lr": factor * rate, "ce_weight": 0.1, "temperature": temperature, "scale": scale, "augmented": choice}
-        for factor, temperature, scale in ((1, 4.0, 16.0), (1, 2.0, 4.0), (1, 1.0, 4.0), (3, 4.0, 16.0), (3, 1.0, 2.0))
+        {"lr": factor * rate, "ce_weight": 0.1, "temperature": temperature, "strength": strength, "augmented": choice}
+        for factor, temperature, strength in (
+            (1, 4.0, 4.0),
+            (1, 1.0, 4.0),
+            (4, 4.0, 4.0),
+            (4, 1.0, 2.0),
+            (10, 2.0, 1.0),
+        )
         for choice in choices
     ]
     return Space("recipe", distributions, tuple(starts), _static, changes)
@@ -157,7 +164,8 @@ def _rule(name: str, option: str, low: float, high: float, published: float, kd_
 
 
 def _spread(values: Values) -> str:
-    return _text("spread", **{name: values[name] for name in ("start", "end", "scale", "each")})
+    ends = {"start": values["start"], "end": values["end"]}
+    return _text("spread", **ends, scale=values["strength"] * values["start"], each=values["each"])
 
 
 SPREAD = Space(
@@ -165,18 +173,18 @@ SPREAD = Space(
     {
         "start": _log(0.25, 8.0),
         "end": _log(0.05, 4.0),
-        "scale": _log(0.5, 32.0),
+        "strength": _STRENGTH,
         "each": CategoricalDistribution([False, True]),
     },
     tuple(
-        {"start": start, "end": end, "scale": scale, "each": each}
-        for start, end, scale, each in (
-            (2.0, 0.2, 6.0, False),
-            (2.0, 0.15, 4.0, False),
+        {"start": start, "end": end, "strength": strength, "each": each}
+        for start, end, strength, each in (
+            (2.0, 0.2, 3.0, False),
+            (2.0, 0.15, 2.0, False),
             (1.0, 0.2, 3.0, True),
             (1.0, 0.2, 3.0, False),
-            (2.0, 0.5, 6.0, False),
-            (2.0, 1.0, 3.0, False),
+            (2.0, 0.5, 3.0, False),
+            (2.0, 1.0, 1.5, False),
         )
     ),
     _spread,
@@ -200,8 +208,8 @@ PROBE = Space(
     "probe",
     {**STATIC.distributions, "probe_weight": _log(0.02, 50.0)},
     tuple(
-        {"temperature": temperature, "scale": scale, "probe_weight": weight}
-        for temperature, scale, weight in ((4.0, 16.0, 1.0), (1.0, 4.0, 1.0), (2.0, 4.0, 0.2), (1.0, 4.0, 5.0))
+        {"temperature": temperature, "strength": 4.0, "probe_weight": weight}
+        for temperature, weight in ((4.0, 1.0), (1.0, 1.0), (2.0, 0.2), (1.0, 5.0))
     ),
     _static,
     lambda values: {"optimization.probe_weight": _rounded(values["probe_weight"])},
