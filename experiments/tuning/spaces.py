@@ -56,6 +56,10 @@ def _static(values: Values) -> str:
     return _text("static", temperature=temperature, scale=values["strength"] * temperature)
 
 
+def _usual_static(values: Values) -> str:
+    return _text("static", temperature=values["temperature"])
+
+
 def _schedule(values: Values) -> str:
     ends, strength = {"start": values["start"], "end": values["end"]}, values["strength"]
     if values["squared"]:
@@ -109,7 +113,10 @@ SCHEDULE = Space(
 
 
 def _recipe_space(recipe: Recipe) -> Space:
-    """Learning rate, weight of the labels, augmentation or none where there is one, and a static temperature."""
+    """Learning rate, weight of the labels, augmentation or none where there is one, with a static temperature as usual.
+
+    The scale is T^2 and T what people take, so that what is tuned here suits methods of the usual weight.
+    """
     data, teacher, rate = recipe.data, recipe.teacher, recipe.optimization.lr
     augmented = bool(data.shift or data.noise or data.flip)
     # The teacher keeps the augmentation that it was trained with.
@@ -129,7 +136,7 @@ def _recipe_space(recipe: Recipe) -> Space:
     distributions: dict[str, BaseDistribution] = {
         "lr": _log(rate / 5, rate * 10),
         "ce_weight": CategoricalDistribution([0.0, 0.1, 0.3, 1.0]),
-        **STATIC.distributions,
+        "temperature": _log(1.0, 8.0),
     }
     choices = [True, False] if augmented else [True]
     if augmented:
@@ -145,7 +152,7 @@ def _recipe_space(recipe: Recipe) -> Space:
         )
         for choice in choices
     ]
-    return Space("recipe", distributions, tuple(starts), _static, changes)
+    return Space("recipe", distributions, tuple(starts), _usual_static, changes)
 
 
 def _rule(name: str, option: str, low: float, high: float, published: float, kd_weight: float = 0.9) -> Space:
