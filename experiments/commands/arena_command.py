@@ -11,6 +11,7 @@ from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.console import output, progress
 from rltemp.experiments.machine import describe_machine
+from rltemp.experiments.report.arena_csv import arena_csv
 from rltemp.experiments.report.arena_page import arena_markdown, choose_curves, write_arena_report
 from rltemp.experiments.report.arena_sentences import arena_headlines
 from rltemp.experiments.report.arena_tables import cell_to_rich
@@ -27,7 +28,7 @@ _SHOWN = 4
 
 
 def arena(selection: Selection, root: str, processes: int, command: str, leave: Leave) -> Path:
-    """Do what is not done yet in `<root>/arena/`, and write report.html, arena.md and the figures of both there.
+    """Do what is not done yet in `<root>/arena/`, and write report.html, arena.md, arena.csv and figures there.
 
     Args:
         selection: what is compared, and where.
@@ -51,6 +52,7 @@ def arena(selection: Selection, root: str, processes: int, command: str, leave: 
     for sentence in arena_headlines(outcome):
         console.print(sentence, markup=False, emoji=False)
     atomic_write(folder / "arena.md", arena_markdown(outcome))
+    atomic_write(folder / "arena.csv", arena_csv(outcome))
     for budget in selection.budgets:
         atomic_write(folder / f"map-{budget}.svg", to_svg(plot_regret_map(make_map(outcome, budget))))
     if len(selection.budgets) > 1:
