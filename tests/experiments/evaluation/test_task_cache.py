@@ -117,6 +117,7 @@ def test_the_teacher_is_asked_once_about_what_the_same_students_see(
         lambda: validate(cache, change_recipe(tiny_recipe, {"optimization.batch_size": 16}), STATIC, SEEDS),
         lambda: validate(cache, seeded(tiny_recipe, 1), STATIC, SEEDS),
     ):
+        validate(cache, tiny_recipe, STATIC, SEEDS)
         images.clear()
         other()
         assert sum(images) == 64 * len(SEEDS)

@@ -78,6 +78,17 @@ def test_a_seed_decides_the_proposals_and_nothing_else_does(space: Space, tmp_pa
     assert not {trial.policy for trial in first.trials[count:]} & {trial.policy for trial in other.trials[count:]}
 
 
+def test_proposals_follow_from_the_scores_before_them(tmp_path: Path) -> None:
+    def but_for_one(number: int) -> Callable[..., Validation]:
+        """Scores that differ in one trial, which is best of all or worst."""
+        count = iter(range(TRIALS))
+        return lambda *arguments: Validation(1.0, 0.0) if next(count) == number else scored(*arguments)
+
+    one, other = (find(tmp_path / str(number), try_out=but_for_one(number)).trials for number in (0, 5))
+    assert [trial.policy for trial in one[:8]] == [trial.policy for trial in other[:8]]
+    assert not {trial.policy for trial in one[8:]} & {trial.policy for trial in other[8:]}
+
+
 def stopping(at: int, after: bool) -> tuple[Callable[..., Validation], Callable[[], None]]:
     """What is scored, and the display: one of them is interrupted at a trial, before or after it is written down."""
     tried = told = 0

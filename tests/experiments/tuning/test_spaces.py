@@ -91,6 +91,9 @@ def test_the_ranges_reach_cold_temperatures_and_constant_scales() -> None:
     assert "scale" in options(STATIC.policy(STATIC.starts[0]))
     schedules = [options(SCHEDULE.policy(start)) for start in SCHEDULE.starts]
     assert {("scale" in given, "kd_weight" in given) for given in schedules} == {(True, False), (False, True)}
+    values = {"start": 8.0, "end": 2.0, "squared": True, "scale": 3.0, "kd_weight": 0.5}
+    assert SCHEDULE.policy(values) == "anneal(start=8, end=2, kd_weight=0.5)"
+    assert SCHEDULE.policy({**values, "squared": False}) == "anneal(start=8, end=2, scale=3)"
 
 
 def test_a_static_temperature_begins_with_the_squared_scale_and_with_constants() -> None:

@@ -68,14 +68,11 @@ def test_the_recipes_optimization_is_what_students_are_trained_with(tiny_recipe:
     assert got != found(tiny_task, tiny_recipe)
 
 
-def test_no_test_image_is_seen(tiny_recipe: Recipe, tiny_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = torch.full_like(tiny_task.test.images, math.nan)
-    nothing = Dataset.__new__(Dataset)  # which refuses images that are no numbers
-    object.__setattr__(nothing, "images", images)
-    poisoned = dataclasses.replace(tiny_task, test=nothing)  # and no labels at all
-    assert not hasattr(poisoned.test, "targets")
+def test_no_test_image_is_seen(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    nothing = Dataset.__new__(Dataset)  # neither images nor labels: whoever reads them fails
+    poisoned = dataclasses.replace(tiny_task, test=nothing)
     assert found(poisoned, tiny_recipe) == found(tiny_task, tiny_recipe)
-    # What poison does, so that the above says something: the validation images with it are read.
+    # The validation images are read.
     spoiled = dataclasses.replace(tiny_task, validation=nothing)
     with pytest.raises(AttributeError):
         found(spoiled, tiny_recipe)
