@@ -57,14 +57,23 @@ def test_every_start_lies_within_what_is_searched(space: Space) -> None:
         assert trial.params == values
 
 
+def meant(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that values stand for: a strength is what bounds the gradient by a logit, scale / T at the start."""
+    if "strength" not in values:
+        return dict(values)
+    first = values["temperature"] if "temperature" in values else values["start"]
+    # The usual weight is 0.9; with T^2, the bound is weight * T^2 / T.
+    return {**values, "scale": values["strength"] * first, "kd_weight": 0.9 * values["strength"] / first}
+
+
 @by_name
 def test_every_setting_is_a_policy_with_its_values_to_three_digits(space: Space) -> None:
     for values in samples(space):
         text = space.policy(values)
-        spec, given = parse_policy(text), options(text)
+        spec, given, wanted = parse_policy(text), options(text), meant(values)
         assert given
         for name, value in given.items():
-            assert value == (pytest.approx(values[name], rel=5.001e-3) if not isinstance(value, bool) else values[name])
+            assert value == (pytest.approx(wanted[name], rel=5.001e-3) if not isinstance(value, bool) else wanted[name])
         temperatures = spec.make(0)(LOGITS, -LOGITS, torch.arange(4), 0.5)
         assert torch.isfinite(temperatures.student).all()
         assert spec.kd_weight == given.get("kd_weight")
@@ -91,13 +100,20 @@ def test_the_ranges_reach_cold_temperatures_and_constant_scales() -> None:
     assert "scale" in options(STATIC.policy(STATIC.starts[0]))
     schedules = [options(SCHEDULE.policy(start)) for start in SCHEDULE.starts]
     assert {("scale" in given, "kd_weight" in given) for given in schedules} == {(True, False), (False, True)}
-    values = {"start": 8.0, "end": 2.0, "squared": True, "scale": 3.0, "kd_weight": 0.5}
-    assert SCHEDULE.policy(values) == "anneal(start=8, end=2, kd_weight=0.5)"
-    assert SCHEDULE.policy({**values, "squared": False}) == "anneal(start=8, end=2, scale=3)"
+    values = {"start": 8.0, "end": 2.0, "squared": True, "strength": 4.0}
+    assert SCHEDULE.policy(values) == "anneal(start=8, end=2, kd_weight=0.45)"
+    assert SCHEDULE.policy({**values, "squared": False}) == "anneal(start=8, end=2, scale=32)"
+
+
+def test_the_recipe_is_tuned_with_a_static_temperature_as_usual() -> None:
+    for values in samples(SPACES[-1]):
+        given = options(SPACES[-1].policy(values))
+        assert given.keys() == {"temperature"}
+        assert 0.995 <= given["temperature"] <= 8.04
 
 
 def test_a_static_temperature_begins_with_the_squared_scale_and_with_constants() -> None:
-    squared = [start["scale"] == start["temperature"] ** 2 for start in STATIC.starts]
+    squared = [start["strength"] == start["temperature"] for start in STATIC.starts]
     assert any(squared)
     assert not all(squared)
 
@@ -164,7 +180,7 @@ def test_without_augmentation_the_teacher_is_the_same_and_trained_once(
             assert torch.equal(ours, theirs)
 
 
-def test_the_starts_of_a_recipe_have_its_own_rate_and_a_higher_one(tiny_recipe: Recipe) -> None:
+def test_the_starts_of_a_recipe_have_its_own_rate_and_higher_ones(tiny_recipe: Recipe) -> None:
     space = find_space("recipe", tiny_recipe)
     rates = sorted({space.changes(start)["optimization.lr"] for start in space.starts})
-    assert rates == pytest.approx([tiny_recipe.optimization.lr, 3 * tiny_recipe.optimization.lr])
+    assert rates == pytest.approx([factor * tiny_recipe.optimization.lr for factor in (1, 3, 10)])
