@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from rltemp.experiments.cli import main
 from rltemp.experiments.commands import evaluate_command, tune_command
 from rltemp.experiments.evaluation.results_files import load_evaluation
 from rltemp.experiments.evaluation.specs import SCHEDULE_GRID, STATIC_GRID, PolicySpec, parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
-from rltemp.experiments.tuning import search as search_module
 from rltemp.experiments.tuning.spaces import SCHEDULE, STATIC, find_space
 from rltemp.experiments.tuning.validate import Validation, validate
 from rltemp.files import is_draft
@@ -289,7 +289,7 @@ def test_a_journal_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatc
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(search_module.JournalFileBackend, "append_logs", full)
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
     refused = run(tmp_path, *TUNE)
     assert refused.code == 2
     assert refused.err.splitlines()[-1].endswith("trials.journal: No space left on device")
