@@ -112,15 +112,14 @@ def test_the_teacher_is_asked_once_about_what_the_same_students_see(
         validate(cache, tiny_recipe, parse_policy(text), SEEDS)
     validate(cache, change_recipe(tiny_recipe, {"optimization.lr": 0.3}), STATIC, SEEDS)
     assert images == [8 * len(SEEDS)] * 8  # one epoch of 64 images in batches of 8
-    others: tuple[tuple[Recipe, tuple[int, ...]], ...] = (
+    for other, seeds in (
         (tiny_recipe, (3, 9)),
         (change_recipe(tiny_recipe, {"optimization.batch_size": 16}), SEEDS),
         (seeded(tiny_recipe, 1), SEEDS),
-    )
-    for recipe, seeds in others:
+    ):
         validate(cache, tiny_recipe, STATIC, SEEDS)
         images.clear()
-        validate(cache, recipe, STATIC, seeds)
+        validate(cache, other, STATIC, seeds)
         assert sum(images) == 64 * len(SEEDS)
 
 

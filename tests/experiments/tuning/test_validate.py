@@ -9,7 +9,7 @@ import torch
 
 from rltemp import kd_loss
 from rltemp.data import Dataset
-from rltemp.distillation import DistillationRun, Task
+from rltemp.distillation import DistillationRun, Task, score
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
@@ -114,16 +114,13 @@ def test_a_student_that_diverges_has_a_score_that_nobody_chooses(tiny_recipe: Re
 def test_one_lost_student_costs_its_share_of_the_accuracy(
     tiny_recipe: Recipe, tiny_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rltemp.experiments.tuning import validate as module
-
     def one_lost(*arguments: Any) -> Any:
         scores = score(*arguments)
         scores.accuracy[0], scores.nll[0] = 0.1, math.nan
         return scores
 
-    score = vars(module)["score"]
     alone = found(tiny_task, tiny_recipe, seeds=SEEDS[1:])
-    monkeypatch.setattr(module, "score", one_lost)
+    monkeypatch.setattr("rltemp.experiments.tuning.validate.score", one_lost)
     together = found(tiny_task, tiny_recipe)
     assert together.accuracy == pytest.approx((0.1 + alone.accuracy) / 2)
     assert together.nll == math.inf
