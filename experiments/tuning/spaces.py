@@ -142,14 +142,8 @@ def _recipe_space(recipe: Recipe) -> Space:
     if augmented:
         distributions["augmented"] = CategoricalDistribution(choices)
     starts = [
-        {"lr": factor * rate, "ce_weight": 0.1, "temperature": temperature, "strength": strength, "augmented": choice}
-        for factor, temperature, strength in (
-            (1, 4.0, 4.0),
-            (1, 1.0, 4.0),
-            (4, 4.0, 4.0),
-            (4, 1.0, 2.0),
-            (10, 2.0, 1.0),
-        )
+        {"lr": factor * rate, "ce_weight": 0.1, "temperature": temperature, "augmented": choice}
+        for factor, temperature in ((1, 4.0), (1, 1.0), (4, 4.0), (4, 1.0), (10, 2.0))
         for choice in choices
     ]
     return Space("recipe", distributions, tuple(starts), _usual_static, changes)

@@ -183,4 +183,4 @@ def test_without_augmentation_the_teacher_is_the_same_and_trained_once(
 def test_the_starts_of_a_recipe_have_its_own_rate_and_higher_ones(tiny_recipe: Recipe) -> None:
     space = find_space("recipe", tiny_recipe)
     rates = sorted({space.changes(start)["optimization.lr"] for start in space.starts})
-    assert rates == pytest.approx([factor * tiny_recipe.optimization.lr for factor in (1, 3, 10)])
+    assert rates == pytest.approx([factor * tiny_recipe.optimization.lr for factor in (1, 4, 10)])
