@@ -33,6 +33,14 @@ def results_page(
     machine = ", ".join(f"{key} {value}" for key, value in describe_machine().items())
     return f"""# Results
 
+> **What these figures are, and are not.** They were the first of this project, and the comparison they make is not
+> a fair one. The recipe's augmentation (shifts of 1 px and noise on 8 x 8 px) costs every static student about 15
+> points; an aligned policy sees clean training images at every update, through its probe, and gives some of them
+> back. A static student who may use those images as well, as an ordinary term of the loss, gains more than twice as
+> much, and without augmentation a plain constant is ahead
+> ([analysis.md](analysis.md#the-control-that-was-missing)). What the policies gain here is information, not
+> temperature. The fair comparison is [the arena](arena.md).
+
 Written by `uv run python -m rltemp.experiments.studies.prove`; every number on this page comes from that command.
 Policies were trained on `digits-short` (split 0, teacher 0, student 64-16-10, 90 updates, 12 rollouts), *varied* ones
 on `digits-varied` (four splits, teachers and students in turn, one with label noise, one with another learning rate; 24
