@@ -1,0 +1,62 @@
+"""Write on the cards of the package's policies what the arena says of them.
+
+uv run rltemp arena ... && uv run python -m rltemp.experiments.studies.arena_cards
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rltemp import load_policy, save_policy
+from rltemp.experiments.report.sentences import signed
+from rltemp.pretrained import list_pretrained
+
+Row = Mapping[str, str]
+
+
+def main() -> None:
+    """Change the cards; weights stay."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--arena", default="runs/arena/arena.csv", help="what the arena found (default: %(default)s)")
+    with open(parser.parse_args().arena, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in list_pretrained():
+        mine = [row for row in rows if row["kind"] == "trained" and row["method"].split(" (")[0] == name]
+        if mine:
+            policy = load_policy(name)
+            said = {f"{budget} times the updates": judged(mine, budget) for budget in budgets(mine)}
+            policy.card = {"arena": said} | {key: value for key, value in policy.card.items() if key != "arena"}
+            save_policy(policy, Path("rltemp/pretrained") / name.removeprefix("rltemp/"), overwrite=True)
+            print(name, said)
+
+
+def budgets(rows: Sequence[Row]) -> list[str]:
+    """From short to long."""
+    return sorted({row["budget"] for row in rows}, key=int)
+
+
+def judged(rows: Sequence[Row], budget: str) -> str:
+    """What the policy loses to the references tuned on each task, and the rulings, in words."""
+    here = [row for row in rows if row["budget"] == budget]
+    regrets = {f"{row['task']}, {row['condition']}": float(row["regret"]) for row in here if is_whole(row)}
+    rulings = Counter(row["ruling"] for row in here)
+    worst = max(regrets, key=lambda place: regrets[place])
+    counted = ", ".join(f"{ruling} in {count}" for ruling, count in rulings.most_common())
+    return (
+        f"{signed(sum(regrets.values()) / len(regrets))} points below the tuned reference in the mean of "
+        f"{len(regrets)} cells, {signed(regrets[worst])} at worst ({worst}); {counted}"
+    )
+
+
+def is_whole(row: Row) -> bool:
+    """Whether no student diverged."""
+    return row["ruling"] != "diverged" and math.isfinite(float(row["nll"]))
+
+
+if __name__ == "__main__":
+    main()
