@@ -20,7 +20,7 @@ from rltemp.experiments.tuning.validate import Validation
 from rltemp.policies.static import StaticPolicy
 from rltemp.recipes import load_recipe
 
-TRIALS = 14
+TRIALS = 11
 CTKD = next(space for space in RULES if space.name == "ctkd")
 
 
@@ -189,10 +189,10 @@ def test_an_infinite_cross_entropy_is_kept(journal: Path) -> None:
     assert [trial.nll for trial in find(journal, try_out=None).trials] == [math.inf] * TRIALS
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_it_finds_what_no_start_comes_near(journal: Path, seed: int) -> None:
     starts = max(scored(STATIC.policy(start), {}).accuracy for start in STATIC.starts)
-    found = find(journal, 60, seed)
+    found = find(journal, 20, seed)
     assert starts < 0.6
     assert found.best.accuracy > 0.85
     assert found.best.accuracy == max(trial.accuracy for trial in found.trials)
