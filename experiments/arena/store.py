@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from rltemp.errors import InputError
 from rltemp.files import atomic_write
@@ -22,6 +26,20 @@ class ResultStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Add to the folder, which no other process may do meanwhile: two would do the same work at the same place.
+
+        Raises:
+            InputError: if another process does.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except filelock.Timeout as error:
+            raise InputError(f"--runs must be a folder of its own: another arena works in {self.folder}") from error
 
     def keep(self, key: str, result: dict[str, Any]) -> None:
         """Write a result in one step."""

@@ -13,7 +13,7 @@ from rltemp.experiments.console import output, progress
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.report.arena_csv import arena_csv
 from rltemp.experiments.report.arena_page import arena_markdown, choose_curves, write_arena_report
-from rltemp.experiments.report.arena_sentences import arena_headlines
+from rltemp.experiments.report.arena_sentences import arena_budgets, arena_headlines
 from rltemp.experiments.report.arena_tables import cell_to_rich
 from rltemp.experiments.report.figure import to_svg
 from rltemp.experiments.report.regret_curves import plot_regret_curves
@@ -42,21 +42,31 @@ def arena(selection: Selection, root: str, processes: int, command: str, leave: 
     """
     folder = Path(root, "arena")
     store = ResultStore(folder / "work")
-    with progress("arena", sum(map(weight, all_work(selection, store)))) as display:
+    with store.alone(), progress("arena", sum(map(weight, all_work(selection, store)))) as display:
         cells = run_arena(selection, root, store, processes, display, leave)
     outcome = ArenaOutcome(tuple(cells), describe_machine(), command)
+    _print(outcome)
+    return _write(outcome, folder, selection.conditions[0])
+
+
+def _print(outcome: ArenaOutcome) -> None:
     console = output()
-    if len(cells) <= _SHOWN:
-        for cell in cells:
+    if len(outcome.cells) <= _SHOWN:
+        for cell in outcome.cells:
             console.print(cell_to_rich(cell))
     for sentence in arena_headlines(outcome):
         console.print(sentence, markup=False, emoji=False)
+
+
+def _write(outcome: ArenaOutcome, folder: Path, condition: str) -> Path:
+    """The report, whose path is returned, and its parts; curves are of one condition."""
+    budgets = arena_budgets(outcome)
     atomic_write(folder / "arena.md", arena_markdown(outcome))
     atomic_write(folder / "arena.csv", arena_csv(outcome))
-    for budget in selection.budgets:
+    for budget in budgets:
         atomic_write(folder / f"map-{budget}.svg", to_svg(plot_regret_map(make_map(outcome, budget))))
-    if len(selection.budgets) > 1:
-        curves = plot_regret_curves(outcome, choose_curves(outcome), selection.conditions[:1])
+    if len(budgets) > 1:
+        curves = plot_regret_curves(outcome, choose_curves(outcome), (condition,))
         atomic_write(folder / "curves.svg", to_svg(curves))
     report = folder / "report.html"
     write_arena_report(report, outcome)
