@@ -89,21 +89,15 @@ class CellPlan:
         """Of the recipe with a static temperature."""
         return Search(_text(self.recipe), "recipe", self.selection.trials, self.selection.tuning_students)
 
+    @cached_property
     def frozen(self) -> Recipe:
         """The recipe as it was tuned, which all methods run in."""
-        return self._frozen
-
-    @cached_property
-    def _frozen(self) -> Recipe:
         return change_recipe(self.recipe, self.found(self.tuning).best.changes)
 
+    @cached_property
     def searches(self) -> Mapping[str, Search]:
         """By the name of the space: both references with all trials, others with fewer, as they have less to search."""
-        return self._searches
-
-    @cached_property
-    def _searches(self) -> Mapping[str, Search]:
-        trials, text = self.selection.trials, _text(self.frozen())
+        trials, text = self.selection.trials, _text(self.frozen)
         spaces = {STATIC.name: trials, SCHEDULE.name: trials} | dict.fromkeys((r.name for r in RULES), trials // 3)
         spaces[SPREAD.name] = trials // 2
         if any("alignment" in spec.make(0).needs for spec in self.selection.trained):
@@ -120,7 +114,7 @@ class CellPlan:
         Args:
             others: cells of other tasks at the same length, on which single settings are chosen.
         """
-        frozen, searches = self.frozen(), self.searches()
+        frozen, searches = self.frozen, self.searches
         runs = {name: self.tuning.runs + search.runs for name, search in searches.items()}
         best = {name: self.found(search).best for name, search in searches.items()}
         planned = [self._planned("labels alone", "bound", "no-kd", frozen, self.tuning.runs)]
@@ -128,7 +122,7 @@ class CellPlan:
             planned.append(self._planned(f"{name}, tuned", "reference", best[name].policy, frozen, runs[name]))
         planned.append(self._planned("T = 4, T²", "single", _DEFAULT, frozen, 0))
         for space in SINGLES if others else ():
-            policy = choose_single(space, [plan.found(plan.searches()[space.name]) for plan in others])
+            policy = choose_single(space, [plan.found(plan.searches[space.name]) for plan in others])
             planned.append(self._planned(f"one {space.name} for all tasks", "single", policy, frozen, 0))
         for rule in RULES:
             planned.append(
@@ -144,7 +138,7 @@ class CellPlan:
         controls: list[Planned] = []
         if PROBE.name in best:
             found = best[PROBE.name]
-            recipe = change_recipe(self.frozen(), found.changes)
+            recipe = change_recipe(self.frozen, found.changes)
             method = "static with the probe's images, tuned"
             controls.append(self._planned(method, "control", found.policy, recipe, runs[PROBE.name]))
         reference = max(planned[1:3], key=lambda plan: best[plan.method.removesuffix(", tuned")].accuracy)
@@ -183,7 +177,7 @@ def waves(selection: Selection, results: Results) -> Iterator[list[Work]]:
     # Cells may ask for the same: a journal has room for one process.
     yield list(dict.fromkeys(plan.learn for plan in plans))
     yield list(dict.fromkeys(plan.tuning for plan in plans))
-    yield list(dict.fromkeys(search for plan in plans for search in plan.searches().values()))
+    yield list(dict.fromkeys(search for plan in plans for search in plan.searches.values()))
     yield list(dict.fromkeys(planned.work for plan in plans for planned in plan.measures(others_of(plan, plans))))
 
 

@@ -97,7 +97,7 @@ def add(method: str, policy: str, kind: Kind = "rule", epochs: int = 1) -> Plant
     """One more measurement, of a rule that takes no tuning."""
 
     def plant(plan: CellPlan, planned: list[Planned]) -> list[Planned]:
-        return [*planned, plan._planned(method, kind, policy, lengthen(plan.frozen(), epochs), 0)]
+        return [*planned, plan._planned(method, kind, policy, lengthen(plan.frozen, epochs), 0)]
 
     return plant
 

@@ -61,7 +61,7 @@ def test_work_that_cells_share_is_asked_for_once(several: Selection, arena_recip
         for work in (
             plan.learn,
             plan.tuning,
-            *plan.searches().values(),
+            *plan.searches.values(),
             *(planned.work for planned in plan.measures(others_of(plan, plans))),
         )
     }
@@ -117,8 +117,8 @@ def test_all_but_controls_run_in_the_same_recipe(selection: Selection) -> None:
     changes = find_space("recipe", plan.recipe).changes(find_space("recipe", plan.recipe).starts[1])
     frozen = change_recipe(plan.recipe, changes)
     assert frozen != plan.recipe
-    assert plan.frozen() == frozen
-    assert {read_recipe(search.recipe).optimization for search in plan.searches().values()} == {frozen.optimization}
+    assert plan.frozen == frozen
+    assert {read_recipe(search.recipe).optimization for search in plan.searches.values()} == {frozen.optimization}
     for each in plan.measures([]):
         assert (each.recipe == frozen) == (each.kind != "control")
         assert dataclasses.replace(read_recipe(each.work.recipe), agent=frozen.agent) == each.recipe
@@ -143,7 +143,7 @@ def test_controls_are_there_for_policies_that_take_more(
     controls = [each for each in planned if each.kind == "control"]
     assert len(greedy) == policies.count("rltemp/digits")
     assert [each.reads_probe for each in controls] == [True, False, False][: 3 * len(greedy)]
-    assert ("probe" in plan.searches()) == bool(greedy)
+    assert ("probe" in plan.searches) == bool(greedy)
     for each, words in zip(controls[1:], ("updates", "batch"), strict=len(greedy) == 1):
         factor = greedy[0].passes.total / reference.passes.total
         assert factor == pytest.approx(104 / 24)
@@ -154,7 +154,7 @@ def test_controls_are_there_for_policies_that_take_more(
     if greedy:
         informed, longer, wider = controls
         assert informed.recipe.optimization.probe_weight > 0
-        frozen = plan.frozen().optimization
+        frozen = plan.frozen.optimization
         assert longer.recipe.optimization == dataclasses.replace(frozen, epochs=-(-104 * budget // 24))
         assert wider.recipe.optimization.batch_size == 35  # 8 * 104 / 24, rounded up
 
