@@ -54,7 +54,7 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trials",
         type=int,
-        default=24,
+        default=20,
         help="settings tried per reference, a third as many per rule (default: %(default)s)",
     )
     parser.add_argument("--processes", type=int, default=2, help="processes side by side (default: %(default)s)")
