@@ -114,4 +114,4 @@ def _in_words(best: Trial) -> str:
     words = f"learning rate {changes['optimization.lr']:g}, weight of the labels {changes['optimization.ce_weight']:g}"
     if "data.shift" in changes:
         words += ", no augmentation"
-    return f"{words} (tuned with a static temperature)"
+    return f"{words} (tuned at T = 4)"

@@ -112,7 +112,7 @@ def test_it_says_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     recipe = load_recipe(tmp_path / TUNED)
     assert recipe.references.policies == tuple(wanted.values())
     assert (recipe.data.shift, recipe.teacher.shift) == (0, 1)
-    assert recipe.optimization.lr == pytest.approx(4 * load_recipe("digits-short").optimization.lr)
+    assert recipe.optimization.lr == pytest.approx(3 * load_recipe("digits-short").optimization.lr)
 
 
 def test_the_folder_holds_what_was_tried_and_no_drafts(tuned: Path) -> None:
