@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rltemp import load_policy, save_policy
-from rltemp.experiments.report.sentences import signed
 from rltemp.pretrained import list_pretrained
 
 Row = Mapping[str, str]
+
+FIRST_FIGURES = {"scores": "below, are those of docs/results.md, in which references had less to go by than the policy"}
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
         mine = [row for row in rows if row["kind"] == "trained" and row["method"].split(" (")[0] == name]
         if mine:
             policy = load_policy(name)
-            said = {f"{budget} times the updates": judged(mine, budget) for budget in budgets(mine)}
+            said = {f"updates × {budget}": judged(mine, budget) for budget in budgets(mine)} | FIRST_FIGURES
             policy.card = {"arena": said} | {key: value for key, value in policy.card.items() if key != "arena"}
             save_policy(policy, Path("rltemp/pretrained") / name.removeprefix("rltemp/"), overwrite=True)
             print(name, said)
@@ -48,8 +49,8 @@ def judged(rows: Sequence[Row], budget: str) -> str:
     worst = max(regrets, key=lambda place: regrets[place])
     counted = ", ".join(f"{ruling} in {count}" for ruling, count in rulings.most_common())
     return (
-        f"{signed(sum(regrets.values()) / len(regrets))} points below the tuned reference in the mean of "
-        f"{len(regrets)} cells, {signed(regrets[worst])} at worst ({worst}); {counted}"
+        f"{100 * sum(regrets.values()) / len(regrets):.2f} points below the tuned reference in the mean of "
+        f"{len(regrets)} cells, {100 * regrets[worst]:.2f} at worst ({worst}); rulings: {counted}"
     )
 
 
