@@ -30,7 +30,9 @@ def main() -> None:
         mine = [row for row in rows if row["kind"] == "trained" and row["method"].split(" (")[0] == name]
         if mine:
             policy = load_policy(name)
-            said = {f"updates × {budget}": judged(mine, budget) for budget in budgets(mine)} | FIRST_FIGURES
+            said = {
+                f"{budget} times the task's updates": judged(mine, budget) for budget in budgets(mine)
+            } | FIRST_FIGURES
             policy.card = {"arena": said} | {key: value for key, value in policy.card.items() if key != "arena"}
             save_policy(policy, Path("rltemp/pretrained") / name.removeprefix("rltemp/"), overwrite=True)
             print(name, said)
