@@ -35,7 +35,7 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         "few, small (default: %(default)s)",
     )
     parser.add_argument(
-        "--budgets", default="1,3,10", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
+        "--budgets", default="1,3", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
     )
     parser.add_argument(
         "--policy",
