@@ -17,7 +17,7 @@ from rltemp.recipes import change_recipe
 __all__ = ["demo"]
 
 _RECIPE = "demo"
-# Images that are judged on by nobody, another teacher; as many updates.
+# Images that nobody is judged on, another teacher; as many updates, at the learning rate that was tuned.
 _AGENTS = {
     "data.pool": "agents",
     "data.train": 300,
@@ -46,7 +46,7 @@ def demo(root: str) -> Path:
     console.print("1/4  A teacher, and the references: a static temperature and a schedule, tuned on validation images")
     tuned = read(str(tune(judged, _TRIALS, _TUNING_STUDENTS, root, f"{name}-tune")), {})
     console.print("2/4  An agent that learns to set temperatures, on other images and with another teacher")
-    policy = train(NamedRecipe(_RECIPE, change_recipe(judged.recipe, _AGENTS)), root, f"{name}-agent")
+    policy = train(NamedRecipe(_RECIPE, change_recipe(tuned.recipe, _AGENTS)), root, f"{name}-agent")
     console.print("3/4  The policy, which was not tuned to this task, beside the references, which were")
     setting = NamedRecipe(_RECIPE, tuned.recipe)
     task = build(setting, root)
