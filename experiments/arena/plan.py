@@ -54,12 +54,12 @@ class Planned:
     @property
     def reads_probe(self) -> bool:
         """Whether clean training images are seen beside the batches."""
-        return "alignment" in self.spec.make(0).needs or self.recipe.optimization.probe_weight > 0
+        return self.spec.needs_alignment or self.recipe.optimization.probe_weight > 0
 
     @property
     def passes(self) -> Passes:
         """Per update of one student."""
-        return count_passes(self.recipe, "alignment" in self.spec.make(0).needs)
+        return count_passes(self.recipe, self.spec.needs_alignment)
 
 
 class CellPlan:
@@ -100,7 +100,7 @@ class CellPlan:
         trials, text = self.selection.trials, _text(self.frozen)
         spaces = {STATIC.name: trials, SCHEDULE.name: trials} | dict.fromkeys((r.name for r in RULES), trials // 3)
         spaces[SPREAD.name] = trials // 2
-        if any("alignment" in spec.make(0).needs for spec in self.selection.trained):
+        if any(spec.needs_alignment for spec in self.selection.trained):
             spaces[PROBE.name] = trials // 3
         return {name: Search(text, name, count, self.selection.tuning_students) for name, count in spaces.items()}
 
@@ -119,15 +119,13 @@ class CellPlan:
         best = {name: self.found(search).best for name, search in searches.items()}
         planned = [self._planned("labels alone", "bound", "no-kd", frozen, self.tuning.runs)]
         for name in (STATIC.name, SCHEDULE.name):
-            planned.append(self._planned(f"{name}, tuned", "reference", best[name].policy, frozen, runs[name]))
+            planned.append(self._planned(_tuned(name), "reference", best[name].policy, frozen, runs[name]))
         planned.append(self._planned("T = 4, T²", "single", _DEFAULT, frozen, 0))
         for space in SINGLES if others else ():
             policy = choose_single(space, [plan.found(plan.searches[space.name]) for plan in others])
             planned.append(self._planned(f"one {space.name} for all tasks", "single", policy, frozen, 0))
         for rule in RULES:
-            planned.append(
-                self._planned(f"{rule.name}, tuned", "rule", best[rule.name].policy, frozen, runs[rule.name])
-            )
+            planned.append(self._planned(_tuned(rule.name), "rule", best[rule.name].policy, frozen, runs[rule.name]))
         for name in _PRESETS:
             planned.append(self._planned(f"preset({name})", "preset", f"preset({name})", frozen, 0))
         planned += [self._trained(spec, frozen) for spec in self.selection.trained]
@@ -141,7 +139,8 @@ class CellPlan:
             recipe = change_recipe(self.frozen, found.changes)
             method = "static with the probe's images, tuned"
             controls.append(self._planned(method, "control", found.policy, recipe, runs[PROBE.name]))
-        reference = max(planned[1:3], key=lambda plan: best[plan.method.removesuffix(", tuned")].accuracy)
+        name = max((STATIC.name, SCHEDULE.name), key=lambda name: best[name].accuracy)
+        reference = next(plan for plan in planned if plan.method == _tuned(name))
         for factor in sorted({plan.passes.total / reference.passes.total for plan in planned}):
             if factor > _CHEAP:
                 for words, recipe in (
@@ -149,8 +148,7 @@ class CellPlan:
                     ("times the batch", _wider(reference.recipe, factor)),
                 ):
                     method = f"{reference.method}, {factor:.1f} {words}"
-                    policy = best[reference.method.removesuffix(", tuned")].policy
-                    controls.append(self._planned(method, "control", policy, recipe, reference.tuning_runs))
+                    controls.append(self._planned(method, "control", best[name].policy, recipe, runs[name]))
         return controls
 
     def _trained(self, spec: PolicySpec, frozen: Recipe) -> Planned:
@@ -162,6 +160,11 @@ class CellPlan:
         spec = parse_policy(policy)
         work = Measure(_text(recipe), policy, spec.name, self.selection.students)
         return Planned(method, kind, work, spec, recipe, runs)
+
+
+def _tuned(name: str) -> str:
+    """What the method of a searched space is called."""
+    return f"{name}, tuned"
 
 
 def _text(recipe: Recipe) -> str:

@@ -17,7 +17,7 @@ from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import describe_result
 from rltemp.experiments.evaluation.specs import parse_policy
-from rltemp.experiments.evaluation.units import merge
+from rltemp.experiments.evaluation.units import merge, side_by_side
 from rltemp.experiments.tuning.search import search
 from rltemp.experiments.tuning.spaces import find_space
 from rltemp.progress import NoProgress
@@ -152,10 +152,9 @@ class Measure(Work):
         """The measured result, and whether the policy read labels that are held out."""
         recipe, spec = read_recipe(self.recipe), parse_policy(self.policy)
         task = workshop.tasks.task(recipe)
-        seeds = tuple(range(FIRST_MEASURED, FIRST_MEASURED + self.students))
-        groups = [seeds] if task.stacked else [(seed,) for seed in seeds]
+        seeds = range(FIRST_MEASURED, FIRST_MEASURED + self.students)
         parts: list[PolicyResult] = []
-        for group in groups:
+        for group in side_by_side(seeds, task.stacked):
             teacher = workshop.tasks.answers(recipe, task, group)
             parts.append(evaluate_policy(recipe, task, spec, group, teacher, NoProgress()))
         result = dataclasses.replace(merge(parts), trace=None)

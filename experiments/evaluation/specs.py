@@ -66,6 +66,11 @@ class PolicySpec:
     method: Method | None = None
     kd_weight: float | None = None
 
+    @property
+    def needs_alignment(self) -> bool:
+        """Whether its policies cannot do without a probe."""
+        return "alignment" in self.make(0).needs
+
     def loss(self, usual: Method) -> Method:
         """The loss it is used in.
 
@@ -127,7 +132,7 @@ def check_probe(specs: Sequence[PolicySpec], space: PolicySpace) -> None:
         InputError: naming the first of them.
     """
     for spec in specs:
-        if space.alignment == "none" and "alignment" in spec.make(0).needs:
+        if space.alignment == "none" and spec.needs_alignment:
             raise InputError(f"policy.alignment must be 'classifier' or 'network' for {spec.label}, got 'none'")
 
 

@@ -17,7 +17,7 @@ from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.files import atomic_write
 from rltemp.reading import read_text
 
-__all__ = ["Unit", "UnitStore", "cut", "merge"]
+__all__ = ["Unit", "UnitStore", "cut", "merge", "side_by_side"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,12 @@ def cut(specs: Sequence[PolicySpec], seeds: Sequence[int], stacked: bool) -> lis
 
     The policies of the same students follow one another, so that what is known of these students can be used again.
     """
-    groups = [tuple(seeds)] if stacked else [(seed,) for seed in seeds]
-    return [Unit(spec, group) for group in groups for spec in specs]
+    return [Unit(spec, group) for group in side_by_side(seeds, stacked) for spec in specs]
+
+
+def side_by_side(seeds: Sequence[int], stacked: bool) -> list[tuple[int, ...]]:
+    """Seeds of students that run together: all of them where they stack, each alone where not."""
+    return [tuple(seeds)] if stacked else [(seed,) for seed in seeds]
 
 
 def merge(results: Sequence[PolicyResult]) -> PolicyResult:

@@ -13,6 +13,7 @@ from rltemp.distillation import Scores, score
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.task_cache import TaskCache
+from rltemp.experiments.evaluation.units import side_by_side
 from rltemp.recipes import Recipe
 
 __all__ = ["Validation", "validate"]
@@ -39,8 +40,7 @@ def validate(tasks: TaskCache, recipe: Recipe, spec: PolicySpec, seeds: Sequence
         spec: the policy.
         seeds: of the students, side by side if they stack, else one after the other.
     """
-    stacked = tasks.task(recipe).stacked
-    groups = [tuple(seeds)] if stacked else [(seed,) for seed in seeds]
+    groups = side_by_side(seeds, tasks.task(recipe).stacked)
     scores = [_score(tasks, recipe, spec, group) for group in groups]
     accuracy = torch.cat([part.accuracy for part in scores]).mean()
     nll = torch.cat([part.nll for part in scores]).nan_to_num(nan=torch.inf, posinf=torch.inf).mean()
