@@ -25,7 +25,7 @@ from rltemp.recipes import change_recipe
 
 __all__ = ["FIRST_MEASURED", "Learn", "Measure", "Search", "Work"]
 
-_VERSION = 1
+_VERSION = 2
 """Increases whenever the same piece of work gives another result."""
 
 FIRST_MEASURED = 1 << 20

@@ -4,7 +4,7 @@ static                      every static temperature of the usual grid; the best
 anneal                      every schedule of the usual grid, likewise
 no-kd                       cross-entropy with the labels alone, no distillation
 dtkd                        a rule with its defaults
-anneal(start=8, end=2)      a rule with options; kd_weight, the weight of distillation, is one of every rule
+anneal(start=8, end=2)      a rule with options; kd_weight and ce_weight, of distillation and labels, are every rule's
 preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
 runs/digits/policy          a trained policy
 """
@@ -15,7 +15,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0)
 _WITHOUT = "no-kd"
 _STOCHASTIC = ("random",)
 _FAMILIES: Mapping[str, Family] = {"static": "static", "anneal": "schedule", "random": "control"}
+_WEIGHTS = {"kd_weight": "weight", "ce_weight": "labels"}
+"""Options of every rule, and what a table calls them."""
 _CALL = re.compile(r"(?P<name>[\w-]+)\((?P<options>.*)\)")
 
 
@@ -55,7 +57,7 @@ class PolicySpec:
         make: builds one for the student with a given seed.
         group: shared by trainings of one method that differ in the agent's seed.
         method: the loss it comes with; None for the recipe's.
-        kd_weight: weight of distillation in the recipe's loss; None for the recipe's.
+        weights: of the recipe's loss, "kd_weight" and "ce_weight", where they differ from the recipe's.
     """
 
     name: str
@@ -64,7 +66,7 @@ class PolicySpec:
     make: Callable[[int], TemperaturePolicy]
     group: str | None = None
     method: Method | None = None
-    kd_weight: float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def needs_alignment(self) -> bool:
@@ -79,7 +81,7 @@ class PolicySpec:
         """
         if self.method is not None:
             return self.method
-        return usual if self.kd_weight is None else replace(usual, kd_weight=self.kd_weight)
+        return replace(usual, **self.weights)
 
 
 def parse_policies(text: str) -> list[PolicySpec]:
@@ -204,14 +206,14 @@ def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
     if "generator" in options:
         raise InputError(f"{name} draws by the student's seed and takes no generator, got {options['generator']!r}")
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
-    own = {key: value for key, value in options.items() if key != "kd_weight"}
-    weight = check_number("kd_weight", options["kd_weight"], low=0.0) if "kd_weight" in options else None
-    make = _Rule(name, own)
+    weights = {key: check_number(key, options[key], low=0.0) for key in _WEIGHTS if key in options}
+    make = _Rule(name, {key: value for key, value in options.items() if key not in _WEIGHTS})
     policy = make(0)  # refuses a wrong option before any work starts
     full = f"{name}({listed})" if listed else name
     label = _label(policy, full)
-    weighted = f", weight {weight:g}" if weight is not None and label != full else ""
-    return PolicySpec(full, label + weighted, _FAMILIES.get(name, "rule"), make, kd_weight=weight)
+    if label != full:
+        label += "".join(f", {_WEIGHTS[key]} {weight:g}" for key, weight in weights.items())
+    return PolicySpec(full, label, _FAMILIES.get(name, "rule"), make, weights=weights)
 
 
 def _label(policy: TemperaturePolicy, name: str) -> str:

@@ -53,29 +53,30 @@ def _text(name: str, **options: float | bool) -> str:
 
 def _static(values: Values) -> str:
     temperature = values["temperature"]
-    return _text("static", temperature=temperature, scale=values["strength"] * temperature)
+    return _text("static", temperature=temperature, scale=values["strength"] * temperature, ce_weight=values["labels"])
 
 
 def _schedule(values: Values) -> str:
-    ends, strength = {"start": values["start"], "end": values["end"]}, values["strength"]
+    ends, strength, labels = {"start": values["start"], "end": values["end"]}, values["strength"], values["labels"]
     if values["squared"]:
-        return _text("anneal", **ends, kd_weight=_USUAL_WEIGHT * strength / values["start"])
-    return _text("anneal", **ends, scale=strength * values["start"])
+        return _text("anneal", **ends, kd_weight=_USUAL_WEIGHT * strength / values["start"], ce_weight=labels)
+    return _text("anneal", **ends, scale=strength * values["start"], ce_weight=labels)
 
 
-_TEMPERATURE, _STRENGTH, _KD_WEIGHT = _log(0.125, 32.0), _log(0.1, 32.0), _log(0.05, 50.0)
-# A strength is scale / T, at the start: it bounds the gradient by a logit, so that good settings lie together.
+_TEMPERATURE, _STRENGTH, _KD_WEIGHT, _LABELS = _log(0.125, 32.0), _log(0.1, 32.0), _log(0.05, 50.0), _log(0.02, 5.0)
+# A strength is scale / T, at the start: it bounds the gradient by a logit, so that good settings lie together. The
+# weight of the labels is a setting of every method: what suits one temperature is a point off beside another.
 _USUAL_WEIGHT = 0.9
 """Of distillation in most recipes."""
 
 STATIC = Space(
     "static",
-    {"temperature": _TEMPERATURE, "strength": _STRENGTH},
+    {"temperature": _TEMPERATURE, "strength": _STRENGTH, "labels": _LABELS},
     tuple(
-        {"temperature": temperature, "strength": scale / temperature}
-        for temperature, scale in (
-            *((4.0, 16.0), (2.0, 4.0), (1.0, 1.0), (8.0, 64.0)),  # T^2
-            *((1.0, 4.0), (2.0, 8.0), (4.0, 4.0), (0.5, 2.0)),
+        {"temperature": temperature, "strength": scale / temperature, "labels": labels}
+        for temperature, scale, labels in (
+            *((4.0, 16.0, 0.1), (2.0, 4.0, 1.0), (1.0, 1.0, 1.0), (8.0, 64.0, 0.1)),  # T^2
+            *((1.0, 4.0, 0.1), (2.0, 8.0, 0.1), (4.0, 4.0, 1.0), (0.5, 2.0, 1.0)),
         )
     ),
     _static,
@@ -89,18 +90,19 @@ SCHEDULE = Space(
         "end": _TEMPERATURE,
         "squared": CategoricalDistribution([False, True]),
         "strength": _STRENGTH,
+        "labels": _LABELS,
     },
     tuple(
-        {"start": start, "end": end, "squared": squared, "strength": strength}
-        for start, end, squared, strength in (
-            (2.0, 0.25, False, 2.0),
-            (4.0, 0.5, False, 1.0),
-            (8.0, 1.0, False, 4.0),
-            (8.0, 0.5, False, 4.0),
-            (4.0, 1.0, True, 4.0),
-            (16.0, 1.0, True, 16.0),
-            (2.0, 0.25, False, 4.0),
-            (8.0, 2.0, True, 8.0),
+        {"start": start, "end": end, "squared": squared, "strength": strength, "labels": labels}
+        for start, end, squared, strength, labels in (
+            (2.0, 0.25, False, 2.0, 0.1),
+            (4.0, 0.5, False, 1.0, 1.0),
+            (8.0, 1.0, False, 4.0, 0.1),
+            (8.0, 0.5, False, 4.0, 1.0),
+            (4.0, 1.0, True, 4.0, 1.0),
+            (16.0, 1.0, True, 16.0, 0.1),
+            (2.0, 0.25, False, 4.0, 1.0),
+            (8.0, 2.0, True, 8.0, 0.1),
         )
     ),
     _schedule,
@@ -127,42 +129,45 @@ def _recipe_space(recipe: Recipe) -> Space:
     }
 
     def changes(values: Values) -> dict[str, Any]:
-        tuned = {"optimization.lr": _rounded(values["lr"]), "optimization.ce_weight": values["ce_weight"]}
+        tuned = {"optimization.lr": _rounded(values["lr"]), "optimization.ce_weight": values["labels"]}
         return tuned if values.get("augmented", True) else {**tuned, **without}
 
     distributions: dict[str, BaseDistribution] = {
         "lr": _log(rate / 5, rate * 10),
-        "ce_weight": CategoricalDistribution([0.0, 0.1, 0.3, 1.0]),
+        # A large weight would be a learning rate by another name, and what is frozen one that suits no other method.
+        "labels": CategoricalDistribution([0.0, 0.1, 0.3, 1.0]),
     }
     choices = [True, False] if augmented else [True]
     if augmented:
         distributions["augmented"] = CategoricalDistribution(choices)
     starts = [
-        {"lr": factor * rate, "ce_weight": weight, "augmented": choice}
-        for factor, weight in ((1, 0.1), (3, 0.1), (1, 1.0), (0.3, 0.1))
+        {"lr": factor * rate, "labels": labels, "augmented": choice}
+        for factor, labels in ((1, 0.1), (3, 0.1), (1, 1.0), (0.3, 0.1))
         for choice in choices
     ]
     return Space("recipe", distributions, tuple(starts), lambda values: "static(temperature=4)", changes)
 
 
-def _rule(name: str, option: str, low: float, high: float, published: float, kd_weight: float = 0.9) -> Space:
-    """A rule with one option of its own, beside the weight of distillation; it starts as it was published."""
+def _rule(name: str, option: str, low: float, high: float, published: tuple[float, float, float]) -> Space:
+    """A rule with one option of its own, beside the weights; it starts as it was published, and at another weight."""
 
     def policy(values: Values) -> str:
-        return _text(name, **{option: values[option], "kd_weight": values["kd_weight"]})
+        return _text(name, **{option: values[option]}, kd_weight=values["kd_weight"], ce_weight=values["labels"])
 
-    starts = {option: published, "kd_weight": kd_weight}, {option: published, "kd_weight": 0.9}
+    own, kd_weight, labels = published
+    usual = {"kd_weight": _USUAL_WEIGHT, "labels": 0.1 if labels == 1.0 else 1.0}
     return Space(
         name,
-        {option: _log(low, high), "kd_weight": _KD_WEIGHT},
-        starts if kd_weight != 0.9 else starts[:1],
+        {option: _log(low, high), "kd_weight": _KD_WEIGHT, "labels": _LABELS},
+        ({option: own, "kd_weight": kd_weight, "labels": labels}, {option: own, **usual}),
         policy,
     )
 
 
 def _spread(values: Values) -> str:
     ends = {"start": values["start"], "end": values["end"]}
-    return _text("spread", **ends, scale=values["strength"] * values["start"], each=values["each"])
+    scale, labels = values["strength"] * values["start"], values["labels"]
+    return _text("spread", **ends, scale=scale, ce_weight=labels, each=values["each"])
 
 
 SPREAD = Space(
@@ -171,17 +176,18 @@ SPREAD = Space(
         "start": _log(0.25, 8.0),
         "end": _log(0.05, 4.0),
         "strength": _STRENGTH,
+        "labels": _LABELS,
         "each": CategoricalDistribution([False, True]),
     },
     tuple(
-        {"start": start, "end": end, "strength": strength, "each": each}
-        for start, end, strength, each in (
-            (2.0, 0.2, 3.0, False),
-            (2.0, 0.15, 2.0, False),
-            (1.0, 0.2, 3.0, True),
-            (1.0, 0.2, 3.0, False),
-            (2.0, 0.5, 3.0, False),
-            (2.0, 1.0, 1.5, False),
+        {"start": start, "end": end, "strength": strength, "labels": labels, "each": each}
+        for start, end, strength, labels, each in (
+            (2.0, 0.2, 3.0, 0.1, False),
+            (2.0, 0.15, 2.0, 1.0, False),
+            (1.0, 0.2, 3.0, 0.1, True),
+            (1.0, 0.2, 3.0, 1.0, False),
+            (2.0, 0.5, 3.0, 0.1, False),
+            (2.0, 1.0, 1.5, 1.0, False),
         )
     ),
     _spread,
@@ -190,13 +196,13 @@ SPREAD = Space(
 
 RULES = (
     SPREAD,
-    _rule("ctkd", "ramp", 0.01, 1.0, 10 / 240),
-    _rule("ctkd-instance", "ramp", 0.01, 1.0, 10 / 240),
-    _rule("dtkd", "temperature", 0.25, 32.0, 4.0, kd_weight=3.0),
-    _rule("normkd", "norm", 0.1, 8.0, 2.0),
-    _rule("lskd", "temperature", 0.25, 16.0, 2.0, kd_weight=9.0),
-    _rule("ttm", "temperature", 0.5, 32.0, 10.0, kd_weight=45.0),
-    _rule("wttm", "temperature", 0.5, 32.0, 5.0, kd_weight=4.0),
+    _rule("ctkd", "ramp", 0.01, 1.0, (10 / 240, 0.9, 0.1)),
+    _rule("ctkd-instance", "ramp", 0.01, 1.0, (10 / 240, 0.9, 0.1)),
+    _rule("dtkd", "temperature", 0.25, 32.0, (4.0, 3.0, 1.0)),
+    _rule("normkd", "norm", 0.1, 8.0, (2.0, 0.9, 0.1)),
+    _rule("lskd", "temperature", 0.25, 16.0, (2.0, 9.0, 0.1)),
+    _rule("ttm", "temperature", 0.5, 32.0, (10.0, 45.0, 1.0)),
+    _rule("wttm", "temperature", 0.5, 32.0, (5.0, 4.0, 1.0)),
 )
 """Rules for temperatures, each with its own option and weight; whole published methods stand beside them unchanged."""
 
@@ -205,8 +211,8 @@ PROBE = Space(
     "probe",
     {**STATIC.distributions, "probe_weight": _log(0.02, 50.0)},
     tuple(
-        {"temperature": temperature, "strength": 4.0, "probe_weight": weight}
-        for temperature, weight in ((4.0, 1.0), (1.0, 1.0), (2.0, 0.2), (1.0, 5.0))
+        {"temperature": temperature, "strength": 4.0, "labels": labels, "probe_weight": weight}
+        for temperature, labels, weight in ((4.0, 0.1, 1.0), (1.0, 1.0, 1.0), (2.0, 0.1, 0.2), (1.0, 1.0, 5.0))
     ),
     _static,
     lambda values: {"optimization.probe_weight": _rounded(values["probe_weight"])},

@@ -12,6 +12,8 @@ from rltemp.networks.network import Network
 __all__ = ["TextBag", "TextCNN"]
 
 _KERNELS = (3, 4, 5)
+_FEW_ROWS = 4096
+"""Up to which a product with all rows of a table is cheaper than to look up each word's."""
 
 
 class _Embedding(nn.Module):
@@ -26,11 +28,26 @@ class _Embedding(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(0.1 * torch.randn(buckets, width))
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors [B, L, width] of `ids` int64 [B, L], and which are words [B, L, 1]."""
-        words = (ids > 0).unsqueeze(-1)
-        rows = torch.where(ids > 0, 1 + (ids - 1) % (len(self.weight) - 1), 0)
-        return F.embedding(rows, self.weight) * words, words
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors [B, L, width] of `ids` int64 [B, L]."""
+        rows, words = self._rows(ids)
+        return F.embedding(rows, self.weight) * words.unsqueeze(-1)
+
+    def mean(self, ids: Tensor) -> Tensor:
+        """Means [B, width] over the words of `ids` int64 [B, L]; zero for a text without any."""
+        rows, words = self._rows(ids)
+        if len(self.weight) <= _FEW_ROWS:
+            # No vector per word, neither here nor for the gradient.
+            counts = self.weight.new_zeros(len(ids), len(self.weight)).scatter_add(1, rows, words.to(self.weight.dtype))
+            total = counts @ self.weight
+        else:
+            total = (F.embedding(rows, self.weight) * words.unsqueeze(-1)).sum(1)
+        return total / words.sum(1, keepdim=True).clamp(min=1)
+
+    def _rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Row of the table, and whether it is a word, of every id."""
+        words = ids > 0
+        return torch.where(words, 1 + (ids - 1) % (len(self.weight) - 1), 0), words
 
 
 class TextBag(Network):
@@ -51,8 +68,7 @@ class TextBag(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Means [B, width] over the words of `x` int64 [B, L]; zero for a text without any."""
-        vectors, words = self.embedding(x)
-        mean: Tensor = vectors.sum(1) / words.sum(1).clamp(min=1)
+        mean: Tensor = self.embedding.mean(x)
         return mean
 
 
@@ -77,5 +93,5 @@ class TextCNN(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Maxima [B, 3 * channels], >= 0, over `x` int64 [B, L]."""
-        vectors = self.embedding(x)[0].mT
+        vectors = self.embedding(x).mT
         return torch.cat([convolution(vectors).amax(2) for convolution in self.convolutions], dim=1).relu()

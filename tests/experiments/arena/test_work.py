@@ -40,16 +40,16 @@ def changed(work: Work) -> list[Work]:
 def test_keys_are_what_they_always_were() -> None:
     """Results of earlier runs are found by them: these never change, unless `_VERSION` does."""
     assert [work.key for work in WORKS] == [
-        "5cea75fe97f600d6ad9ebfae",
-        "caaba5d9a19fb02587c63ed5",
-        "1df501b0888ff3c621935925",
+        "6ce8a5aa530da0e858a18b8f",
+        "cb69e28c3d11d7ab9c372ff1",
+        "02bb52cbb546492329fd26c4",
     ]
 
 
 def test_the_recipes_of_the_suite_are_written_as_they_always_were() -> None:
     """The text is part of every key."""
     recipe = load_recipe("arena-digits")
-    assert Learn(dump_recipe(recipe, agent=False)).key == "91e4cad9f319b0ccc1b44926"
+    assert Learn(dump_recipe(recipe, agent=False)).key == "e4987b1ec694cdd18b320fb9"
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: type(work).__name__)

@@ -58,26 +58,32 @@ def test_with_a_scale_of_its_own_a_rule_stays_in_its_family_and_says_so(text: st
         ("anneal(start=8, end=1, shape=cosine, kd_weight=3)", "anneal(start=8, end=1, shape='cosine', kd_weight=3)"),
         ("dtkd(kd_weight=3)", "dtkd(kd_weight=3)"),
         ("random(kd_weight=3)", "random(kd_weight=3)"),
+        ("static(temperature=2, ce_weight=0.25)", "T = 2, labels 0.25"),
+        ("anneal(start=8, end=1, ce_weight=2, kd_weight=3)", "T 8 → 1, weight 3, labels 2"),
+        ("dtkd(ce_weight=0)", "dtkd(ce_weight=0)"),
     ],
 )
-def test_the_weight_of_distillation_is_an_option_of_every_rule_and_is_told(text: str, label: str) -> None:
-    (spec,), (plain,) = parse_policies(text), parse_policies(re.sub(r",? ?kd_weight=[\d.]+", "", text))
+def test_the_weights_of_distillation_and_labels_are_options_of_every_rule_and_are_told(text: str, label: str) -> None:
+    (spec,), (plain,) = parse_policies(text), parse_policies(re.sub(r",? ?(kd|ce)_weight=[\d.]+", "", text))
     assert spec.label == label
     assert spec.name != plain.name
     assert spec.family == plain.family
     assert torch.equal(spec.make(3)(LOGITS, -LOGITS).student, plain.make(3)(LOGITS, -LOGITS).student)
     usual = Method(ce_weight=0.3, kd_weight=0.7, warmup=0.2)
-    weight = 0.5 if "0.5" in text else 3.0
-    assert spec.loss(usual) == Method(ce_weight=0.3, kd_weight=weight, warmup=0.2)
-    assert plain.loss(usual) is usual
+    given = {key: float(value) for key, value in re.findall(r"(\w\w_weight)=([\d.]+)", text)}
+    assert given
+    assert spec.loss(usual) == Method(**{"ce_weight": 0.3, "kd_weight": 0.7, "warmup": 0.2, **given})
+    assert plain.loss(usual) == usual
 
 
-def test_every_rule_takes_a_weight_and_no_preset_does() -> None:
+@pytest.mark.parametrize("weight", ["kd_weight", "ce_weight"])
+def test_every_rule_takes_a_weight_and_no_preset_does(weight: str) -> None:
+    usual = Method(kd_weight=0.7, ce_weight=0.3)
     for name in list_policies():
-        assert parse_policy(f"{name}(kd_weight=0)").kd_weight == 0.0
-        assert parse_policy(name).kd_weight is None
+        assert getattr(parse_policy(f"{name}({weight}=0)").loss(usual), weight) == 0.0
+        assert parse_policy(name).loss(usual) == usual
     with pytest.raises(InputError, match="preset"):
-        parse_policies("preset(dtkd, kd_weight=2)")
+        parse_policies(f"preset(dtkd, {weight}=2)")
 
 
 def test_all_names_every_rule_once() -> None:
@@ -144,6 +150,7 @@ def test_a_trained_policy_is_called_by_what_it_looks_at(features: list[str], kin
         ("dtkd(kd_weight=1e999)", "kd_weight must be finite"),
         ("dtkd(kd_weight=True)", "kd_weight must be a number, got bool"),
         ("dtkd(kd_weight=much)", "kd_weight must be a number, got str"),
+        ("lskd(ce_weight=-0.1)", "ce_weight must be finite and >= 0"),
         ("dtkd(kd_wait=3)", "got 'kd_wait'"),
     ],
 )

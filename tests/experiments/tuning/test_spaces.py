@@ -59,11 +59,12 @@ def test_every_start_lies_within_what_is_searched(space: Space) -> None:
 
 def meant(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that values stand for: a strength is what bounds the gradient by a logit, scale / T at the start."""
+    options = {**values, "ce_weight": values["labels"]}
     if "strength" not in values:
-        return dict(values)
+        return options
     first = values["temperature"] if "temperature" in values else values["start"]
     # The usual weight is 0.9; with T^2, the bound is weight * T^2 / T.
-    return {**values, "scale": values["strength"] * first, "kd_weight": 0.9 * values["strength"] / first}
+    return {**options, "scale": values["strength"] * first, "kd_weight": 0.9 * values["strength"] / first}
 
 
 @by_name
@@ -76,7 +77,7 @@ def test_every_setting_is_a_policy_with_its_values_to_three_digits(space: Space)
             assert value == (pytest.approx(wanted[name], rel=5.001e-3) if not isinstance(value, bool) else wanted[name])
         temperatures = spec.make(0)(LOGITS, -LOGITS, torch.arange(4), 0.5)
         assert torch.isfinite(temperatures.student).all()
-        assert spec.kd_weight == given.get("kd_weight")
+        assert spec.weights == {name: given[name] for name in ("kd_weight", "ce_weight") if name in given}
 
 
 @by_name
@@ -100,9 +101,9 @@ def test_the_ranges_reach_cold_temperatures_and_constant_scales() -> None:
     assert "scale" in options(STATIC.policy(STATIC.starts[0]))
     schedules = [options(SCHEDULE.policy(start)) for start in SCHEDULE.starts]
     assert {("scale" in given, "kd_weight" in given) for given in schedules} == {(True, False), (False, True)}
-    values = {"start": 8.0, "end": 2.0, "squared": True, "strength": 4.0}
-    assert SCHEDULE.policy(values) == "anneal(start=8, end=2, kd_weight=0.45)"
-    assert SCHEDULE.policy({**values, "squared": False}) == "anneal(start=8, end=2, scale=32)"
+    values = {"start": 8.0, "end": 2.0, "squared": True, "strength": 4.0, "labels": 0.2}
+    assert SCHEDULE.policy(values) == "anneal(start=8, end=2, kd_weight=0.45, ce_weight=0.2)"
+    assert SCHEDULE.policy({**values, "squared": False}) == "anneal(start=8, end=2, scale=32, ce_weight=0.2)"
 
 
 def test_the_recipe_is_tuned_at_the_temperature_of_the_field() -> None:
@@ -120,14 +121,19 @@ def test_rules_begin_as_they_were_published() -> None:
     for space in RULES:
         assert space.name in list_policies()
     firsts = {space.name: options(space.policy(space.starts[0])) for space in RULES}
-    assert firsts["dtkd"] == {"temperature": 4.0, "kd_weight": 3.0}
-    assert firsts["lskd"] == {"temperature": 2.0, "kd_weight": 9.0}
-    assert firsts["ttm"] == {"temperature": 10.0, "kd_weight": 45.0}
-    assert firsts["wttm"] == {"temperature": 5.0, "kd_weight": 4.0}
-    assert firsts["ctkd"] == {"ramp": 0.0417, "kd_weight": 0.9}
-    # A published weight comes from other losses, so that the recipe's own is tried as well.
-    for space in RULES[3:]:
+    assert firsts["dtkd"] == {"temperature": 4.0, "kd_weight": 3.0, "ce_weight": 1.0}
+    assert firsts["lskd"] == {"temperature": 2.0, "kd_weight": 9.0, "ce_weight": 0.1}
+    assert firsts["ttm"] == {"temperature": 10.0, "kd_weight": 45.0, "ce_weight": 1.0}
+    assert firsts["wttm"] == {"temperature": 5.0, "kd_weight": 4.0, "ce_weight": 1.0}
+    assert firsts["ctkd"] == {"ramp": 0.0417, "kd_weight": 0.9, "ce_weight": 0.1}
+    # A published weight comes from other losses, so that the usual one of distillation is tried as well.
+    for space in RULES[1:]:
         assert {start["kd_weight"] for start in space.starts} >= {0.9}
+
+
+def test_every_method_is_tried_with_little_and_with_much_weight_of_the_labels() -> None:
+    for space in SPACES:
+        assert {start["labels"] for start in space.starts} == {0.1, 1.0}, space.name
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -139,7 +145,7 @@ def test_of_every_recipe_each_setting_is_a_recipe(name: str) -> None:
         check_consistency(changed)
         assert changed.optimization.lr == pytest.approx(values["lr"], rel=5.001e-3)
         assert rate / 5 * 0.995 <= changed.optimization.lr <= rate * 10 * 1.005
-        assert changed.optimization.ce_weight == values["ce_weight"]
+        assert changed.optimization.ce_weight == values["labels"]
         assert dataclasses.replace(changed, optimization=recipe.optimization) == recipe or not values["augmented"]
 
 

@@ -48,10 +48,10 @@ def test_parameters_follow_from_the_layout(name: str, options: dict[str, Any], p
     torch.testing.assert_close(network(_instances(name, 7)), network.classifier(features))
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_stacked_students_are_looped_ones(name: str) -> None:
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in SHAPES), ("text-bag", {"buckets": 50})])
+def test_stacked_students_are_looped_ones(name: str, options: dict[str, Any]) -> None:
     """Logits, gradients and forward-mode derivatives."""
-    members = [_network(name, seed) for seed in range(3)]
+    members = [_network(name, seed, **options) for seed in range(3)]
     assert members[0].stacks
     stacked, looped = StackedStudents(copy.deepcopy(members)).double(), LoopStudents(members).double()
     instances = _instances(name, 3, 4)
@@ -88,11 +88,12 @@ def test_cnn1d_against_the_same_layers_written_out() -> None:
     torch.testing.assert_close(network(signals), reference(signals))
 
 
-def test_a_bag_is_the_mean_over_words_and_padding_counts_for_nothing() -> None:
-    network = _network("text-bag", width=3, buckets=10)
+@pytest.mark.parametrize("buckets", [10, 5000])
+def test_a_bag_is_the_mean_over_words_and_padding_counts_for_nothing(buckets: int) -> None:
+    network = _network("text-bag", width=3, buckets=buckets)
     table = network.state_dict()["embedding.weight"]
-    # 9 rows of words: 10 shares the row of 1, 19 too.
-    ids = torch.tensor([[2, 5, 5, 0, 0], [10, 1, 19, 0, 0], [0, 0, 0, 0, 0]])
+    # One row less for words: the last two share the row of 1.
+    ids = torch.tensor([[2, 5, 5, 0, 0], [1, buckets, 2 * buckets - 1, 0, 0], [0, 0, 0, 0, 0]])
     expected = torch.stack([(table[2] + 2 * table[5]) / 3, table[1], torch.zeros(3)])
     torch.testing.assert_close(network.features(ids), expected)
     network.features(ids).sum().backward()
