@@ -66,7 +66,7 @@ class PolicySpec:
     make: Callable[[int], TemperaturePolicy]
     group: str | None = None
     method: Method | None = None
-    weights: Mapping[str, float] = field(default_factory=dict, hash=False)
+    weights: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def needs_alignment(self) -> bool:
