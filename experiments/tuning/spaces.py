@@ -65,7 +65,7 @@ def _schedule(values: Values) -> str:
 
 _TEMPERATURE, _STRENGTH, _KD_WEIGHT, _LABELS = _log(0.125, 32.0), _log(0.1, 32.0), _log(0.05, 50.0), _log(0.02, 5.0)
 # A strength is scale / T, at the start: it bounds the gradient by a logit, so that good settings lie together. The
-# weight of the labels is a setting of every method: what suits one temperature is a point off beside another.
+# weight of the labels is searched with a reference: what suits T = 4 is a point off beside another temperature.
 _USUAL_WEIGHT = 0.9
 """Of distillation in most recipes."""
 
@@ -148,26 +148,24 @@ def _recipe_space(recipe: Recipe) -> Space:
     return Space("recipe", distributions, tuple(starts), lambda values: "static(temperature=4)", changes)
 
 
-def _rule(name: str, option: str, low: float, high: float, published: tuple[float, float, float]) -> Space:
-    """A rule with one option of its own, beside the weights; it starts as it was published, and at another weight."""
+def _rule(name: str, option: str, low: float, high: float, published: float, kd_weight: float = 0.9) -> Space:
+    """A rule with one option of its own, beside the weight of distillation; it starts as it was published."""
 
     def policy(values: Values) -> str:
-        return _text(name, **{option: values[option]}, kd_weight=values["kd_weight"], ce_weight=values["labels"])
+        return _text(name, **{option: values[option], "kd_weight": values["kd_weight"]})
 
-    own, kd_weight, labels = published
-    usual = {"kd_weight": _USUAL_WEIGHT, "labels": 0.1 if labels == 1.0 else 1.0}
+    starts = {option: published, "kd_weight": kd_weight}, {option: published, "kd_weight": 0.9}
     return Space(
         name,
-        {option: _log(low, high), "kd_weight": _KD_WEIGHT, "labels": _LABELS},
-        ({option: own, "kd_weight": kd_weight, "labels": labels}, {option: own, **usual}),
+        {option: _log(low, high), "kd_weight": _KD_WEIGHT},
+        starts if kd_weight != 0.9 else starts[:1],
         policy,
     )
 
 
 def _spread(values: Values) -> str:
     ends = {"start": values["start"], "end": values["end"]}
-    scale, labels = values["strength"] * values["start"], values["labels"]
-    return _text("spread", **ends, scale=scale, ce_weight=labels, each=values["each"])
+    return _text("spread", **ends, scale=values["strength"] * values["start"], each=values["each"])
 
 
 SPREAD = Space(
@@ -176,18 +174,17 @@ SPREAD = Space(
         "start": _log(0.25, 8.0),
         "end": _log(0.05, 4.0),
         "strength": _STRENGTH,
-        "labels": _LABELS,
         "each": CategoricalDistribution([False, True]),
     },
     tuple(
-        {"start": start, "end": end, "strength": strength, "labels": labels, "each": each}
-        for start, end, strength, labels, each in (
-            (2.0, 0.2, 3.0, 0.1, False),
-            (2.0, 0.15, 2.0, 1.0, False),
-            (1.0, 0.2, 3.0, 0.1, True),
-            (1.0, 0.2, 3.0, 1.0, False),
-            (2.0, 0.5, 3.0, 0.1, False),
-            (2.0, 1.0, 1.5, 1.0, False),
+        {"start": start, "end": end, "strength": strength, "each": each}
+        for start, end, strength, each in (
+            (2.0, 0.2, 3.0, False),
+            (2.0, 0.15, 2.0, False),
+            (1.0, 0.2, 3.0, True),
+            (1.0, 0.2, 3.0, False),
+            (2.0, 0.5, 3.0, False),
+            (2.0, 1.0, 1.5, False),
         )
     ),
     _spread,
@@ -196,13 +193,13 @@ SPREAD = Space(
 
 RULES = (
     SPREAD,
-    _rule("ctkd", "ramp", 0.01, 1.0, (10 / 240, 0.9, 0.1)),
-    _rule("ctkd-instance", "ramp", 0.01, 1.0, (10 / 240, 0.9, 0.1)),
-    _rule("dtkd", "temperature", 0.25, 32.0, (4.0, 3.0, 1.0)),
-    _rule("normkd", "norm", 0.1, 8.0, (2.0, 0.9, 0.1)),
-    _rule("lskd", "temperature", 0.25, 16.0, (2.0, 9.0, 0.1)),
-    _rule("ttm", "temperature", 0.5, 32.0, (10.0, 45.0, 1.0)),
-    _rule("wttm", "temperature", 0.5, 32.0, (5.0, 4.0, 1.0)),
+    _rule("ctkd", "ramp", 0.01, 1.0, 10 / 240),
+    _rule("ctkd-instance", "ramp", 0.01, 1.0, 10 / 240),
+    _rule("dtkd", "temperature", 0.25, 32.0, 4.0, kd_weight=3.0),
+    _rule("normkd", "norm", 0.1, 8.0, 2.0),
+    _rule("lskd", "temperature", 0.25, 16.0, 2.0, kd_weight=9.0),
+    _rule("ttm", "temperature", 0.5, 32.0, 10.0, kd_weight=45.0),
+    _rule("wttm", "temperature", 0.5, 32.0, 5.0, kd_weight=4.0),
 )
 """Rules for temperatures, each with its own option and weight; whole published methods stand beside them unchanged."""
 
