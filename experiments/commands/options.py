@@ -34,7 +34,7 @@ def add_leave(parser: argparse.ArgumentParser) -> None:
         "--allow-download", action="store_true", help="let the recipe fetch data and networks from the network"
     )
     parser.add_argument(
-        "--allow-code", action="store_true", help="let the recipe import the module of its source of data"
+        "--allow-code", action="store_true", help="let the recipe import modules of its data and networks"
     )
 
 

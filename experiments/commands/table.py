@@ -27,8 +27,8 @@ __all__ = ["COMMANDS", "RECIPE_HELP", "Command"]
 RECIPE_HELP = (
     "Any value of the recipe can be given by its dotted name, such as --optimization.epochs 3 or --agent.seed=1; "
     "--print-config shows them all. What a recipe names is downloaded (data.download, networks timm:hf-hub:...) only "
-    "with --allow-download, and a module that it names (data.name MODULE:CLASS) is imported only with --allow-code. No "
-    "recipe can give either."
+    "with --allow-download, and a module that it names (MODULE:NAME of data or a network) is imported only with "
+    "--allow-code. No recipe can give either."
 )
 
 

@@ -6,7 +6,7 @@ from rltemp.networks.execution import Execution
 from rltemp.networks.external import ExternalNetwork, classifier_of
 from rltemp.networks.mlp import MLP
 from rltemp.networks.network import Network
-from rltemp.networks.registry import list_networks, make_network
+from rltemp.networks.registry import list_networks, make_network, register_network
 from rltemp.networks.requests import check_request
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "load_checkpoint",
     "load_crd_checkpoint",
     "make_network",
+    "register_network",
 ]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from rltemp.errors import InputError
+from rltemp.errors import InputError, short
 from rltemp.networks.cnn import CNN
 from rltemp.networks.cnn1d import CNN1d
 from rltemp.networks.external import timm_network, torchvision_network
@@ -19,6 +19,7 @@ from rltemp.networks.initialization import seeded_by
 from rltemp.networks.mlp import MLP
 from rltemp.networks.mobilenetv2 import MobileNetV2
 from rltemp.networks.network import Network
+from rltemp.networks.own import OwnBuilder, import_builder, own_network
 from rltemp.networks.resnet import cifar_resnet, resnet50
 from rltemp.networks.shufflenetv1 import ShuffleNetV1
 from rltemp.networks.shufflenetv2 import ShuffleNetV2
@@ -26,7 +27,7 @@ from rltemp.networks.text import TextBag, TextCNN
 from rltemp.networks.vgg import VGG, VGG_BLOCKS
 from rltemp.networks.wrn import WideResNet
 
-__all__ = ["check_options", "find_network", "list_networks", "make_network"]
+__all__ = ["LIBRARIES", "check_options", "find_network", "list_networks", "make_network", "register_network"]
 
 Builder = Callable[..., Network]
 """Builds a network from the number of classes, the shape of one image, and options."""
@@ -169,22 +170,51 @@ _NETWORKS: dict[str, _Architecture] = {
     "shufflenetv1": _fixed("ShuffleNet with three groups", ShuffleNetV1),
     "shufflenetv2": _fixed("ShuffleNetV2 1x", ShuffleNetV2),
 }
-_LIBRARIES: dict[str, tuple[str, Builder]] = {
+LIBRARIES: dict[str, tuple[str, Builder]] = {
     "torchvision": ("any classification model of torchvision; options of its constructor", torchvision_network),
     "timm": ("any model of timm, if installed; options of its constructor", timm_network),
 }
 
 
+_REGISTERED: dict[str, OwnBuilder] = {}
+
+
 def list_networks() -> dict[str, str]:
-    """Names that `make_network` takes, each with one line; NAME stands for any name of that library."""
+    """Names that `make_network` takes, each with one line; NAME stands for any name of that library or module."""
     return {
         **{name: architecture.line for name, architecture in _NETWORKS.items()},
-        **{f"{library}:NAME": line for library, (line, _) in _LIBRARIES.items()},
+        **{name: _line_of(builder) for name, builder in _REGISTERED.items()},
+        **{f"{library}:NAME": line for library, (line, _) in LIBRARIES.items()},
+        "MODULE:NAME": "a network of a module on the Python path, by leave of allow_code",
     }
 
 
+def register_network(name: str, builder: OwnBuilder) -> None:
+    """Let recipes name a network of one's own, in this process.
+
+    Args:
+        name: what a recipe says; registering it again replaces it.
+        builder: called with the number of classes, the shape of one instance and the options of the recipe; a class of
+            modules is one. It gives a `Network`, or any module whose last layer is an `nn.Linear` with the logits.
+
+    Raises:
+        InputError: for a name of the package's own, one with a colon, or a builder that cannot be called.
+    """
+    if name in _NETWORKS or ":" in name or not name:
+        raise InputError(f"name must be none of {', '.join(_NETWORKS)} and without a colon, got {short(name)}")
+    if not callable(builder):
+        raise InputError(f"builder must be called with classes and a shape, got {short(builder)}")
+    _REGISTERED[name] = builder
+
+
 def make_network(
-    name: str, classes: int, in_shape: Sequence[int], generator: torch.Generator, **options: Any
+    name: str,
+    classes: int,
+    in_shape: Sequence[int],
+    generator: torch.Generator,
+    *,
+    allow_code: bool = False,
+    **options: Any,
 ) -> Network:
     """Build a freshly initialized network on the CPU.
 
@@ -193,46 +223,64 @@ def make_network(
         classes: number of logits C, >= 2.
         in_shape: shape of one image, e.g. (3, 32, 32).
         generator: draws the initial parameters; the same state gives the same network, and no global state changes.
+        allow_code: whether a module that `name` names may be imported, which runs its code.
         **options: of the network, e.g. hidden=(16,) for "mlp" or channels=(16, 32) for "cnn".
 
     Raises:
         InputError: for an unknown name or option, or classes and shapes the network cannot have.
     """
-    architecture = find_network(name)
+    architecture = find_network(name, allow_code=allow_code)
     if classes < 2:
         raise InputError(f"classes must be >= 2, got {classes}")
     if not in_shape or min(in_shape) < 1:
         raise InputError(f"in_shape must be the shape of one image, sizes >= 1, got {tuple(in_shape)}")
-    check_options(name, options)
+    check_options(name, options, allow_code=allow_code)
     with seeded_by(generator):
         return architecture.build(classes, in_shape, **options)
 
 
-def find_network(name: str) -> _Architecture:
+def find_network(name: str, *, allow_code: bool = False) -> _Architecture:
     """The registry's entry for `name`; models of other libraries have no check of their options.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for an unknown name, or a module without leave.
     """
     library, separator, model = name.partition(":")
-    if separator and library in _LIBRARIES:
-        line, build = _LIBRARIES[library]
+    if separator and library in LIBRARIES:
+        line, build = LIBRARIES[library]
         return _Architecture(line, functools.partial(build, model), lambda **options: None)
+    if separator or name in _REGISTERED:
+        return _of_builder(import_builder(name, allow_code) if separator else _REGISTERED[name])
     if name not in _NETWORKS:
         raise InputError(f"name must be one of {', '.join(list_networks())}, got {name!r}")
     return _NETWORKS[name]
 
 
-def check_options(name: str, options: Mapping[str, Any]) -> None:
+def check_options(name: str, options: Mapping[str, Any], *, allow_code: bool = False) -> None:
     """Raise `InputError` for options that the network `name` does not take, before classes and images are known.
 
     Raises:
         InputError: for an unknown name or option, or an option of another type or size.
     """
-    check = find_network(name).check
+    check = find_network(name, allow_code=allow_code).check
     try:
         inspect.signature(make_network).bind(name, 2, (1,), None, **options)
         inspect.signature(check).bind(**options)
     except TypeError as error:
         raise InputError(f"options of {name!r} must be ones it takes, got {dict(options)}: {error}") from error
     check(**options)
+
+
+def _of_builder(builder: OwnBuilder) -> _Architecture:
+    def check(**options: Any) -> None:
+        try:
+            inspect.signature(builder).bind(2, (1,), **options)
+        except TypeError as error:
+            raise InputError(f"options must be ones that the network takes, got {options}: {error}") from error
+
+    return _Architecture(_line_of(builder), functools.partial(own_network, builder), check)
+
+
+def _line_of(builder: OwnBuilder) -> str:
+    """First line of its docstring."""
+    return (inspect.getdoc(builder) or "a network of one's own").splitlines()[0]

@@ -36,8 +36,7 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
     """
     values = _content(recipe, ())
     if isinstance(values, dict):
-        for name, value in (overrides or {}).items():
-            _merge(values, _renamed(_nested(name, value)))
+        _merge(values, _renamed(_together(overrides or {})))
     try:
         whole = typed(Recipe, values, "")
         vary(whole)
@@ -57,11 +56,11 @@ def vary(recipe: Recipe) -> list[Recipe]:
     plain = {name: _plain(value) for name, value in dataclasses.asdict(recipe).items() if name != "agent"}
     for number, changes in enumerate(recipe.agent.variations):
         name = f"agent.variations[{number}]"
-        values = dict(plain)
-        for key, value in changes.items():
+        for key in changes:
             if key.split(".")[0] not in _VARIABLE:
                 raise InputError(f"{name} must change values of {', '.join(_VARIABLE)}, got {key[:80]!r}")
-            _merge(values, _nested(key, value))
+        values = dict(plain)
+        _merge(values, _together(changes))
         try:
             whole.append(dataclasses.replace(typed(Recipe, values, ""), agent=recipe.agent))
         except InputError as error:
@@ -85,8 +84,7 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         InputError: for an unknown name, or a value of another type or out of its range.
     """
     values: dict[str, Any] = {name: _plain(value) for name, value in dataclasses.asdict(recipe).items()}
-    for name, value in changes.items():
-        _merge(values, _nested(name, value))
+    _merge(values, _together(changes))
     return typed(Recipe, values, "")
 
 
@@ -135,7 +133,12 @@ def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
 
 
 def _merge(values: dict[str, Any], override: Mapping[str, Any]) -> None:
-    """Replace values by those in `override`, in place; mappings are merged key by key."""
+    """Replace values by those in `override`, in place; mappings are merged key by key.
+
+    Options of a network do not outlive its name: another network takes others.
+    """
+    if "name" in values and override.get("name", values["name"]) != values["name"]:
+        values.pop("options", None)
     for name, value in override.items():
         old = values.get(name)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
@@ -159,6 +162,14 @@ def _renamed(values: dict[str, Any]) -> dict[str, Any]:
                 raise InputError(f"{section}.{old} is the old name of {section}.{new}: give one of them, got both")
             values[section] = {new if key == old else key: value for key, value in inner.items()}
     return values
+
+
+def _together(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted name as one nested mapping, whatever their order."""
+    whole: dict[str, Any] = {}
+    for name, value in changes.items():
+        _merge(whole, _nested(name, value))
+    return whole
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:

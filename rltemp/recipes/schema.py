@@ -5,8 +5,8 @@ range stands beside its type, and is checked whenever a recipe is read or built;
 values against each other.
 
 A recipe may come from an untrusted source: reading it runs no code. It is allowed to download (`data.download`,
-networks with published weights) only with `--allow-download`, and to import a module that it names as its source of
-data only with `--allow-code`. No recipe can set either.
+networks with published weights) only with `--allow-download`, and to import a module that it names for its data or its
+networks only with `--allow-code`. No recipe can set either.
 """
 
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class Network:
     A network whose architecture or weights are downloaded, such as "timm:hf-hub:...", needs `--allow-download`.
 
     Attributes:
-        name: one of `list_networks()`.
+        name: one of `list_networks()`, registered ones among them; or MODULE:NAME, which needs `--allow-code`.
         options: keyword arguments of the network.
     """
 

@@ -46,7 +46,8 @@ def build_task(
         cache: a folder, created if missing, where trained teachers, their logits, and decoded images are kept and
             looked for, so that a recipe's teacher is trained once.
         allow_download: whether data and networks may be downloaded.
-        allow_code: whether a module that the recipe names as its source of data may be imported, which runs its code.
+        allow_code: whether modules that the recipe names, for its data or its networks, may be imported, which runs
+            their code.
 
     Raises:
         InputError: for values out of range or that contradict each other, unknown networks or options, missing files, a
@@ -59,7 +60,7 @@ def build_task(
     source = load_source(recipe.data, cache, allow_code=allow_code)
     parts = make_parts(recipe, source, cache)
     probe = parts.sample.to(device)
-    make_student = _builder(recipe.student, probe)
+    make_student = _builder(recipe.student, probe, allow_code)
     kept = cache and cache / "teachers"
 
     def images(part: Dataset | ImageFiles, settings: schema.Data) -> ImagesInMemory | ImagesOnDisk:
@@ -73,7 +74,7 @@ def build_task(
     students_images = images(parts.train, recipe.data)
     network = make_teacher(
         recipe.teacher,
-        _builder(recipe.teacher.network, probe),
+        _builder(recipe.teacher.network, probe, allow_code),
         images(parts.teacher, _of_teacher(recipe)),
         execution,
         cache=kept,
@@ -100,7 +101,8 @@ def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False, allow_c
     Args:
         recipe: the settings, possibly from an untrusted source.
         allow_download: whether data and networks may be downloaded.
-        allow_code: whether a module that the recipe names as its source of data may be imported, which runs its code.
+        allow_code: whether modules that the recipe names, for its data or its networks, may be imported, which runs
+            their code.
 
     Raises:
         InputError: for values out of range or that contradict each other, unknown networks or options, missing files,
@@ -108,7 +110,8 @@ def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False, allow_c
     """
     check_consistency(recipe)
     for field, network in (("student", recipe.student), ("teacher.network", recipe.teacher.network)):
-        check_request(field, network.name, network.options, allow_download=allow_download)
+        leave = {"allow_download": allow_download, "allow_code": allow_code}
+        check_request(field, network.name, network.options, **leave)
     check_source(recipe.data, allow_download=allow_download, allow_code=allow_code)
     checkpoint = recipe.teacher.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
@@ -160,9 +163,10 @@ def _with_views(images: ImagesInMemory | ImagesOnDisk, settings: schema.Data) ->
     return ImageViews(images, count, make_generator(settings.split_seed, "views"))
 
 
-def _builder(network: schema.Network, data: Dataset) -> Callable[[torch.Generator], Network]:
+def _builder(network: schema.Network, data: Dataset, allow_code: bool) -> Callable[[torch.Generator], Network]:
     def build(generator: torch.Generator) -> Network:
-        return make_network(network.name, data.classes, data.shape, generator, **network.options)
+        shape, options = data.shape, network.options
+        return make_network(network.name, data.classes, shape, generator, allow_code=allow_code, **options)
 
     build(make_generator(0))  # raises before the teacher is trained if the network does not fit these images
     return build

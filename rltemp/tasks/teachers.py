@@ -19,6 +19,7 @@ from rltemp.distillation.training_images import TrainingImages
 from rltemp.errors import InputError
 from rltemp.files import atomic_write
 from rltemp.networks import Execution, Network, load_checkpoint
+from rltemp.networks.own import code_of
 from rltemp.reading import read_safetensors
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
@@ -100,12 +101,13 @@ def _place(cache: Path, settings: schema.Teacher, member: Network, train: Traini
 
 
 def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> str:
-    """Digest of all that decides the teacher: images, labels, augmentation, settings, precision, and random layers."""
+    """Digest of all that decides the teacher: images, labels, augmentation, settings, precision, code of one's own."""
     digest = hashlib.sha256()
     for part in train.content():
         digest.update(part)
     words = [_VERSION, train.classes, _kept_settings(settings), repr(train.augmentation), repr(execution)]
     words += random_layers(member)
+    words += code_of(member)
     digest.update(json.dumps(words, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

@@ -1,6 +1,7 @@
 """K students side by side are K students, stacked or one after the other."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from rltemp.seeding import make_generator
 
 SHAPE, CLASSES, COUNT = (1, 8, 8), 4, 3
 KINDS = [StackedStudents, LoopStudents]
-OPTIONS = {"mlp": {"hidden": [6, 5]}, "cnn": {"channels": [4, 6]}}
+OPTIONS: dict[str, dict[str, Any]] = {"mlp": {"hidden": [6, 5]}, "cnn": {"channels": [4, 6]}}
 
 
 def _members(name: str) -> list[Network]:

@@ -44,7 +44,7 @@ def test_the_table_names_every_network() -> None:
     assert set(list_networks()) == {
         *PARAMETERS,
         *("mlp", "cnn", "cnn1d", "text-bag", "text-cnn"),
-        *("torchvision:NAME", "timm:NAME"),
+        *("torchvision:NAME", "timm:NAME", "MODULE:NAME"),
     }
     assert all(line and "\n" not in line for line in list_networks().values())
 
@@ -194,7 +194,7 @@ def test_a_network_without_linear_end_has_no_classifier() -> None:
     ("name", "classes", "shape", "options", "message"),
     [
         ("nonesuch", 10, (3, 32, 32), {}, "name must be one of .*mlp.*nonesuch"),
-        ("nonesuch:resnet18", 10, (3, 32, 32), {}, "name must be one of"),
+        ("nonesuch:resnet18", 10, (3, 32, 32), {}, "name 'nonesuch:resnet18' would run code"),
         ("mlp", 1, (1, 8, 8), {}, "classes must be >= 2, got 1"),
         ("mlp", 10, (), {}, "in_shape"),
         ("mlp", 10, (1, 8, 8), {"widths": (3,)}, "options of 'mlp'.*widths"),

@@ -44,7 +44,7 @@ def test_networks_that_can_be_built_are_allowed(name: str, options: dict[str, An
     [
         ("resnet57", {}, "student.name must be one of mlp, cnn, .*, got 'resnet57'"),
         ("", {}, "student.name must be one of"),
-        ("hub:resnet18", {}, "student.name must be one of .*, got 'hub:resnet18'"),
+        ("hub:resnet18", {}, "student.name 'hub:resnet18' would run code: give --allow-code"),
         ("mlp", {"hidden": "abc"}, r"student.options: hidden must be a list of widths in \[1, 16384\], got 'abc'"),
         ("mlp", {"hidden": 16}, "student.options: hidden must be"),
         ("mlp", {"hidden": None}, "student.options: hidden must be"),

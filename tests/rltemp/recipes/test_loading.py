@@ -69,6 +69,24 @@ def test_overrides_by_dotted_name_or_nested_change_that_value_alone(overrides: d
     assert load_recipe("digits") == plain
 
 
+def test_options_of_a_network_do_not_outlive_its_name(tmp_path: Path) -> None:
+    same, other = {"student.name": "mlp"}, {"student.name": "cnn"}
+    assert load_recipe("digits-short", same) == load_recipe("digits-short")
+    assert load_recipe("digits-short", other).student.options == {}
+    for changes in (
+        {"student.name": "cnn", "student.options": {"channels": [4]}},
+        {"student.options": {"channels": [4]}, "student.name": "cnn"},
+        {"student.options.channels": [4], "student": {"name": "cnn"}},
+    ):
+        recipe = load_recipe("digits-short", changes)
+        assert recipe.student.options == {"channels": [4]}
+        assert change_recipe(load_recipe("digits-short"), changes) == recipe
+    (tmp_path / "mine.yaml").write_text("extends: digits-short\nteacher: {network: {name: cnn}}\n")
+    extended = load_recipe(tmp_path / "mine.yaml")
+    assert extended.teacher.network.options == {}
+    assert extended.student == load_recipe("digits-short").student
+
+
 def test_an_override_is_not_written_into() -> None:
     overrides: dict[str, Any] = {"student": {"options": {"hidden": [8]}}, "student.name": "cnn"}
     load_recipe("digits", overrides)
