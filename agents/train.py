@@ -3,12 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
+from rltemp import display
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
 from rltemp.agents.policy_io import export_policy, import_policy
@@ -24,7 +25,7 @@ from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.loading import vary
 from rltemp.recipes.schema import Recipe
-from rltemp.tasks import build_task
+from rltemp.tasks import prepare_task
 
 __all__ = ["load_start", "run_training", "train_policy"]
 
@@ -49,7 +50,8 @@ def train_policy(
             training the teachers again.
         run_dir: folder, created if missing, for metrics (CSV and TensorBoard) and the checkpoint.
         resume: continue from the checkpoint in `run_dir`, if there is one; the result is that of an uninterrupted run.
-        progress: advances with every step, rollouts * horizon in all.
+        progress: advances with every step, rollouts * horizon in all; by default a bar on a terminal, and nothing
+            elsewhere.
         callbacks: called after every rollout.
         score: scores the policy after every rollout, higher is better; the best policy is returned. By default
             `validation_score`. It must not read test data.
@@ -63,7 +65,7 @@ def train_policy(
     """
     start = load_start(recipe)
     if task is None:
-        task = [build_task(variation) for variation in vary(recipe)]
+        task = [prepare_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
     disabled = AutoresetMode.DISABLED
     with closing(DistillationVectorEnv(slots, recipe, task=task, autoreset_mode=disabled)) as env:
@@ -80,7 +82,9 @@ def train_policy(
         def keep_best(trainer: Trainer) -> None:
             trainer.keep_best(judge(export()))
 
-        run_training(trainer, run_dir=run_dir, resume=resume, progress=progress, callbacks=(keep_best, *callbacks))
+        steps = recipe.agent.rollouts * env.horizon
+        with nullcontext(progress) if progress else display.progress("training", steps, lines=False) as shown:
+            run_training(trainer, run_dir=run_dir, resume=resume, progress=shown, callbacks=(keep_best, *callbacks))
         trainer.restore_best()
         return export()
 

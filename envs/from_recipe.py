@@ -10,7 +10,7 @@ from rltemp.errors import InputError
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.recipes.consistency import check_settings
 from rltemp.recipes.schema import Optimization
-from rltemp.tasks import build_task
+from rltemp.tasks import prepare_task
 
 __all__ = ["resolve"]
 
@@ -36,7 +36,7 @@ def resolve(
     check_settings(recipe)
     _check_loss(recipe.optimization)
     if task is None:
-        return recipe, (build_task(recipe),)
+        return recipe, (prepare_task(recipe),)
     tasks = (task,) if isinstance(task, Task) else tuple(task)
     for given in tasks:
         _check_loss(given.optimization)

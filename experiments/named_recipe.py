@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from rltemp.display import progress
 from rltemp.distillation import Task
-from rltemp.experiments.console import progress
 from rltemp.recipes import Recipe, load_recipe, vary
 from rltemp.tasks import build_task
 from rltemp.tasks.build import build_steps, check_recipe

@@ -1,6 +1,7 @@
 """A distillation problem so small that whole runs of it are tests."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -20,6 +21,14 @@ TINY = {
     "optimization": {"epochs": 1, "batch_size": 8},
     "policy": {"probe_size": 32},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Teachers of the tests are kept apart from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLTEMP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

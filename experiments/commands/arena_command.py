@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rltemp.display import progress
 from rltemp.experiments.arena.estimate import estimate_seconds
 from rltemp.experiments.arena.outcome import ArenaOutcome
 from rltemp.experiments.arena.run import Leave, all_work, run_arena, weight
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
-from rltemp.experiments.console import output, progress
+from rltemp.experiments.console import output
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.report.arena_csv import arena_csv
 from rltemp.experiments.report.arena_page import arena_markdown, choose_curves, write_arena_report

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from rltemp.display import progress
 from rltemp.distillation import Scores, Task, score
 from rltemp.distillation.policy_run import PolicyRun
-from rltemp.experiments.console import progress
 from rltemp.experiments.evaluation.results import QUANTILES
 from rltemp.experiments.evaluation.specs import PolicySpec, check_probe
 from rltemp.experiments.evaluation.trace import TraceRecorder

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from numpy.typing import ArrayLike
 
+from rltemp.display import progress
 from rltemp.distillation import Task, score_logits
-from rltemp.experiments.console import output, progress
+from rltemp.experiments.console import output
 from rltemp.experiments.evaluation.comparison import compare
 from rltemp.experiments.evaluation.results import Evaluation, PolicyResult, TeacherResult
 from rltemp.experiments.evaluation.results_files import load_evaluation, save_evaluation

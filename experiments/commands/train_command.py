@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rltemp.agents.train import load_start, train_policy
+from rltemp.display import progress
 from rltemp.distillation import Task
-from rltemp.experiments.console import progress
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.policies.artifact import save_policy

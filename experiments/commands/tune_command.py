@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rltemp.experiments.console import progress
+from rltemp.display import progress
 from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.named_recipe import NamedRecipe, build
