@@ -117,6 +117,7 @@ def results_page(
 
 def cifar_section(cifar: Comparison) -> str:
     """The table of another data set."""
+    judged = f"{_judged(cifar)}\n\n{note(cifar)}"
     return f"""
 ## CIFAR-100
 
@@ -124,7 +125,7 @@ def cifar_section(cifar: Comparison) -> str:
 
 {_folded("How it was measured", CIFAR_METHOD)}
 
-{_folded("All policies", f"{_judged(cifar)}{chr(10)}{chr(10)}{note(cifar)}")}
+{_folded("All policies", judged)}
 """
 
 

@@ -65,6 +65,7 @@ def test_the_recipe_page_has_every_field(site: Path) -> None:
     for field in fields_of(Recipe):
         row = text[text.index(f" {field.name} {field.type}") :]
         assert " ".join(field.meaning.replace("`", " ").split())[:40] in " ".join(row[:400].split()), field.name
+    assert "(a tree of images: train/<class>/*, test/<class>/*)" in text
 
 
 def test_the_zoo_shows_every_policy_with_its_cost_and_licence(site: Path) -> None:
