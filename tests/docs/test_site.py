@@ -74,11 +74,12 @@ def test_the_zoo_shows_every_policy_with_its_cost_and_licence(site: Path) -> Non
     assert [section.split()[0] for section in sections] == list_pretrained()
     for section in sections:
         assert "licence Apache-2.0" in section
-        assert "in the arena, 1 times the task's updates" in section
+        assert " in the arena, " in section
     # Per update of 32 instances: 32 each forward, backward and through the teacher; the probe's 600 forward and
     # backward, and a derivative that counts twice.
     times = (96 + 2 * 600 + 2 * 32) / 96
-    assert sum(f"costs {times:.1f} times the passes" in section for section in sections) == 2
+    aligned = [section for section in sections if section.split()[0] in ("rltemp/digits", "rltemp/digits-softness")]
+    assert [f"costs {times:.1f} times the passes" in section for section in aligned] == [True, True]
     assert count_passes(load_recipe("digits-varied"), True).total == 96 + 2 * 600 + 2 * 32
 
 
@@ -101,5 +102,11 @@ def test_programs_and_the_changelog_are_there_as_they_are(site: Path) -> None:
 def test_the_home_page_says_what_the_readme_says_stands(site: Path) -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     section = readme[readme.index("## What stands") :].split("\n## ")[0]
-    row = re.findall(r"^\| (a schedule, tuned) \| (\w+) \| ([\d.]+) \| ([\d.]+) \|$", section, re.MULTILINE)
-    assert " ".join(row[0]) in _text((site / "index.html").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| [^\n]*$", section, re.MULTILINE)
+    assert len(rows) > 3
+    shown = _words(_text((site / "index.html").read_text(encoding="utf-8")))
+    assert [row for row in rows if _words(re.sub(r"\]\([^)]*\)", "", row)) not in shown] == []
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[\w.]+", text))
