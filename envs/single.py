@@ -29,7 +29,7 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         >>> env = gymnasium.make("rltemp/Distillation-v0", optimization={"epochs": 1})
         >>> observation, info = env.reset(seed=0)
         >>> observation.shape
-        (32, 18)
+        (32, 23)
 
     Args:
         recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".

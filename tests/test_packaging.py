@@ -53,6 +53,12 @@ def test_coverage_looks_at_every_room(project: dict[str, Any]) -> None:
     assert set(project["tool"]["coverage"]["run"]["source_pkgs"]) == set(ROOMS)
 
 
+def test_the_site_needs_the_same_for_users_and_developers(project: dict[str, Any]) -> None:
+    needed = project["project"]["optional-dependencies"]["docs"]
+    assert project["dependency-groups"]["docs"] == needed
+    assert {"include-group": "docs"} in project["dependency-groups"]["dev"]
+
+
 def test_the_wheel_holds_rltemp_alone_and_all_of_it(tmp_path: Path) -> None:
     pytest.importorskip("setuptools", minversion="77")
     source = tmp_path / "source"
