@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
 from rltemp.experiments.commands.options import (
     MOST_STUDENTS,
@@ -195,10 +196,23 @@ def _presets(options: argparse.Namespace, overrides: Overrides) -> None:
     _print_table(list_presets())
 
 
-def _recipes(options: argparse.Namespace, overrides: Overrides) -> None:
-    from rltemp.recipes import list_recipes
+def _recipes_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["show"], help="show: print all values of a recipe")
+    parser.add_argument("recipe", nargs="?", help="name of a recipe that comes with rltemp, or a .yaml file")
+    parser.add_argument("--comments", action="store_true", help="with what every value means, takes, and is by default")
 
-    print("\n".join(list_recipes()))
+
+def _recipes(options: argparse.Namespace, overrides: Overrides) -> None:
+    from rltemp.recipes import dump_recipe, list_recipes, load_recipe
+    from rltemp.recipes.commented import comment_recipe
+
+    if options.action is None:
+        print("\n".join(list_recipes()))
+        return
+    if options.recipe is None:
+        raise InputError("recipes show needs the name or file of a recipe, got none")
+    recipe = load_recipe(options.recipe)
+    print(comment_recipe(recipe) if options.comments else dump_recipe(recipe), end="")
 
 
 def _print_table(lines: dict[str, str]) -> None:
@@ -223,5 +237,5 @@ COMMANDS = (
     Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),
     Command("policy", "show a trained policy: its card, and how it chooses", _policy_options, _policy),
     Command("presets", "list the whole methods of the papers", _nothing, _presets),
-    Command("recipes", "list the recipes that come with rltemp", _nothing, _recipes),
+    Command("recipes", "list the recipes that come with rltemp, or show one", _recipes_options, _recipes),
 )

@@ -12,7 +12,7 @@ from rltemp.recipes.finding import is_file_name, list_recipes, read_recipe
 from rltemp.recipes.schema import Recipe
 from rltemp.recipes.typed import typed
 
-__all__ = ["change_recipe", "dump_recipe", "list_recipes", "load_recipe", "vary"]
+__all__ = ["change_recipe", "dump_recipe", "list_recipes", "load_recipe", "plain", "vary"]
 
 _LONGEST_CHAIN, _DEEPEST = 10, 16
 _VARIABLE = ("data", "teacher", "student", "optimization")
@@ -53,13 +53,13 @@ def vary(recipe: Recipe) -> list[Recipe]:
             the batch size and the number of updates.
     """
     whole = [recipe]
-    plain = {name: _plain(value) for name, value in dataclasses.asdict(recipe).items() if name != "agent"}
+    own = {name: plain(value) for name, value in dataclasses.asdict(recipe).items() if name != "agent"}
     for number, changes in enumerate(recipe.agent.variations):
         name = f"agent.variations[{number}]"
         for key in changes:
             if key.split(".")[0] not in _VARIABLE:
                 raise InputError(f"{name} must change values of {', '.join(_VARIABLE)}, got {key[:80]!r}")
-        values = dict(plain)
+        values = dict(own)
         _merge(values, _together(changes))
         try:
             whole.append(dataclasses.replace(typed(Recipe, values, ""), agent=recipe.agent))
@@ -83,7 +83,7 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     Raises:
         InputError: for an unknown name, or a value of another type or out of its range.
     """
-    values: dict[str, Any] = {name: _plain(value) for name, value in dataclasses.asdict(recipe).items()}
+    values: dict[str, Any] = {name: plain(value) for name, value in dataclasses.asdict(recipe).items()}
     _merge(values, _together(changes))
     return typed(Recipe, values, "")
 
@@ -97,7 +97,7 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
     """
     import yaml
 
-    values = _plain(dataclasses.asdict(recipe))
+    values = plain(dataclasses.asdict(recipe))
     if not agent:
         del values["agent"]
     return yaml.safe_dump(values, sort_keys=False)
@@ -189,7 +189,8 @@ def _course(recipe: Recipe) -> tuple[int, int]:
     return optimization.batch_size, optimization.epochs * (recipe.data.train // optimization.batch_size)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value in lists and mappings, as YAML has it."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+        return {key: plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, tuple | list) else value

@@ -19,6 +19,7 @@ from rltemp.experiments.cli import main
 from rltemp.experiments.evaluation.workers import Worker
 from rltemp.experiments.named_recipe import read
 from rltemp.progress import Progress
+from rltemp.recipes import load_recipe
 
 TINY = [
     "--data.train=64",
@@ -249,6 +250,20 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     for command, name in (("policies", "ctkd"), ("presets", "dkd"), ("recipes", "digits-short")):
         assert main([command]) == 0
         assert name in capsys.readouterr().out
+
+
+def test_a_recipe_is_shown_with_and_without_comments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for words in ([], ["--comments"]):
+        assert main(["recipes", "show", "digits-short", *words]) == 0
+        texts.append(capsys.readouterr().out)
+    assert ["#" in text for text in texts] == [False, True]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.yaml").write_text(text)
+        assert load_recipe(tmp_path / f"{number}.yaml") == load_recipe("digits-short")
+    for words in (["recipes", "show"], ["recipes", "hide"], ["recipes", "show", "nonesuch"]):
+        assert main(words) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_reuse_imports_no_reinforcement_learning(trained: Path) -> None:
