@@ -60,10 +60,14 @@ def stack_of(model: BaseAlgorithm | nn.Module) -> Stack:
     """
     if isinstance(model, BaseAlgorithm):
         stack, act = _of_algorithm(model)
+    elif isinstance(model, BasePolicy):
+        raise InputError(f"model must be the algorithm itself, got its policy, {type(model).__name__}")
     elif isinstance(model, nn.Module):
         stack, act = _of_module(model)
     else:
-        raise InputError(f"model must be an algorithm of Stable-Baselines3 or a torch module, got {model!r:.80}")
+        raise InputError(
+            f"model must be an algorithm of Stable-Baselines3 or a torch module, got {type(model).__name__}"
+        )
     _compare(stack, act)
     return stack
 
@@ -115,11 +119,17 @@ def _spaces(model: BaseAlgorithm) -> tuple[int, Affine]:
     """Number of features F, and the map of the model's actions to [-1, 1]."""
     seen, acts = model.observation_space, model.action_space
     if not (isinstance(seen, spaces.Box) and len(seen.shape) == 1 and (seen.low == 0).all() and (seen.high == 1).all()):
-        raise InputError(f"model must observe one instance, Box(0, 1, [F]) as make_sb3_env gives it, got {seen!r:.80}")
+        raise InputError(
+            f"model must observe one instance, Box(0, 1, [F]) as make_sb3_env gives it, got {_in_one_line(seen)}"
+        )
     if not isinstance(acts, spaces.Box) or acts.shape != (1,):
-        raise InputError(f"model must give one action for an instance, Box(-1, 1, [1]), got {acts!r:.80}")
+        raise InputError(f"model must give one action for an instance, Box(-1, 1, [1]), got {_in_one_line(acts)}")
     low, high = torch.from_numpy(acts.low).double(), torch.from_numpy(acts.high).double()
     return seen.shape[0], Affine.diagonal(2.0 / (high - low), -(high + low) / (high - low))
+
+
+def _in_one_line(space: spaces.Space[Any]) -> str:
+    return " ".join(repr(space).split())[:80]
 
 
 def _check_wrappers(model: BaseAlgorithm) -> None:

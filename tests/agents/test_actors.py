@@ -206,7 +206,8 @@ class Rooted(VectorObservationWrapper[Any, Any, Any, Any]):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: "PPO", "model must be an algorithm of Stable-Baselines3 or a torch module, got 'PPO'"),
+        (lambda: "PPO", "model must be an algorithm of Stable-Baselines3 or a torch module, got str"),
+        (lambda: sb3(PPO)().policy, "model must be the algorithm itself, got its policy, ActorCriticPolicy"),
         (lambda: nn.Conv2d(3, 3, 3), "linear layers with tanh or ReLU between them, got Conv2d"),
         (lambda: module(nn.Linear(3, 2)), "model must give one action for each instance, got 2"),
         (Hidden, "model must act as its layers say"),
@@ -218,7 +219,10 @@ class Rooted(VectorObservationWrapper[Any, Any, Any, Any]):
         (lambda: contrib("CrossQ", "MlpPolicy", toy()), "got BatchRenorm"),
         (untrained(PPO, spaces.Dict({"a": ONE}), UNIT, "MultiInputPolicy"), "model must observe one instance"),
         (untrained(PPO, spaces.Box(0.0, 1.0, (8, 3)), UNIT), "model must observe one instance"),
-        (untrained(PPO, spaces.Box(-9.0, 9.0, (3,)), UNIT), "model must observe one instance"),
+        (
+            untrained(PPO, spaces.Box(-np.arange(1.0, 40.0), np.ones(39), dtype=np.float64), UNIT),
+            "model must observe one instance",
+        ),
         (untrained(PPO, ONE, spaces.Box(-1.0, 1.0, (8,))), "model must give one action for an instance"),
         (untrained(DQN, ONE, spaces.Discrete(3)), "model must give one action for an instance"),
         (

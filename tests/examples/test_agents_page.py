@@ -25,7 +25,7 @@ from rltemp.recipes.schema import PolicySpace
 from rltemp.temperatures import temperature_to_action
 
 PAGE = (Path(__file__).parents[2] / "docs" / "agents.md").read_text(encoding="utf-8")
-PPO, SAC, OTHER, LOOP, SKRL = re.findall(r"<!-- tests run this -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+PPO, SAC, OTHER, LOOP, SKRL, TIANSHOU = re.findall(r"<!-- tests run this -->\n```python\n(.*?)```", PAGE, re.DOTALL)
 (NORMALIZE,) = re.findall(r"```python\n(normalize = .*?)```", PAGE, re.DOTALL)
 SMALL: dict[str, Any] = {
     "data.train": 64,
@@ -47,6 +47,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict
     monkeypatch.chdir(tmp_path)
 
     def run_(code: str) -> dict[str, Any]:
+        for library in ("skrl", "tianshou"):
+            if f"from {library}." in code:
+                pytest.importorskip(library)
+                # skrl logs once more when the interpreter ends, and the stream is closed by then.
+                logging.getLogger(library).setLevel(logging.ERROR)
         names: dict[str, Any] = {}
         with torch.random.fork_rng():
             exec(compile(code, "docs/agents.md", "exec"), names)
@@ -55,22 +60,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict
     return run_
 
 
-def _quiet_skrl() -> None:
-    pytest.importorskip("skrl")
-    # It logs once more when the interpreter ends, and the stream is closed by then.
-    logging.getLogger("skrl").setLevel(logging.ERROR)
-
-
 @pytest.mark.parametrize(
     ("code", "folder"),
-    [(PPO, "mine"), (SAC, "sac"), (LOOP, "loop"), (SKRL, "skrl")],
-    ids=["ppo", "sac", "loop", "skrl"],
+    [(PPO, "mine"), (SAC, "sac"), (LOOP, "loop"), (SKRL, "skrl"), (TIANSHOU, "tianshou")],
+    ids=["ppo", "sac", "loop", "skrl", "tianshou"],
 )
 def test_the_agents_of_the_page_end_as_policies(
     run: Callable[[str], dict[str, Any]], tmp_path: Path, code: str, folder: str
 ) -> None:
-    if code is SKRL:
-        _quiet_skrl()
     run(code)
     policy = rltemp.load_policy(tmp_path / "runs" / folder)
     assert policy.needs == {"targets"}
@@ -107,13 +104,10 @@ def played(policy: rltemp.LearnedPolicy) -> float:
     return total
 
 
-@pytest.mark.parametrize("code", [LOOP, SKRL], ids=["loop", "skrl"])
+@pytest.mark.parametrize("code", [LOOP, SKRL, TIANSHOU], ids=["loop", "skrl", "tianshou"])
 def test_what_the_page_writes_out_learns(
     run: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    if code is SKRL:
-        _quiet_skrl()
-
     def toy(name: str, num_envs: int, recipe: Recipe, autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP) -> Toy:
         return Toy(students=32, batch_size=1, autoreset_mode=autoreset_mode)
 
