@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import Tensor, nn
 
 from rltemp.agents.actors import check_exportable
+from rltemp.agents.exploration import CoherentPolicy
 from rltemp.agents.policy_io import export_policy
 from rltemp.agents.vec_env import VectorEnvAdapter
 from rltemp.envs.toy import ToyVectorEnv
@@ -60,6 +61,7 @@ AGENTS: dict[str, Callable[[], Any]] = {
     "ppo-two-extractors": sb3(PPO, policy_kwargs={"share_features_extractor": False}),
     "ppo-sde": sb3(PPO, use_sde=True),
     "ppo-sde-squashed": sb3(PPO, use_sde=True, policy_kwargs={"squash_output": True}),
+    "ppo-coherent": lambda: PPO(CoherentPolicy, toy(), use_sde=True, policy_kwargs={"group_size": 16}, device="cpu"),
     "ppo-rescaled": sb3(PPO, rescaled),
     "a2c": sb3(A2C),
     "sac": sb3(SAC),
