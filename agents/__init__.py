@@ -2,8 +2,10 @@
 
 make_sb3_env    the vector environment as an SB3 `VecEnv`
 train_policy    from a recipe to a policy that needs neither SB3 nor Gymnasium
+export_policy   the same from an agent of another library; `check_exportable` says before training whether it will go
 """
 
+from rltemp.agents.actors import check_exportable
 from rltemp.agents.buffer import StudentRolloutBuffer
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
 from rltemp.agents.credit.hindsight import HindsightPPO
@@ -26,6 +28,7 @@ __all__ = [
     "Trainer",
     "Uniform",
     "VectorEnvAdapter",
+    "check_exportable",
     "export_policy",
     "import_policy",
     "make_ppo",

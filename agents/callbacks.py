@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rltemp.agents.checkpoint import save_checkpoint
+from rltemp.agents.metrics import tensorboard_tag
 from rltemp.agents.trainer import Trainer
 from rltemp.files import atomic_write, naming
 
@@ -46,6 +47,8 @@ class MetricsCsv:
 class TensorBoard:
     """Callback that writes the metrics of every rollout as TensorBoard scalars; as a context manager, it closes them.
 
+    Tags are those of `tensorboard_tag`, steps are numbers of rollouts.
+
     Args:
         folder: for the event files.
     """
@@ -73,7 +76,7 @@ class TensorBoard:
                 # Hides events that an interrupted run wrote for this rollout, or an earlier run for all.
                 self._writer = SummaryWriter(str(self.folder), purge_step=number)
             for name, value in trainer.history[-1].items():
-                self._writer.add_scalar(name, value, number)
+                self._writer.add_scalar(tensorboard_tag(name), value, number)
             self._writer.flush()
 
 

@@ -7,7 +7,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rltemp.agents.vec_env import student_env
 from rltemp.progress import Progress
 
-__all__ = ["PHASES", "RolloutRecorder", "update_metrics"]
+__all__ = ["PHASES", "RolloutRecorder", "tensorboard_tag", "update_metrics"]
 
 PHASES = ("0_20", "20_40", "40_60", "60_80", "80_100")
 """Parts of a run, in percent of its updates, over which temperatures are averaged."""
@@ -21,6 +21,8 @@ _UPDATE = {
     "value_loss": "train/value_loss",
     "entropy_loss": "train/entropy_loss",
 }
+
+_TAGS = {**_UPDATE, "return": "rollout/ep_rew_mean", "return_std": "reward/return_std", "score": "eval/score"}
 
 
 class RolloutRecorder(BaseCallback):
@@ -63,3 +65,9 @@ def update_metrics(model: PPO) -> dict[str, float]:
     """Metrics that SB3 logged for its last update: KL divergence, noise, share of clipped ratios, and losses."""
     logged = model.logger.name_to_value
     return {name: float(logged[key]) for name, key in _UPDATE.items()}
+
+
+def tensorboard_tag(name: str) -> str:
+    """The TensorBoard tag of a metric: SB3's where it has one, so that runs of both stand in the same charts."""
+    group, _, rest = name.partition("_")
+    return f"temperature/{rest}" if group == "temperature" else _TAGS.get(name, name)

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from rltemp import display
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
-from rltemp.agents.policy_io import export_policy, import_policy
+from rltemp.agents.policy_io import check_continuable, export_policy, import_policy
 from rltemp.agents.selection import validation_score
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation.task import Task
@@ -94,7 +94,7 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
 
     Raises:
         InputError: for a folder without a policy, or a policy whose features, hidden layers, or temperatures are not
-            the recipe's.
+            the recipe's, or whose network is none of `make_ppo`.
     """
     agent, space = recipe.agent, recipe.policy
     if agent.start is None:
@@ -108,6 +108,7 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
     ):
         if got != want:
             raise InputError(f"agent.start must have the recipe's {name} {want}, got {got}")
+    check_continuable("agent.start", policy)
     return policy
 
 

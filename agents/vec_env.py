@@ -151,6 +151,12 @@ def make_sb3_env(
     Raises:
         InputError: for an unknown recipe or key, or a wrong type or value.
     """
+    for word in ("n_envs", "num_envs"):
+        if word in overrides:
+            raise InputError(
+                f"students must be given instead of {word}: students distilled side by side, each with one environment "
+                f"for every instance of its minibatch; got {word}={overrides[word]}"
+            )
     whole, tasks = resolve(recipe, task, overrides)
     slots = (whole.agent.students if students is None else students) * whole.optimization.batch_size
     return VectorEnvAdapter(DistillationVectorEnv(slots, whole, task=tasks))

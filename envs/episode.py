@@ -46,6 +46,8 @@ class Episode:
         InputError: for features that need an alignment if `policy.alignment` is "none".
     """
 
+    # Learners step environments without gradients, as suits most; a student takes its own.
+    @torch.inference_mode(False)
     def __init__(self, task: Task, recipe: Recipe, seeds: Sequence[int]) -> None:
         self._space, self._agent = recipe.policy, recipe.agent
         self._features = make_features(recipe.policy)
@@ -73,6 +75,7 @@ class Episode:
             return None
         return InstanceEffects(self._unrolled, self._space)
 
+    @torch.inference_mode(False)
     def step(self, actions: npt.ArrayLike) -> Transition:
         """Make one update of every student at the temperatures of `actions` [K, B] in [-1, 1].
 
@@ -126,6 +129,7 @@ class InstanceEffects:
     def __init__(self, unrolled: UnrolledRun, space: PolicySpace) -> None:
         self._unrolled, self._space = unrolled, space
 
+    @torch.inference_mode(False)
     def of(self, actions: npt.ArrayLike) -> Floats:
         """Decrease of the probe loss at the end by each instance, if it had got this action, all else being equal.
 

@@ -38,6 +38,7 @@ class DistillationVectorEnv(StudentVectorEnv):
 
     Attributes:
         feature_names: names of the F columns of an observation.
+        policy_space: what actions mean, and what is observed.
 
     Raises:
         InputError: for a wrong recipe or override, a `num_envs` that is no multiple of the batch size, or tasks that
@@ -60,7 +61,8 @@ class DistillationVectorEnv(StudentVectorEnv):
             raise InputError(
                 f"num_envs must be a multiple of the batch size {batch_size}, a slot per instance, got {num_envs}"
             )
-        self.feature_names = make_features(self._recipe.policy).names
+        self.policy_space = self._recipe.policy
+        self.feature_names = make_features(self.policy_space).names
         super().__init__(
             students=students,
             batch_size=batch_size,

@@ -1,8 +1,8 @@
 """A trained policy on disk: a folder that is safe to load from an untrusted source.
 
     policy.safetensors    the weights, float32
-    policy.json           format version, features, temperature range, scale of the loss, layer sizes, how it was
-                          trained, what it scored
+    policy.json           format version, features, temperature range, scale of the loss, layer sizes, activation,
+                          how it was trained, what it scored
     README.md             a model card, for people
 
 Reading runs no code from the files: the weights are plain arrays whose names, shapes, and dtypes the JSON fixes before
@@ -27,7 +27,7 @@ from rltemp.errors import InputError, first_line, short
 from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION, LogitFeatures
 from rltemp.files import atomic_write, new_draft, sweep_drafts
 from rltemp.policies.card import render_card
-from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST, LearnedPolicy
+from rltemp.policies.learned import ACTIVATIONS, HIGHEST, LOWEST, MOST_LAYERS, WIDEST, LearnedPolicy
 
 __all__ = ["FORMAT_VERSION", "load_policy", "save_policy"]
 
@@ -36,7 +36,7 @@ FORMAT_VERSION = 1
 
 _WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
 _KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
-_OPTIONAL_KEYS = {"scale"}
+_OPTIONAL_KEYS = {"scale", "activation", "squash"}
 _MOST_JSON = 1 << 20
 
 
@@ -127,6 +127,11 @@ def _write(policy: LearnedPolicy, folder: Path) -> None:
         "hidden": list(policy.hidden),
         "card": policy.card,
     }
+    # Readers from before there were these keys read every other policy, and refuse what they would misread.
+    if policy.activation != "tanh":
+        description["activation"] = policy.activation
+    if policy.squash:
+        description["squash"] = True
     try:
         text = json.dumps(description, indent=2, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
@@ -215,6 +220,11 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
     scale = description.get("scale")
     if scale is not None and not _in_limits(scale):
         raise InputError(f"{folder}: scale must be null or a number in [{LOWEST:g}, {HIGHEST:g}], got {short(scale)}")
+    activation, squash = description.get("activation", "tanh"), description.get("squash", False)
+    if activation not in list(ACTIVATIONS):
+        raise InputError(f"{folder}: activation must be one of {', '.join(ACTIVATIONS)}, got {short(activation)}")
+    if not isinstance(squash, bool):
+        raise InputError(f"{folder}: squash must be true or false, got {short(squash)}")
     if not isinstance(description["card"], dict):
         raise InputError(f"{folder}: card must be an object, got {short(description['card'])}")
     _check_size(folder / _WEIGHTS, (len(names), *hidden, 1))
@@ -225,6 +235,8 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         low=low,
         high=high,
         scale=None if scale is None else float(scale),
+        activation=activation,
+        squash=squash,
         card=description["card"],
     )
 

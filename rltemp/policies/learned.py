@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from rltemp.policies.policy import TemperaturePolicy
 from rltemp.precision import without_autocast
 from rltemp.temperatures import Temperatures, action_to_temperature
 
-__all__ = ["HIGHEST", "LOWEST", "MOST_LAYERS", "WIDEST", "LearnedPolicy"]
+__all__ = ["ACTIVATIONS", "HIGHEST", "LOWEST", "MOST_LAYERS", "WIDEST", "Activation", "LearnedPolicy"]
 
 LOWEST, HIGHEST = 1e-3, 1e6
 """Limits of temperatures and scales: within them the loss and its gradient are far from overflow."""
@@ -23,13 +23,19 @@ LOWEST, HIGHEST = 1e-3, 1e6
 MOST_LAYERS, WIDEST = 8, 4096
 """Most hidden layers, and largest width of one, that a policy's file may have."""
 
+Activation = Literal["tanh", "relu"]
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+"""What may stand between the linear layers of a policy."""
+
 
 class LearnedPolicy(TemperaturePolicy):
     """The mean action of a trained agent, as a function of the features of one instance.
 
-    The features, centered, go through linear layers with tanh between them to an action, which is clipped to [-1, 1]
-    and mapped to a temperature on a log scale; teacher and student share it. No gradient flows into policy or features.
-    Until weights are loaded, every temperature is the geometric middle of the range.
+    The features, centered, go through linear layers with an activation between them to an action, which is clipped to
+    [-1, 1], or squashed to it by tanh, and mapped to a temperature on a log scale; teacher and student share it. No
+    gradient flows into policy or features. Until weights are loaded, every temperature is the geometric middle of the
+    range.
 
     Args:
         features: the F features that the network gets.
@@ -37,10 +43,12 @@ class LearnedPolicy(TemperaturePolicy):
         low: temperature of action -1, in [1e-3, 1e6].
         high: temperature of action 1, in [1e-3, 1e6].
         scale: factor on the loss of every instance, in [1e-3, 1e6]; None for T * T.
+        activation: what stands between the linear layers, "tanh" or "relu".
+        squash: whether the action is the tanh of the last layer, as SAC's and TD3's is, instead of being clipped.
         card: how the policy was trained and what it scored, as plain JSON values that are saved with it.
 
     Raises:
-        InputError: for widths, temperatures, or a scale out of range.
+        InputError: for widths, temperatures, or a scale out of range, or an unknown activation.
     """
 
     def __init__(
@@ -51,6 +59,8 @@ class LearnedPolicy(TemperaturePolicy):
         low: float = 0.5,
         high: float = 32.0,
         scale: float | None = None,
+        activation: Activation = "tanh",
+        squash: bool = False,
         card: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -65,14 +75,17 @@ class LearnedPolicy(TemperaturePolicy):
         self.hidden = tuple(hidden)
         if scale is not None and not LOWEST <= scale <= HIGHEST:
             raise InputError(f"scale must be None or lie in [{LOWEST:g}, {HIGHEST:g}], got {scale:g}")
+        if activation not in ACTIVATIONS:
+            raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         self.low, self.high = low, high
         self.scale = scale
+        self.activation, self.squash = activation, squash
         self.card = dict(card or {})
         self.needs = features.needs
         layers: list[nn.Module] = []
         for wide, narrow in pairwise((len(features), *hidden, 1)):
-            layers += [_zero_linear(wide, narrow), nn.Tanh()]
-        self.net = nn.Sequential(*layers[:-1])
+            layers += [_zero_linear(wide, narrow), ACTIVATIONS[activation]()]
+        self.net = nn.Sequential(*layers[:-1], *([nn.Tanh()] if squash else []))
         self.requires_grad_(False)
 
     @property

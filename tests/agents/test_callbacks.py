@@ -65,8 +65,8 @@ def test_ctrl_c_leaves_a_run_that_resumes_as_if_it_had_not_been(tmp_path: Path) 
         run_training(broken, run_dir=folders[1], progress=Interrupt(2 * 5 + 3))
     run_training(resumed, run_dir=folders[1], resume=True)
     assert table(folders[1]) == table(folders[0])
-    assert scalars(folders[1], "return") == scalars(folders[0], "return")
-    assert [step for step, _ in scalars(folders[1], "return")] == [1, 2, 3, 4]
+    assert scalars(folders[1], "rollout/ep_rew_mean") == scalars(folders[0], "rollout/ep_rew_mean")
+    assert [step for step, _ in scalars(folders[1], "rollout/ep_rew_mean")] == [1, 2, 3, 4]
     for name, value in unbroken.model.policy.state_dict().items():
         assert torch.equal(value, resumed.model.policy.state_dict()[name])
 
@@ -76,9 +76,18 @@ def test_metrics_are_written_as_table_and_as_curves(tmp_path: Path) -> None:
     run_training(trainer, run_dir=tmp_path)
     rows = list(csv.DictReader(table(tmp_path).splitlines()))
     assert [row["rollout"] for row in rows] == ["1", "2", "3", "4"]
-    for name in ("return", "kl", "std", "clip_fraction", "temperature_0_20"):
+    tags = {
+        "return": "rollout/ep_rew_mean",
+        "return_std": "reward/return_std",
+        "kl": "train/approx_kl",
+        "std": "train/std",
+        "policy_loss": "train/policy_gradient_loss",
+        "temperature_0_20": "temperature/0_20",
+        "temperature_spread": "temperature/spread",
+    }
+    for name, tag in tags.items():
         assert [float(row[name]) for row in rows] == [metrics[name] for metrics in trainer.history]
-        steps, values = zip(*scalars(tmp_path, name), strict=True)
+        steps, values = zip(*scalars(tmp_path, tag), strict=True)
         assert steps == (1, 2, 3, 4)
         assert values == pytest.approx([metrics[name] for metrics in trainer.history])
 

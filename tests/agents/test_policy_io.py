@@ -1,19 +1,25 @@
 """The exported policy is the agent's mean action, to the last step of the arithmetic."""
 
-import gymnasium
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import PPO
-from torch import nn
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.vec_env import VecMonitor
 
 from rltemp.agents.policy_io import export_policy, import_policy
 from rltemp.agents.trainer import Trainer
+from rltemp.agents.vec_env import VectorEnvAdapter, make_sb3_env
+from rltemp.distillation.task import Task
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
 from rltemp.features import LOGIT_FEATURES, LogitFeatures
 from rltemp.policies.artifact import load_policy, save_policy
-from rltemp.recipes.schema import Agent, PolicySpace
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.recipes.schema import Agent, PolicySpace, Recipe
+from rltemp.temperatures import temperature_to_action
 
 FEATURES = LogitFeatures(LOGIT_FEATURES)
 SPACE = PolicySpace(low=0.5, high=32.0)
@@ -65,9 +71,54 @@ def test_other_features_and_other_networks_are_refused(model: PPO) -> None:
     fewer = LogitFeatures(LOGIT_FEATURES[:-1])
     with pytest.raises(InputError, match="features must be the"):
         export_policy(model, fewer, SPACE)
-    relu = PPO("MlpPolicy", gymnasium.make("Pendulum-v1"), policy_kwargs={"activation_fn": nn.ReLU}, device="cpu")
-    with pytest.raises(InputError, match="tanh"):
-        export_policy(relu, FEATURES, SPACE)
+    with pytest.raises(InputError, match="features and space must be given for a model without an environment"):
+        export_policy(model, FEATURES)
+
+
+@pytest.mark.parametrize("options", [{"activation": "relu"}, {"squash": True}])
+def test_what_training_cannot_continue_is_refused(options: dict[str, Any]) -> None:
+    policy = LearnedPolicy(FEATURES, (9, 7), **options)
+    with pytest.raises(InputError, match="policy must have tanh between its layers and be clipped, got"):
+        import_policy(fresh(), policy)
+
+
+def test_features_and_space_are_those_of_the_environment(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    recipe = dataclasses.replace(tiny_recipe, policy=PolicySpace(low=2.0, high=8.0, scale=16.0, alignment="none"))
+    venv = VecMonitor(make_sb3_env(recipe, students=2, task=tiny_task))
+    policy = export_policy(PPO("MlpPolicy", venv, device="cpu"))
+    assert policy.features.names == LOGIT_FEATURES
+    assert (policy.low, policy.high, policy.scale) == (2.0, 8.0, 16.0)
+
+
+def played(policy: LearnedPolicy) -> float:
+    """The return of an episode on the toy, of students that no agent learned from."""
+    env = ToyVectorEnv(students=64, batch_size=1)
+    observation, _ = env.reset(seed=9)
+    total = 0.0
+    for _ in range(env.horizon):
+        actions = temperature_to_action(policy.temperature(torch.from_numpy(observation)), SPACE.low, SPACE.high)
+        observation, reward, *_ = env.step(actions[:, None].numpy())
+        total += float(reward.mean())
+    return total
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "options"),
+    [
+        (PPO, 6400, {"n_steps": 10, "batch_size": 80, "gamma": 1.0}),
+        (SAC, 4800, {"batch_size": 128, "learning_starts": 320, "gamma": 0.9, "policy_kwargs": {"net_arch": [32, 32]}}),
+    ],
+)
+def test_what_plain_sb3_has_learned_is_in_the_policy(
+    kind: type[PPO | SAC], steps: int, options: dict[str, Any]
+) -> None:
+    venv = VectorEnvAdapter(ToyVectorEnv(students=32, batch_size=1))
+    agent = kind("MlpPolicy", venv, learning_rate=3e-3, seed=0, device="cpu", **options)
+    three = LogitFeatures(LOGIT_FEATURES[:3])
+    before = played(export_policy(agent, three, SPACE))
+    agent.learn(steps)
+    # The best actions lie in [-0.8, 0.8], evenly: the best constant one, 0, earns -10 * 0.8^2 / 3.
+    assert played(export_policy(agent, three, SPACE)) > -0.7 > -10 * 0.64 / 3 > before - 0.2
 
 
 def fresh(hidden: tuple[int, ...] = (9, 7)) -> PPO:

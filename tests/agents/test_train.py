@@ -17,11 +17,12 @@ from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.distillation import Task
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.envs import DistillationVectorEnv
-from rltemp.envs.episode import Episode
+from rltemp.envs.episode import Episode, make_features
 from rltemp.errors import InputError
 from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.policies.artifact import load_policy, save_policy
+from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe
 from rltemp.recipes.schema import Agent
 
@@ -194,3 +195,12 @@ def test_a_start_that_does_not_fit_is_refused_before_any_work(
     with pytest.raises(InputError, match=message):
         train(NamedRecipe("tiny", other), str(tmp_path / "runs"), "train", [tiny_task])
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_start_of_another_kind_of_network_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    space = recipe.policy
+    relu = LearnedPolicy(make_features(space), AGENT.hidden, low=space.low, high=space.high, activation="relu")
+    start = str(save_policy(relu, tmp_path / "relu"))
+    other = dataclasses.replace(recipe, agent=dataclasses.replace(AGENT, start=start))
+    with pytest.raises(InputError, match=r"agent\.start must have tanh between its layers and be clipped, got relu"):
+        load_start(other)

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecMonitor
 
-from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.agents.vec_env import VectorEnvAdapter, make_sb3_env
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
 
@@ -180,3 +180,11 @@ def test_other_environments_are_refused() -> None:
         VectorEnvAdapter(gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"))
     with pytest.raises(InputError, match="VectorEnv"):
         VectorEnvAdapter(gymnasium.make("CartPole-v1"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["n_envs", "num_envs"])
+def test_the_number_of_environments_is_explained(word: str) -> None:
+    overrides: dict[str, Any] = {word: 8}
+    with pytest.raises(InputError, match=f"students must be given instead of {word}: .*; got {word}=8") as refusal:
+        make_sb3_env("digits-short", **overrides)
+    assert "\n" not in str(refusal.value)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,21 @@ def test_the_same_temperatures_give_the_same_reward(tiny_task: Task) -> None:
     for a, b in zip(first[0], again[0], strict=True):
         assert np.array_equal(a, b)
     for x, y in zip(first[1], again[1], strict=True):
+        assert np.array_equal(x.reward, y.reward)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("credit", ["uniform", "influence", "hindsight"])
+def test_students_learn_where_the_learner_takes_no_gradients(tiny_task: Task, mode: Any, credit: Credit) -> None:
+    usual = _play(_begin(tiny_task, NETWORK, credit), _actions())
+    with mode():
+        episode = _begin(tiny_task, NETWORK, credit)
+        given = _play(episode, _actions())
+        if episode.effects is not None:
+            assert np.isfinite(episode.effects.of(np.stack(_actions()))).all()
+    for a, b in zip(usual[0], given[0], strict=True):
+        assert np.array_equal(a, b)
+    for x, y in zip(usual[1], given[1], strict=True):
         assert np.array_equal(x.reward, y.reward)
 
 

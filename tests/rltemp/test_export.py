@@ -1,5 +1,6 @@
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-def trained(names: tuple[str, ...] = rltemp.LogitFeatures().names, scale: float | None = None) -> rltemp.LearnedPolicy:
-    policy = rltemp.LearnedPolicy(rltemp.LogitFeatures(names), (8,), scale=scale)
+def trained(names: tuple[str, ...] = rltemp.LogitFeatures().names, **options: Any) -> rltemp.LearnedPolicy:
+    policy = rltemp.LearnedPolicy(rltemp.LogitFeatures(names), (8,), **options)
     generator = torch.Generator().manual_seed(3)
     for parameter in policy.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator))
@@ -53,10 +54,11 @@ def test_every_rule_but_the_random_one_is_a_program(name: str) -> None:
         (trained(ALIGNED_FEATURES), 10),
         (trained(("teacher_confidence", "progress")), 2),
         (trained(("progress",), scale=32.0), 100),
+        (trained(activation="relu", squash=True), 10),
         (rltemp.make_policy("dtkd"), 10),
         (rltemp.make_policy("spread"), 10),
     ],
-    ids=["logits", "aligned", "blind", "schedule", "dtkd", "spread"],
+    ids=["logits", "aligned", "blind", "schedule", "squashed", "dtkd", "spread"],
 )
 def test_onnxruntime_gives_the_temperatures(policy: rltemp.TemperaturePolicy, classes: int, tmp_path: Path) -> None:
     with warnings.catch_warnings():

@@ -74,6 +74,18 @@ def test_a_scale_is_kept_and_a_description_from_before_there_was_one_means_the_s
     assert load_policy(folder).scale is None
 
 
+def test_an_activation_and_a_squashed_action_are_kept_and_others_write_what_they_always_wrote(tmp_path: Path) -> None:
+    saved = _policy(activation="relu", squash=True)
+    loaded = load_policy(save_policy(saved, tmp_path / "policy"))
+    assert (loaded.activation, loaded.squash) == ("relu", True)
+    features = torch.rand(50, len(ALIGNED_FEATURES), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.temperature(features), saved.temperature(features))
+    assert not torch.equal(loaded.temperature(features), _policy().temperature(features))
+    usual = json.loads((save_policy(_policy(), tmp_path / "usual") / DESCRIPTION).read_text())
+    keys = ["card", "features", "features_version", "format_version", "hidden", "scale", "temperature_range"]
+    assert list(usual) == keys
+
+
 def test_the_folder_holds_three_plain_files_and_the_same_policy_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = save_policy(_policy(), tmp_path / "a"), save_policy(_policy(), tmp_path / "b")
     assert {path.name for path in first.iterdir()} == {WEIGHTS, DESCRIPTION, CARD}
@@ -369,6 +381,11 @@ def test_a_file_much_too_large_is_not_read(folder: Path) -> None:
         ({"scale": "16"}, "scale must be null or a number in"),
         ({"scale": True}, "scale must be null or a number in"),
         ({"scale": 10**400}, "scale must be null or a number in"),
+        ({"activation": "gelu"}, "activation must be one of tanh, relu, got 'gelu'"),
+        ({"activation": ["relu"]}, "activation must be one of tanh, relu"),
+        ({"activation": None}, "activation must be one of tanh, relu"),
+        ({"squash": 1}, "squash must be true or false, got 1"),
+        ({"squash": None}, "squash must be true or false"),
         ({"card": "text"}, "card must be an object"),
         ({"__class__": "os.system"}, "must have the keys"),
         ({"../../evil": 1}, "must have the keys"),

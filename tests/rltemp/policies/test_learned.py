@@ -55,6 +55,16 @@ def test_with_a_scale_a_temperature_decides_softness_alone() -> None:
     assert chosen.scale.tolist() == [16.0] * 9
 
 
+def test_relu_between_the_layers_and_a_squashed_action_are_what_they_say() -> None:
+    policy = LearnedPolicy(LogitFeatures(["teacher_margin"]), (1,), low=0.5, high=32.0, activation="relu", squash=True)
+    for parameter, value in zip(policy.parameters(), (1.0, 0.5, 3.0, -1.0), strict=True):
+        parameter.fill_(value)
+    for feature in (0.0, 0.3, 0.5, 0.9):
+        action = math.tanh(3.0 * max(4.0 * (feature - 0.5) + 0.5, 0.0) - 1.0)
+        t = float(policy.temperature(torch.tensor([[feature]])))
+        assert t == pytest.approx(0.5 * 64.0 ** ((action + 1.0) / 2.0), rel=1e-5)
+
+
 def test_temperatures_stay_in_their_range_and_use_it() -> None:
     policy = LearnedPolicy(LogitFeatures(["teacher_margin"]), (), low=0.5, high=32.0)
     next(policy.parameters()).fill_(100.0)
@@ -124,6 +134,7 @@ def test_needs_are_the_features(names: Sequence[str] | None, needs: set[str]) ->
         ({"low": math.nan}, "temperature range"),
         ({"scale": 0.0}, r"scale must be None or lie in \[0.001, 1e\+06\], got 0"),
         ({"scale": math.nan}, "scale must be None or lie in"),
+        ({"activation": "gelu"}, "activation must be one of tanh, relu, got 'gelu'"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, float], message: str) -> None:
