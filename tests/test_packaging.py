@@ -59,16 +59,22 @@ def test_the_site_needs_the_same_for_users_and_developers(project: dict[str, Any
     assert {"include-group": "docs"} in project["dependency-groups"]["dev"]
 
 
-def test_the_wheel_holds_rltemp_alone_and_all_of_it(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What users install, built from the working tree."""
     pytest.importorskip("setuptools", minversion="77")
-    source = tmp_path / "source"
+    folder = tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE", *ROOMS.values()):
-        _copy(REPOSITORY / name, source / name)
+        _copy(REPOSITORY / name, folder / "source" / name)
     build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-    command = [sys.executable, "-c", build, str(tmp_path)]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", build, str(folder)]
+    done = subprocess.run(command, cwd=folder / "source", capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_rltemp_alone_and_all_of_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     top = {name.partition("/")[0] for name in names}
@@ -80,6 +86,62 @@ def test_the_wheel_holds_rltemp_alone_and_all_of_it(tmp_path: Path) -> None:
             for file in (REPOSITORY / folder).rglob(pattern):
                 expected.add(f"{name.replace('.', '/')}/{file.relative_to(REPOSITORY / folder).as_posix()}")
     assert expected <= set(names)
+
+
+_ALONE = """
+import importlib.abc, sys
+
+# torch's own requirements belong to torch.
+THERE = {"rltemp", "torch", "torchgen", "functorch", "numpy", "safetensors"}
+THERE |= {"typing_extensions", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "triton"}
+THERE |= {"nvidia"}
+
+
+class Bare(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in THERE or top in sys.stdlib_module_names:
+            return None
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Bare())
+sys.path.insert(0, sys.argv[1])
+import torch, rltemp
+
+assert rltemp.__file__.startswith(sys.argv[1]), rltemp.__file__
+student = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.Tanh(), torch.nn.Linear(16, 10))
+images, targets = torch.rand(8, 64), torch.arange(8)
+probe = rltemp.ProbeAlignment(student, student[2], torch.rand(20, 64), torch.arange(20) % 10, scope="network")
+logits, teacher = student(images), torch.randn(8, 10)
+for name in ("rltemp/digits", "rltemp/digits-logits", "rltemp/cifar100-schedule"):
+    policy = rltemp.load_policy(name)
+    given = [probe(logits, teacher)] if "alignment" in policy.needs else []
+    temperatures = policy(logits, teacher, targets, 0.5, *given)
+    rltemp.kd_loss(logits, teacher, temperatures).mean().backward(retain_graph=True)
+for rule in ("anneal", "dtkd", "spread"):
+    loss = rltemp.DistillationLoss(rltemp.make_policy(rule))
+    loss(logits, teacher, targets, progress=0.5).backward(retain_graph=True)
+rltemp.make_preset("ctkd").loss()
+rltemp.save_policy(rltemp.load_policy("rltemp/digits-logits"), sys.argv[2])
+rltemp.load_policy(sys.argv[2])
+try:
+    import rltemp.envs
+except ImportError as error:
+    assert "gymnasium" in str(error), error
+else:
+    raise AssertionError("Gymnasium is not there")
+print("reused")
+"""
+
+
+def test_reuse_needs_torch_numpy_and_safetensors_alone(wheel: Path, tmp_path: Path) -> None:
+    """As on a cluster after `pip install --no-deps rltemp`: nothing else can be imported."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    command = [sys.executable, "-c", _ALONE, str(tmp_path / "installed"), str(tmp_path / "policy")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "reused\n", done.stderr
 
 
 def _copy(path: Path, target: Path) -> None:
