@@ -15,7 +15,7 @@ from rltemp.experiments.arena.singles import SINGLES, choose_single
 from rltemp.experiments.arena.work import Learn, Measure, Search, Work
 from rltemp.experiments.evaluation.passes import Passes, count_passes
 from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
-from rltemp.experiments.tuning.search import Found, Trial
+from rltemp.experiments.tuning.search import Found, Trial, best_static
 from rltemp.experiments.tuning.spaces import PROBE, RULES, SCHEDULE, SPREAD, STATIC
 from rltemp.presets import list_presets
 from rltemp.recipes import Recipe, change_recipe, dump_recipe
@@ -117,6 +117,7 @@ class CellPlan:
         frozen, searches = self.frozen, self.searches
         runs = {name: self.tuning.runs + search.runs for name, search in searches.items()}
         best = {name: self.found(search).best for name, search in searches.items()}
+        best[STATIC.name] = best_static(self.found(searches[STATIC.name]), self.found(self.tuning))
         planned = [self._planned("labels alone", "bound", "no-kd", frozen, self.tuning.runs)]
         for name in (STATIC.name, SCHEDULE.name):
             planned.append(self._planned(_tuned(name), "reference", best[name].policy, frozen, runs[name]))

@@ -13,7 +13,7 @@ from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.run_folder import RunFolder
-from rltemp.experiments.tuning.search import Found, search
+from rltemp.experiments.tuning.search import Found, best_static, search
 from rltemp.experiments.tuning.spaces import SCHEDULE, STATIC, find_space
 from rltemp.experiments.tuning.validate import validate
 from rltemp.files import atomic_write
@@ -67,8 +67,10 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str)
         )
 
     with progress("settings", 3 * trials) as display:
-        tuned = change_recipe(setting.recipe, find(setting.recipe, "recipe", display.advance).best.changes)
-        found = {name: find(tuned, name, display.advance).best for name in (STATIC.name, SCHEDULE.name)}
+        recipe = find(setting.recipe, "recipe", display.advance)
+        tuned = change_recipe(setting.recipe, recipe.best.changes)
+        static, schedule = (find(tuned, name, display.advance) for name in (STATIC.name, SCHEDULE.name))
+    found = {STATIC.name: best_static(static, recipe), SCHEDULE.name: schedule.best}
     references = {
         "references.policies": [best.policy for best in found.values()],
         # The recipe's own search had a static temperature as well.

@@ -17,7 +17,7 @@ from rltemp.experiments.tuning.spaces import Space
 from rltemp.experiments.tuning.validate import Validation
 from rltemp.files import naming
 
-__all__ = ["Found", "Trial", "search"]
+__all__ = ["Found", "Trial", "best_static", "search"]
 
 # Its warnings are of packages that would make suggestions a little faster.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -57,6 +57,16 @@ class Found:
     def best(self) -> Trial:
         """Of the highest accuracy; of equal ones the lowest cross-entropy, then the first."""
         return min(self.trials, key=lambda trial: (-trial.accuracy, trial.nll))
+
+
+def best_static(static: Found, recipe: Found) -> Trial:
+    """The best static temperature, which is the one that the recipe was tuned with if none of the search was better.
+
+    Args:
+        static: search of it in the tuned recipe.
+        recipe: search of the recipe, scored on the same students.
+    """
+    return Found((*static.trials, dataclasses.replace(recipe.best, changes={}))).best
 
 
 def search(

@@ -77,8 +77,10 @@ def by_hand() -> tuple[Recipe, list[str]]:
             scores.append((-accuracy, nll, number, changed, space.policy(start)))
         return sorted(scores, key=lambda score: score[:3])[0]
 
-    recipe = best(plain, "recipe")[3]
-    return recipe, [best(recipe, space.name)[4] for space in (STATIC, SCHEDULE)]
+    tuned = best(plain, "recipe")
+    static, schedule = (best(tuned[3], space.name) for space in (STATIC, SCHEDULE))
+    # The recipe was tuned with a static temperature, which counts as one.
+    return tuned[3], [min(static, tuned, key=lambda score: score[:2])[4], schedule[4]]
 
 
 def yaml_value(text: str) -> object:

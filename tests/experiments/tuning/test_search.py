@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from rltemp.errors import InputError
 from rltemp.experiments.evaluation.specs import parse_policy
-from rltemp.experiments.tuning.search import Found, search
+from rltemp.experiments.tuning.search import Found, Trial, best_static, search
 from rltemp.experiments.tuning.spaces import PROBE, RULES, SCHEDULE, STATIC, Space, find_space
 from rltemp.experiments.tuning.validate import Validation
 from rltemp.policies.static import StaticPolicy
@@ -182,6 +182,19 @@ def test_the_best_is_the_most_accurate_then_the_surest_then_the_first(journal: P
     scores = iter([(0.5, 0.1), (0.7, math.inf), (0.7, 0.4), (0.7, 0.3), (0.7, 0.3), (0.6, 0.0)])
     found = find(journal, 6, try_out=lambda *_: Validation(*next(scores)))
     assert found.best is found.trials[3]
+
+
+@pytest.mark.parametrize(("accuracy", "nll", "wanted"), [(0.6, 9.0, "usual"), (0.5, 0.9, "usual"), (0.5, 1.0, "found")])
+def test_the_temperature_of_the_recipes_search_is_one_of_the_static_ones(
+    accuracy: float, nll: float, wanted: str
+) -> None:
+    """It is the reference where no other is better: a default must not beat what was tuned by being left out."""
+    static = Found((Trial("worse", {}, 0.4, 0.1), Trial("found", {}, 0.5, 1.0)))
+    recipe = Found(
+        (Trial("lost", {"optimization.lr": 9.0}, 0.1, 0.1), Trial("usual", {"optimization.lr": 0.1}, accuracy, nll))
+    )
+    assert (best := best_static(static, recipe)).policy == wanted
+    assert best.changes == {}
 
 
 def test_an_infinite_cross_entropy_is_kept(journal: Path) -> None:
