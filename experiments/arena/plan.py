@@ -20,12 +20,16 @@ from rltemp.experiments.tuning.spaces import PROBE, RULES, SCHEDULE, SPREAD, STA
 from rltemp.presets import list_presets
 from rltemp.recipes import Recipe, change_recipe, dump_recipe
 
-__all__ = ["CellPlan", "Planned", "others_of", "waves"]
+__all__ = ["METHODS", "CellPlan", "Planned", "others_of", "waves"]
 
 Results = Callable[[Work], dict[str, Any]]
 """The result of a finished piece of work."""
 
-_PRESETS = tuple(name for name in list_presets() if not name.endswith("imagenet"))
+METHODS = (
+    *(rule.name for rule in RULES),
+    *(f"preset({name})" for name in list_presets() if not name.endswith("imagenet")),
+)
+"""Rules whose options are searched, and whole published methods."""
 _DEFAULT = "static(temperature=4)"
 _CHEAP = 1.05
 """Passes over those of a static temperature, up to which no control with more updates is needed."""
@@ -98,11 +102,15 @@ class CellPlan:
     def searches(self) -> Mapping[str, Search]:
         """By the name of the space: both references with all trials, others with fewer, as they have less to search."""
         trials, text = self.selection.trials, _text(self.frozen)
-        spaces = {STATIC.name: trials, SCHEDULE.name: trials} | dict.fromkeys((r.name for r in RULES), trials // 3)
-        spaces[SPREAD.name] = trials // 2
+        spaces = {STATIC.name: trials, SCHEDULE.name: trials}
+        spaces |= {name: trials // 2 if name == SPREAD.name else trials // 3 for name in self._rules}
         if any(spec.needs_alignment for spec in self.selection.trained):
             spaces[PROBE.name] = trials // 3
         return {name: Search(text, name, count, self.selection.tuning_students) for name, count in spaces.items()}
+
+    @property
+    def _rules(self) -> list[str]:
+        return [rule.name for rule in RULES if rule.name in self.selection.methods]
 
     def found(self, search: Search) -> Found:
         """What a finished search came to."""
@@ -122,13 +130,14 @@ class CellPlan:
         for name in (STATIC.name, SCHEDULE.name):
             planned.append(self._planned(_tuned(name), "reference", best[name].policy, frozen, runs[name]))
         planned.append(self._planned("T = 4, T²", "single", _DEFAULT, frozen, 0))
-        for space in SINGLES if others else ():
+        for space in (space for space in SINGLES if others and space.name in searches):
             policy = choose_single(space, [plan.found(plan.searches[space.name]) for plan in others])
             planned.append(self._planned(f"one {space.name} for all tasks", "single", policy, frozen, 0))
-        for rule in RULES:
-            planned.append(self._planned(_tuned(rule.name), "rule", best[rule.name].policy, frozen, runs[rule.name]))
-        for name in _PRESETS:
-            planned.append(self._planned(f"preset({name})", "preset", f"preset({name})", frozen, 0))
+        for name in self._rules:
+            planned.append(self._planned(_tuned(name), "rule", best[name].policy, frozen, runs[name]))
+        for name in METHODS:
+            if name in self.selection.methods and name not in searches:
+                planned.append(self._planned(name, "preset", name, frozen, 0))
         planned += [self._trained(spec, frozen) for spec in self.selection.trained]
         return [*planned, *self._controls(planned, best, runs)]
 

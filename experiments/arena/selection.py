@@ -35,7 +35,8 @@ class Selection:
         tasks: by the name of the task.
         conditions: of `CONDITIONS`.
         budgets: multiples of each task's own updates, >= 1.
-        trained: trained policies to judge beside rules and presets.
+        methods: rules and published methods to judge, of `METHODS`.
+        trained: trained policies to judge beside them.
         students: measured per method, >= 2.
         trials: settings tried for a reference, >= 3; a third of them for a rule.
         tuning_students: per trial, >= 1.
@@ -44,6 +45,7 @@ class Selection:
     tasks: dict[str, NamedRecipe]
     conditions: tuple[str, ...]
     budgets: tuple[int, ...]
+    methods: tuple[str, ...]
     trained: tuple[PolicySpec, ...]
     students: int
     trials: int

@@ -48,6 +48,13 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         "--trainings", action="append", default=[], metavar="NAME=GLOB", help="trainings of one method, judged as one"
     )
     parser.add_argument(
+        "--methods",
+        default="all",
+        metavar="LIST",
+        help="rules and published methods, such as spread,ctkd,preset(dkd), or none: less to wait for (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
         "--data", default="data", help="folder of the suite's data, a folder each (default: %(default)s)"
     )
     parser.add_argument("--students", type=int, default=32, help="paired students per method (default: %(default)s)")
@@ -77,6 +84,7 @@ def run_arena_command(options: argparse.Namespace, overrides: Overrides) -> None
         dry_run(selection, options.runs, options.processes, leave)
         return
     words = ["rltemp", "arena", *options.tasks, "--conditions", options.conditions, "--budgets", options.budgets]
+    words += ["--methods", options.methods]
     words += [word for path in options.policy for word in ("--policy", path)]
     words += [word for text in options.trainings for word in ("--trainings", text)]
     words += ["--data", options.data, "--students", str(options.students), "--trials", str(options.trials)]
@@ -104,6 +112,7 @@ def _selection(options: argparse.Namespace) -> Selection:
         ),
         conditions=conditions,
         budgets=_budgets(options.budgets),
+        methods=_methods(options.methods),
         trained=_told_apart(trained),
         students=options.students,
         trials=options.trials,
@@ -117,6 +126,17 @@ def _told_apart(specs: Sequence[PolicySpec]) -> tuple[PolicySpec, ...]:
     """The policies; those that share what a table would call them are called by their paths."""
     labels = Counter(spec.label for spec in specs)
     return tuple(spec if labels[spec.label] == 1 else replace(spec, label=spec.name) for spec in specs)
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    from rltemp.experiments.arena.plan import METHODS
+
+    if text in ("all", "none"):
+        return METHODS if text == "all" else ()
+    methods = _listed("--methods", text)
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise InputError(f"--methods must be all, none, or of {', '.join(METHODS)}, got {short(unknown[0])}")
+    return methods
 
 
 def _listed(option: str, text: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pytest
 from rltemp.experiments.arena import run as run_module
 from rltemp.experiments.arena.entries import Entry
 from rltemp.experiments.arena.outcome import CellOutcome
+from rltemp.experiments.arena.plan import METHODS
 from rltemp.experiments.arena.run import Leave, run_arena
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
@@ -75,6 +76,7 @@ def selection(arena_recipe: Recipe, arena_root: Path, save_schedule: Callable[..
         tasks={"tiny": NamedRecipe("tiny", arena_recipe)},
         conditions=("clean",),
         budgets=(1,),
+        methods=METHODS,
         trained=tuple(map(trained_policy, paths)),
         students=32,
         trials=3,

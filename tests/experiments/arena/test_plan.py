@@ -104,6 +104,23 @@ def test_every_rule_and_published_method_is_there(selection: Selection) -> None:
     assert [each.tuning_runs for each in planned if each.kind == "reference"] == [2 * (3 + 3)] * 2
 
 
+def test_methods_that_are_not_asked_for_are_neither_searched_nor_measured(selection: Selection) -> None:
+    (all_of_them,) = plans_of(selection)
+    fewer = dataclasses.replace(selection, methods=("preset(dkd)", "dtkd"))
+    (plan,) = plans_of(fewer)
+    assert [each.method for each in plan.measures([]) if each.kind in ("rule", "preset")] == [
+        "dtkd, tuned",
+        "preset(dkd)",
+    ]
+    # What is left is the same work, with the same results.
+    assert set(plan.searches.values()) <= set(all_of_them.searches.values())
+    assert {each.work for each in plan.measures([])} < {each.work for each in all_of_them.measures([])}
+    two = dataclasses.replace(fewer, methods=(), tasks={**fewer.tasks, "other": fewer.tasks["tiny"]})
+    plans = plans_of(two)
+    singles = [each.method for each in plans[0].measures(plans[1:]) if each.kind == "single"]
+    assert singles == ["T = 4, T²", "one static for all tasks", "one schedule for all tasks"]
+
+
 def test_all_but_controls_run_in_the_same_recipe(selection: Selection) -> None:
     """That which the search of the recipe came to."""
 

@@ -85,8 +85,8 @@ def test_a_source_of_ones_own_from_the_command_line_to_the_report(
         assert method in page
         assert method[:20] in out
     assert "halves, clean" in out
-    command = "rltemp arena halves.yaml --conditions clean --budgets 1 --policy rltemp/digits-logits --data data"
-    assert f"{command} --students 2 --trials 3 --allow-code" in page
+    command = "rltemp arena halves.yaml --conditions clean --budgets 1 --methods all --policy rltemp/digits-logits"
+    assert f"{command} --data data --students 2 --trials 3 --allow-code" in page
 
     before = {path: path.read_bytes() for path in Path("runs/arena").rglob("*") if path.is_file()}
     assert main([*arguments, "--allow-code", "--dry-run"]) == 0
@@ -133,6 +133,8 @@ def test_a_folder_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["digits", "--conditions=dirty"], "--conditions must be of clean, noise15, "),
         (["digits", "--conditions=clean,clean"], "--conditions must list each value once"),
         (["digits", "--conditions="], "--conditions must list each value once"),
+        (["digits", "--methods=kd"], "--methods must be all, none, or of spread, ctkd, "),
+        (["digits", "--methods=dtkd,dtkd"], "--methods must list each value once"),
         (["digits", "--budgets=0"], "--budgets must be whole numbers in [1, 1000], got '0'"),
         (["digits", "--budgets=1,1"], "--budgets must list each value once"),
         (["digits", "--budgets=1,01"], "--budgets must be whole numbers"),
