@@ -94,6 +94,8 @@ class PolicyResult:
         family: what kind of policy it is.
         group: policies with the same group are repeated trainings of one method (other agent seeds); None if this one
             stands for itself. The group's name is shown for its members.
+        trouble: what went wrong during the runs, when, and what to lower; empty if nothing did, or if it was measured by
+            an earlier version.
     """
 
     name: str
@@ -108,6 +110,7 @@ class PolicyResult:
     label: str
     family: Family
     group: str | None = None
+    trouble: str = ""
 
     def __post_init__(self) -> None:
         if not self.name or not self.label or self.group == "":

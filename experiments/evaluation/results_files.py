@@ -97,7 +97,7 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
 def describe_result(result: PolicyResult) -> dict[str, Any]:
     """A result as plain values."""
     trace = result.trace
-    return {
+    described = {
         "name": result.name,
         "label": result.label,
         "family": result.family,
@@ -105,6 +105,8 @@ def describe_result(result: PolicyResult) -> dict[str, Any]:
         "metrics": {metric: _describe_metric(getattr(result, metric)) for metric in METRICS},
         "trace": None if trace is None else {field: getattr(trace, field).tolist() for field in TRACE_FIELDS},
     }
+    # Without trouble the file is what earlier versions wrote.
+    return {**described, "trouble": result.trouble} if result.trouble else described
 
 
 def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
@@ -114,9 +116,10 @@ def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
         InputError: for values out of range; one of `DAMAGE` for another structure.
     """
     trace = policy["trace"]
-    words = [policy["name"], policy["label"], policy["family"], policy["group"] or ""]
+    trouble = policy.get("trouble", "")
+    words = [policy["name"], policy["label"], policy["family"], policy["group"] or "", trouble]
     if not all(isinstance(word, str) for word in words):
-        raise TypeError("name, label, family and group must be text")
+        raise TypeError("name, label, family, group and trouble must be text")
     metrics: dict[str, Any] = {metric: _restore_numbers(policy["metrics"][metric]) for metric in FIRST_METRICS}
     for metric in FIDELITY:
         values = policy["metrics"].get(metric)
@@ -128,6 +131,7 @@ def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
         family=policy["family"],
         group=policy["group"],
         trace=None if trace is None else TemperatureTrace(**{field: trace[field] for field in TRACE_FIELDS}),
+        trouble=trouble,
         **metrics,
     )
 

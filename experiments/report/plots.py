@@ -57,14 +57,19 @@ DASHED = (0, (4, 3))
 def plot_accuracy(comparison: Comparison) -> Figure:
     """Test accuracy per policy: every student a dot, the mean with its interval on top.
 
-    Policies far off the best static temperature are named at the edge, where they do not squeeze the rest.
+    Policies far off the best static temperature are named at the edge, where they do not squeeze the rest; so are those
+    whose students diverged.
     """
-    near = [_accuracies(row) for row in comparison.rows if not _is_far(row, _reach(comparison))]
+    whole = [row for row in comparison.rows if not row.diverged] or comparison.rows
+    near = [_accuracies(row) for row in whole if not _is_far(row, _reach(comparison))]
     low, high = min(values.min() for values in near), max(values.max() for values in near)
     with drawing(_height(comparison.rows)) as figure:
         axes = _rows_axes(figure, comparison.rows)
         for y, row in enumerate(comparison.rows):
             color = COLORS[row.family]
+            if row not in whole:
+                _name_at_edge(axes, y, "diverged", True, color)
+                continue
             if not low <= row.accuracy.mean <= high:
                 _name_at_edge(axes, y, f"{100 * row.accuracy.mean:.2f}", row.accuracy.mean < low, color)
                 continue

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rltemp.experiments.evaluation.comparison import Comparison, Verdict
+from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict
 from rltemp.experiments.evaluation.statistics import Difference
 
-__all__ = ["about_teacher", "headline", "note", "points", "signed"]
+__all__ = ["about_teacher", "about_trouble", "headline", "note", "points", "signed"]
 
 
 def headline(comparison: Comparison) -> str:
@@ -51,6 +51,15 @@ def about_teacher(comparison: Comparison) -> str:
         f"The teacher: accuracy {100 * teacher.accuracy:.2f} %, NLL {teacher.nll:.3f}, "
         f"ECE {100 * teacher.calibration_error:.1f} %."
     )
+
+
+def about_trouble(row: Row) -> str:
+    """What happened to a policy's students that diverged, when, and what to lower; nothing if all went well."""
+    told = next((member.trouble for member in row.members if member.trouble), "")
+    if row.diverged:
+        told = told or "when is not known; lower optimization.lr, or ce_weight and kd_weight where they are large"
+        return f"{row.diverged} of {row.students} students came to nothing: {told}. They are compared with nothing."
+    return f"Useful numbers at last, but {told}." if told else ""
 
 
 def note(comparison: Comparison) -> str:

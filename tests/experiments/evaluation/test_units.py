@@ -54,6 +54,8 @@ def test_what_is_merged_keeps_its_order_and_every_number() -> None:
     assert set(zip(whole.trace.difficulty, whole.trace.temperature, strict=True)) <= pairs
     assert merge(parts[:1]) is parts[0]
     assert merge([dataclasses.replace(part, trace=None) for part in parts]).trace is None
+    told = [dataclasses.replace(part, trouble=text) for part, text in zip(parts, ("", "first", "second"), strict=True)]
+    assert merge(told).trouble == "first"
 
 
 def test_how_students_follow_is_known_of_all_units_or_of_none(tmp_path: Path) -> None:
