@@ -90,7 +90,8 @@ def run_comparison(
     console = output()
     console.print(to_rich(comparison))
     notes = (about_teacher(comparison), note(comparison))
-    troubles = [f"{row.label}: {trouble}" for row in comparison.rows if (trouble := about_trouble(row))]
+    told = ((row.label, about_trouble(row, comparison.best_static)) for row in comparison.rows)
+    troubles = [f"{label}: {trouble}" for label, trouble in told if trouble]
     console.print(*troubles, notes[0], headline(comparison), notes[1], sep="\n", markup=False, emoji=False)
     paragraphs = (
         escape_markdown(headline(comparison)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from rltemp.checks import unchecked
 from rltemp.distillation import Task, clean_logits, fidelity, score, score_logits
 from rltemp.distillation.policy_run import Observer, PolicyRun
 from rltemp.distillation.teacher import Answers
+from rltemp.distillation.training_images import index_orders
 from rltemp.errors import DivergenceError, first_line
 from rltemp.experiments.evaluation.results import FloatArray, PolicyResult
 from rltemp.experiments.evaluation.specs import PolicySpec
@@ -46,7 +47,7 @@ def evaluate_policy(
     """
     policies = [spec.make(seed) for seed in seeds]
     whole = PolicyRun(task, policies, seeds, recipe.policy, teacher=teacher, method=spec.loss(task.method))
-    recorder = TraceRecorder(task.steps) if whole.run.method.kd_weight > 0.0 else None
+    recorder = TraceRecorder(task.steps, _mislabelled(task, seeds)) if whole.run.method.kd_weight > 0.0 else None
     trouble = ""
     try:
         _finish(whole, progress, recorder)
@@ -77,6 +78,15 @@ def evaluate_policy(
         group=spec.group,
         trouble=trouble,
     )
+
+
+def _mislabelled(task: Task, seeds: Sequence[int]) -> Iterator[Tensor] | None:
+    """For every update, which labels of the students' minibatches were replaced, [K, B]; None if none were."""
+    if (replaced := task.replaced) is None:
+        return None
+    # A minibatch does not know which images it holds; its order, which is the seed's alone, does.
+    orders = index_orders(len(task.training), seeds, task.optimization.batch_size)
+    return (replaced[torch.stack([order.take() for order in orders])] for _ in range(task.steps))
 
 
 def _or_infinite(values: Tensor) -> FloatArray:

@@ -96,14 +96,13 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
 
 def describe_result(result: PolicyResult) -> dict[str, Any]:
     """A result as plain values."""
-    trace = result.trace
     described = {
         "name": result.name,
         "label": result.label,
         "family": result.family,
         "group": result.group,
         "metrics": {metric: _describe_metric(getattr(result, metric)) for metric in METRICS},
-        "trace": None if trace is None else {field: getattr(trace, field).tolist() for field in TRACE_FIELDS},
+        "trace": None if result.trace is None else _describe_trace(result.trace),
     }
     # Without trouble the file is what earlier versions wrote.
     return {**described, "trouble": result.trouble} if result.trouble else described
@@ -130,10 +129,20 @@ def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
         label=policy["label"],
         family=policy["family"],
         group=policy["group"],
-        trace=None if trace is None else TemperatureTrace(**{field: trace[field] for field in TRACE_FIELDS}),
+        trace=None if trace is None else _restore_trace(trace),
         trouble=trouble,
         **metrics,
     )
+
+
+def _describe_trace(trace: TemperatureTrace) -> dict[str, Any]:
+    described = {field: getattr(trace, field).tolist() for field in TRACE_FIELDS}
+    # Without replaced labels the file is what earlier versions wrote.
+    return described if trace.mislabelled is None else {**described, "mislabelled": trace.mislabelled.tolist()}
+
+
+def _restore_trace(trace: Mapping[str, Any]) -> TemperatureTrace:
+    return TemperatureTrace(**{field: trace[field] for field in TRACE_FIELDS}, mislabelled=trace.get("mislabelled"))
 
 
 def _describe_metric(values: FloatArray) -> list[float | None] | None:

@@ -106,4 +106,5 @@ def _merge_traces(traces: Sequence[TemperatureTrace]) -> TemperatureTrace:
         difficulty=sample("difficulty"),
         temperature=sample("temperature"),
         sample_progress=sample("sample_progress"),
+        mislabelled=None if any(trace.mislabelled is None for trace in traces) else sample("mislabelled"),
     )

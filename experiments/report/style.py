@@ -47,12 +47,12 @@ h2 { margin: 3rem 0 .75rem; font-size: 1.3rem; }
 }
 .scroll:focus-visible { outline: 2px solid var(--reference); outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .5rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
+th, td { padding: .5rem .45rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
 th:first-child { padding-left: .9rem; }
 th:last-child, td:last-child { padding-right: .9rem; }
 thead th { border-top: 0; color: var(--muted); font-size: .85rem; font-weight: 600; }
 th:first-child { position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 500; }
-th:last-child, td:last-child { text-align: left; }
+th:last-child, td:last-child { min-width: 6rem; text-align: left; white-space: normal; }
 tr.family-trained th { color: var(--learned); font-weight: 700; }
 tr.family-trained td { font-weight: 600; }
 td.verdict-better { color: var(--better); }

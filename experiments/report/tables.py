@@ -118,7 +118,7 @@ def to_html(comparison: Comparison) -> str:
         numbers = "".join(f"<td>{escape(text)}</td>" for text in line[1:-1])
         last = f'<td class="verdict-{row.verdict}">{escape(line[-1])}</td>'
         body.append(f'<tr class="family-{row.family}">{name}{numbers}{last}</tr>')
-        if trouble := about_trouble(row):
+        if trouble := about_trouble(row, comparison.best_static):
             # The text stays in view while the numbers scroll.
             body.append(f'<tr><td class="trouble" colspan="{len(line)}"><p>{escape(trouble)}</p></td></tr>')
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rltemp.experiments.console import PLAIN_WIDTH
 from rltemp.experiments.evaluation.comparison import Comparison, compare
-from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult, TeacherResult
+from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult, TeacherResult, TemperatureTrace
 from rltemp.experiments.report.sentences import about_teacher, about_trouble, headline
 from rltemp.experiments.report.tables import to_cells, to_html, to_markdown, to_rich
 
@@ -164,14 +164,29 @@ def test_students_that_diverged_are_explained_and_not_left_as_numbers(comparison
     learned, schedule, static, control = (row.members[0] for row in comparison.rows)
     lost = replace(control, nll=np.array([0.5, np.inf, 2e3, 0.5]), trouble="a student diverged at update 7: lower <x>")
     again = compare(replace(comparison.evaluation, results=(learned, schedule, static, lost)))
-    text = "2 of 4 students came to nothing: a student diverged at update 7: lower <x>. They are compared with nothing."
-    assert [about_trouble(row) for row in again.rows] == ["", "", "", text]
+    fate = "2 of 4 students came to nothing, and the policy is compared with nothing."
+    text = f"{fate} A student diverged at update 7: lower <x>."
+    assert [about_trouble(row, static) for row in again.rows] == ["", "", "", text]
     assert to_cells(again).lines[3] == ("random", *[DASH] * 7, "diverged (2 of 4)")
     reader = Reader()
     reader.feed(to_html(again))
     assert reader.lines[-1] == [text]
     # What an earlier version measured does not say when.
     older = compare(replace(comparison.evaluation, results=(static, replace(lost, trouble=""))))
-    assert about_trouble(older.rows[1]).startswith("2 of 4 students came to nothing: when is not known; lower opt")
+    assert about_trouble(older.rows[1], static).startswith(f"{fate} When is not known; lower optimization.lr")
     recovered = compare(replace(comparison.evaluation, results=(static, replace(lost, nll=control.nll))))
-    assert about_trouble(recovered.rows[1]).startswith("Useful numbers at last, but a student diverged at update 7")
+    assert about_trouble(recovered.rows[1], static) == "A student diverged at update 7: lower <x>. It recovered."
+
+
+def test_a_collapse_is_explained(comparison: Comparison) -> None:
+    static, control = comparison.rows[2].members[0], comparison.rows[3].members[0]
+    # Accuracies under T = 4 are 0.70, 0.72, 0.74 and 0.76: the second and the last fall below half.
+    trace = TemperatureTrace([0.0, 0.5], [[4.0] * 5, [0.125] * 5], [], [], [])  # type: ignore[arg-type]
+    lost = replace(control, accuracy=np.array([0.36, 0.35, 0.38, 0.1]), trace=trace)
+    again = compare(replace(comparison.evaluation, results=(static, lost)))
+    assert [about_trouble(row, again.best_static) for row in again.rows] == [
+        "",
+        "2 of 4 students collapsed to less than half of their accuracy under T = 4. Its median temperature went from 4 "
+        "to 0.12. Lower its kd_weight, or optimization.lr.",
+    ]
+    assert about_trouble(again.rows[1], None) == ""
