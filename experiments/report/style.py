@@ -99,6 +99,7 @@ ARENA_STYLE = """
 h3 { margin: 1.5rem 0 0; }
 .map td, .map th { padding: .4rem .6rem; }
 .map thead th { white-space: normal; }
+.map td:last-child { white-space: nowrap; }
 td.ruling { min-width: 16rem; white-space: normal; }
 tr.group th, tr.group td { padding-top: 1rem; color: var(--muted); font-size: .85rem; font-weight: 600; }
 tr.kind-trained th { color: var(--learned); font-weight: 700; }
