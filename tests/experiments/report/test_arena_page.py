@@ -174,7 +174,8 @@ def test_cells_are_told_by_task(make_line: MakeLine, make_cell: MakeCell) -> Non
             for budget in budgets
             if (cell := (task, condition, budget))
         ]
-        return re.findall(r"\(.*\)", arena_headlines(ArenaOutcome(tuple(cells), {}, ""))[0])[0]
+        sentence = arena_headlines(ArenaOutcome(tuple(cells), {}, ""))[0]
+        return sentence[sentence.index("(") : sentence.index(")") + 1]
 
     both = {(task, condition, 1) for task in "ac" for condition in ("clean", "noise")}
     assert told((1,), {*both, ("b", "noise", 1)}) == "(a, c: all 2 cells; b: noise)"
