@@ -15,7 +15,7 @@ STYLE = """
   :root {
     --ink: #e4e7eb; --muted: #9aa3ad; --grid: #30363d; --paper: #171b20; --ground: #0e1114; --line: #2b3138;
     --better: #4cc38a; --worse: #ff8a7a; --unclear: #e0b050; --reference: #7ab8ee; --learned: #ff9a52;
-    --shadow: #000000dd;
+    --shadow: #9aa3ad88;
   }
 }
 * { box-sizing: border-box; }
@@ -59,7 +59,7 @@ td.verdict-better { color: var(--better); }
 td.verdict-worse, td.verdict-diverged { color: var(--worse); }
 td.trouble { padding-top: 0; border-top: 0; text-align: left; white-space: normal; }
 td.trouble p {
-  position: sticky; left: .9rem; max-width: min(44rem, calc(100vw - 4rem)); margin: 0; color: var(--muted);
+  position: sticky; left: .9rem; max-width: min(44rem, calc(100vw - 5.5rem)); margin: 0; color: var(--muted);
 }
 td.verdict-unclear { color: var(--unclear); }
 td.verdict-reference { color: var(--reference); }
