@@ -22,7 +22,7 @@ from rltemp.experiments.evaluation.workers import run_units
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.report.page import write_report
-from rltemp.experiments.report.sentences import about_teacher, headline, note
+from rltemp.experiments.report.sentences import about_teacher, about_trouble, headline, note
 from rltemp.experiments.report.tables import to_markdown, to_rich
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.files import atomic_write
@@ -90,8 +90,15 @@ def run_comparison(
     console = output()
     console.print(to_rich(comparison))
     notes = (about_teacher(comparison), note(comparison))
-    console.print(notes[0], headline(comparison), notes[1], sep="\n", markup=False, emoji=False)
-    paragraphs = (escape_markdown(headline(comparison)), to_markdown(comparison), *notes)
+    told = ((row.label, about_trouble(row, comparison.best_static)) for row in comparison.rows)
+    troubles = [f"{label}: {trouble}" for label, trouble in told if trouble]
+    console.print(*troubles, notes[0], headline(comparison), notes[1], sep="\n", markup=False, emoji=False)
+    paragraphs = (
+        escape_markdown(headline(comparison)),
+        to_markdown(comparison),
+        *map(escape_markdown, troubles),
+        *notes,
+    )
     atomic_write(folder.path / "table.md", "\n\n".join(paragraphs) + "\n")
     report = folder.path / "report.html"
     write_report(report, evaluation, training_metrics, command)

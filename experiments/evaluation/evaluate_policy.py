@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from rltemp.checks import unchecked
 from rltemp.distillation import Task, clean_logits, fidelity, score, score_logits
 from rltemp.distillation.policy_run import Observer, PolicyRun
 from rltemp.distillation.teacher import Answers
-from rltemp.errors import DivergenceError
+from rltemp.distillation.training_images import index_orders
+from rltemp.errors import DivergenceError, first_line
 from rltemp.experiments.evaluation.results import FloatArray, PolicyResult
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.trace import TraceRecorder
@@ -32,8 +34,8 @@ def evaluate_policy(
     """Distill one student per seed under a policy, side by side, and score their last epoch.
 
     A student that diverges ends the work of no other; its NLL and its divergence from the teacher are infinite where
-    they are not a number. There is no trace then, and none of a method without distillation, whose temperatures have no
-    effect.
+    they are not a number. There is no trace then, but `trouble` says when it was. There is none of a method without
+    distillation either, whose temperatures have no effect.
 
     Args:
         recipe: the setting; `recipe.policy` says what probe an aligned policy gets.
@@ -45,11 +47,14 @@ def evaluate_policy(
     """
     policies = [spec.make(seed) for seed in seeds]
     whole = PolicyRun(task, policies, seeds, recipe.policy, teacher=teacher, method=spec.loss(task.method))
-    recorder = TraceRecorder(task.steps) if whole.run.method.kd_weight > 0.0 else None
+    recorder = TraceRecorder(task.steps, _mislabelled(task, seeds)) if whole.run.method.kd_weight > 0.0 else None
+    trouble = ""
     try:
         _finish(whole, progress, recorder)
         trace = recorder.trace() if recorder is not None else None
-    except DivergenceError:
+    except DivergenceError as error:
+        # Its number counts the students that run side by side here, which need not be all of them.
+        trouble = re.sub(r"^student \d+", "a student", first_line(error))
         # No student meets another's numbers: the others go on as they are, and the comparison with them.
         with unchecked():
             _finish(whole, progress)
@@ -71,7 +76,17 @@ def evaluate_policy(
         label=spec.label,
         family=spec.family,
         group=spec.group,
+        trouble=trouble,
     )
+
+
+def _mislabelled(task: Task, seeds: Sequence[int]) -> Iterator[Tensor] | None:
+    """For every update, which labels of the students' minibatches were replaced, [K, B]; None if none were."""
+    if (replaced := task.replaced) is None:
+        return None
+    # A minibatch does not know which images it holds; its order, which is the seed's alone, does.
+    orders = index_orders(len(task.training), seeds, task.optimization.batch_size)
+    return (replaced[torch.stack([order.take() for order in orders])] for _ in range(task.steps))
 
 
 def _or_infinite(values: Tensor) -> FloatArray:

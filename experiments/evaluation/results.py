@@ -54,6 +54,8 @@ class TemperatureTrace:
         difficulty: the student's cross-entropy with the label before the update, [M], >= 0.
         temperature: the temperature of the same instance in the same update, [M], > 0.
         sample_progress: how far the run was, [M], in [0, 1].
+        mislabelled: 1 where `data.label_noise` put another label in the place of the instance's own, else 0, [M]; None
+            where no labels were replaced, or it is not known whose.
     """
 
     progress: FloatArray
@@ -61,6 +63,7 @@ class TemperatureTrace:
     difficulty: FloatArray
     temperature: FloatArray
     sample_progress: FloatArray
+    mislabelled: FloatArray | None = None
 
     def __post_init__(self) -> None:
         progress = _store(self, "progress", (None,), 0.0, 1.0)
@@ -68,6 +71,8 @@ class TemperatureTrace:
         difficulty = _store(self, "difficulty", (None,), 0.0)
         _store(self, "temperature", (len(difficulty),), 0.0, positive=True)
         _store(self, "sample_progress", (len(difficulty),), 0.0, 1.0)
+        if self.mislabelled is not None:
+            _store(self, "mislabelled", (len(difficulty),), 0.0, 1.0)
         if bool((np.diff(progress) < 0).any()):
             raise InputError("progress must not decrease over the trace")
         if bool((np.diff(quantiles, axis=1) < 0).any()):
@@ -94,6 +99,8 @@ class PolicyResult:
         family: what kind of policy it is.
         group: policies with the same group are repeated trainings of one method (other agent seeds); None if this one
             stands for itself. The group's name is shown for its members.
+        trouble: what went wrong during the runs, when, and what to lower; empty if nothing did, or if an earlier
+            version measured this.
     """
 
     name: str
@@ -108,6 +115,7 @@ class PolicyResult:
     label: str
     family: Family
     group: str | None = None
+    trouble: str = ""
 
     def __post_init__(self) -> None:
         if not self.name or not self.label or self.group == "":

@@ -96,15 +96,16 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
 
 def describe_result(result: PolicyResult) -> dict[str, Any]:
     """A result as plain values."""
-    trace = result.trace
-    return {
+    described = {
         "name": result.name,
         "label": result.label,
         "family": result.family,
         "group": result.group,
         "metrics": {metric: _describe_metric(getattr(result, metric)) for metric in METRICS},
-        "trace": None if trace is None else {field: getattr(trace, field).tolist() for field in TRACE_FIELDS},
+        "trace": None if result.trace is None else _describe_trace(result.trace),
     }
+    # Without trouble the file is what earlier versions wrote.
+    return {**described, "trouble": result.trouble} if result.trouble else described
 
 
 def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
@@ -114,9 +115,10 @@ def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
         InputError: for values out of range; one of `DAMAGE` for another structure.
     """
     trace = policy["trace"]
-    words = [policy["name"], policy["label"], policy["family"], policy["group"] or ""]
+    trouble = policy.get("trouble", "")
+    words = [policy["name"], policy["label"], policy["family"], policy["group"] or "", trouble]
     if not all(isinstance(word, str) for word in words):
-        raise TypeError("name, label, family and group must be text")
+        raise TypeError("name, label, family, group and trouble must be text")
     metrics: dict[str, Any] = {metric: _restore_numbers(policy["metrics"][metric]) for metric in FIRST_METRICS}
     for metric in FIDELITY:
         values = policy["metrics"].get(metric)
@@ -127,9 +129,20 @@ def restore_result(policy: Mapping[str, Any]) -> PolicyResult:
         label=policy["label"],
         family=policy["family"],
         group=policy["group"],
-        trace=None if trace is None else TemperatureTrace(**{field: trace[field] for field in TRACE_FIELDS}),
+        trace=None if trace is None else _restore_trace(trace),
+        trouble=trouble,
         **metrics,
     )
+
+
+def _describe_trace(trace: TemperatureTrace) -> dict[str, Any]:
+    described = {field: getattr(trace, field).tolist() for field in TRACE_FIELDS}
+    # Without replaced labels the file is what earlier versions wrote.
+    return described if trace.mislabelled is None else {**described, "mislabelled": trace.mislabelled.tolist()}
+
+
+def _restore_trace(trace: Mapping[str, Any]) -> TemperatureTrace:
+    return TemperatureTrace(**{field: trace[field] for field in TRACE_FIELDS}, mislabelled=trace.get("mislabelled"))
 
 
 def _describe_metric(values: FloatArray) -> list[float | None] | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from rltemp.distillation import ForwardPass
 from rltemp.experiments.evaluation.results import QUANTILES, FloatArray, TemperatureTrace
@@ -21,17 +24,21 @@ class TraceRecorder:
 
     Args:
         steps: updates of the run.
+        mislabelled: for every update, which labels of its minibatch were replaced, [K, B]; None if that is not known.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, mislabelled: Iterator[Tensor] | None = None) -> None:
+        self._mislabelled = mislabelled
         self._every = max(1, steps // _MOMENTS)
         self._step = 0
         self._progress: list[float] = []
         self._quantiles: list[FloatArray] = []
         self._samples: list[FloatArray] = []
+        self._wrong: list[FloatArray] = []
 
     def __call__(self, observation: ForwardPass, temperatures: Temperatures) -> None:
         """Take note of one update."""
+        wrong = next(self._mislabelled).flatten().double() if self._mislabelled is not None else None
         if self._step % self._every == 0:
             chosen = temperatures.student.detach().double().cpu()
             logits = observation.student.logits.detach().flatten(0, 1)
@@ -41,6 +48,8 @@ class TraceRecorder:
             self._progress.append(observation.progress)
             self._quantiles.append(np.quantile(chosen.numpy(), QUANTILES))
             self._samples.append(torch.stack([difficulty.double().cpu()[picked], chosen[picked]]).numpy())
+            if wrong is not None:
+                self._wrong.append(wrong[picked].numpy())
         self._step += 1
 
     def trace(self) -> TemperatureTrace:
@@ -52,4 +61,5 @@ class TraceRecorder:
             difficulty=np.maximum(difficulty, 0.0),
             temperature=temperature,
             sample_progress=np.repeat(self._progress, [sample.shape[1] for sample in self._samples]),
+            mislabelled=np.concatenate(self._wrong) if self._wrong else None,
         )

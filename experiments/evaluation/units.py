@@ -45,7 +45,8 @@ def merge(results: Sequence[PolicyResult]) -> PolicyResult:
     """One result out of those of a policy's students, in their order.
 
     Quantiles of the temperature become their mean over the units; of the sampled instances every n-th is kept, as many
-    as one unit has. How far students follow their teacher is known of all of them or of none.
+    as one unit has. How far students follow their teacher is known of all of them or of none. The first
+    trouble is kept.
     """
     first = results[0]
     if len(results) == 1:
@@ -58,7 +59,8 @@ def merge(results: Sequence[PolicyResult]) -> PolicyResult:
         if bool(np.isnan(metrics[metric]).any()):
             metrics[metric] = np.full_like(metrics[metric], np.nan)
     traces = [result.trace for result in results if result.trace is not None]
-    return dataclasses.replace(first, **metrics, trace=_merge_traces(traces) if traces else None)
+    trouble = next((result.trouble for result in results if result.trouble), "")
+    return dataclasses.replace(first, **metrics, trace=_merge_traces(traces) if traces else None, trouble=trouble)
 
 
 class UnitStore:
@@ -104,4 +106,5 @@ def _merge_traces(traces: Sequence[TemperatureTrace]) -> TemperatureTrace:
         difficulty=sample("difficulty"),
         temperature=sample("temperature"),
         sample_progress=sample("sample_progress"),
+        mislabelled=None if any(trace.mislabelled is None for trace in traces) else sample("mislabelled"),
     )

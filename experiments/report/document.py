@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rltemp.experiments.report.figure import GRID, INK, MUTED, PAPER, to_svg
 from rltemp.experiments.report.style import STYLE
 
-__all__ = ["to_document", "to_figure"]
+__all__ = ["to_document", "to_figure", "to_prose"]
 
 # The page's own answer to a request it must never make.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -47,10 +47,15 @@ def to_document(title: str, kicker: str, body: str, style: str = "") -> str:
 """
 
 
+def to_prose(text: str) -> str:
+    """A sentence as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def to_figure(key: str, figure: Figure, title: str, caption: str) -> str:
     """A figure with its title and caption as an element of a page; `key` is no other figure's."""
     svg = _inline(to_svg(figure), key, title)
-    return f"<figure>\n<h3>{escape(title)}</h3>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+    return f"<figure>\n<h3>{escape(title)}</h3>\n{svg}\n<figcaption>{to_prose(caption)}</figcaption>\n</figure>"
 
 
 def _inline(svg: str, key: str, title: str) -> str:

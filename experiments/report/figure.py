@@ -24,6 +24,7 @@ __all__ = [
     "MUTED",
     "PAPER",
     "WIDTH",
+    "difficulty_axis",
     "drawing",
     "temperature_axis",
     "to_png",
@@ -47,7 +48,7 @@ FAMILY_NAMES: dict[Family, str] = {
 }
 # Each of these occurs for one purpose only, so that a page with a dark scheme may replace them.
 INK, MUTED, GRID, PAPER = "#24292f", "#626a73", "#dfe3e8", "#fefefe"
-WIDTH = 5.4
+WIDTH = 4.8
 """Inches: narrow enough for text to stay readable on a phone, where the figure shrinks to the screen."""
 
 RC: Any = {
@@ -107,13 +108,36 @@ def drawing(height: float, width: float = WIDTH) -> Iterator[Figure]:
 
 
 def temperature_axis(axes: Axes) -> None:
-    """Make y a logarithmic axis of temperatures with a tick at every power of two, or as many as there is room for."""
+    """Make y a logarithmic axis of temperatures with a tick at every power of two, or as many as there is room for.
+
+    At least three ticks say something, and noise does not look like choice.
+    """
     axes.set_yscale("log", base=2)
     low, high = np.log2(axes.get_ylim())
+    while np.floor(high) - np.ceil(low) < 2:
+        # To the next power of two, on the side where it is nearer.
+        below, above = np.ceil(low) - 1, np.floor(high) + 1
+        low, high = (below, high) if low - below < above - high else (low, above)
+    axes.set_ylim(2.0**low, 2.0**high)
     exponents = np.arange(np.ceil(low), np.floor(high) + 1)
     axes.yaxis.set_major_locator(FixedLocator((2.0 ** exponents[:: 1 + len(exponents) // 8]).tolist()))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value >= 1 else f"{value:.2g}"))
+
+
+def difficulty_axis(axes: Axes) -> None:
+    """Make x a logarithmic axis with plain numbers: powers of ten, and multiples of them where these are few."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for digits in ((1,), (1, 2, 5), range(1, 10)):
+        marks = np.outer(decades, digits).ravel()
+        marks = marks[(marks >= low) & (marks <= high)]
+        if len(marks) >= 3:
+            break
+    axes.xaxis.set_major_locator(FixedLocator(marks.tolist()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def to_svg(figure: Figure) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from rltemp.experiments.evaluation.comparison import Comparison, compare
 from rltemp.experiments.evaluation.results import Evaluation
-from rltemp.experiments.report.document import to_document, to_figure
+from rltemp.experiments.report.document import to_document, to_figure, to_prose
 from rltemp.experiments.report.plots import (
     plot_accuracy,
     plot_differences,
@@ -22,6 +22,7 @@ from rltemp.experiments.report.plots import (
     rows_with_temperature,
 )
 from rltemp.experiments.report.sentences import about_teacher, headline, note
+from rltemp.experiments.report.strip import plot_strip
 from rltemp.experiments.report.tables import to_html
 from rltemp.files import atomic_write
 
@@ -74,7 +75,7 @@ def write_report(
         f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in evaluation.machine.items()
     )
     setting = yaml.safe_dump(dict(evaluation.setting), sort_keys=False, allow_unicode=True)
-    body = f"""<p class="headline verdict-{trained[0].verdict if trained else ""}">{escape(headline(comparison))}</p>
+    body = f"""<p class="headline verdict-{trained[0].verdict if trained else ""}">{to_prose(headline(comparison))}</p>
 <h2>Comparison</h2>
 <div class="scroll" tabindex="0" role="region" aria-label="Comparison of the policies">
 {to_html(comparison)}
@@ -120,7 +121,11 @@ def _figures(
             "which one is better; the table's verdicts are stricter, since many policies are compared.",
         )
     if rows_with_temperature(comparison):
-        level = " The dashed line is the best static temperature." if static is not None and static.trace else ""
+        level = (
+            " The dashed line is the best static temperature, an arrow where it lies outside."
+            if static is not None and static.trace
+            else ""
+        )
         yield (
             plot_temperature(comparison),
             "Temperature over the run",
@@ -131,6 +136,17 @@ def _figures(
     for row in comparison.rows:
         trace = row.members[0].trace
         if row.family == "trained" and trace is not None and len(trace.difficulty):
+            wrong = (
+                " Mislabelled are instances whose label was replaced by another (`data.label_noise`); they are neither."
+                if trace.mislabelled is not None
+                else ""
+            )
+            yield (
+                plot_strip(row.members[0]),
+                f"Easy and hard instances over the run: {row.label}",
+                "Median and middle half, for the third of the instances whose cross-entropy is lowest at "
+                "that time, and for the third whose is highest. Lines that part: the policy tells them apart." + wrong,
+            )
             yield (
                 plot_difficulty(row.members[0]),
                 f"Temperature against difficulty: {row.label}",

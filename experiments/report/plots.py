@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from rltemp.errors import InputError
@@ -24,6 +24,7 @@ from rltemp.experiments.report.figure import (
     FAMILY_NAMES,
     MUTED,
     PAPER,
+    difficulty_axis,
     drawing,
     temperature_axis,
 )
@@ -57,14 +58,19 @@ DASHED = (0, (4, 3))
 def plot_accuracy(comparison: Comparison) -> Figure:
     """Test accuracy per policy: every student a dot, the mean with its interval on top.
 
-    Policies far off the best static temperature are named at the edge, where they do not squeeze the rest.
+    Policies far off the best static temperature are named at the edge, where they do not squeeze the rest; so are those
+    whose students diverged.
     """
-    near = [_accuracies(row) for row in comparison.rows if not _is_far(row, _reach(comparison))]
+    whole = [row for row in comparison.rows if not row.diverged] or comparison.rows
+    near = [_accuracies(row) for row in whole if not _is_far(row, _reach(comparison))]
     low, high = min(values.min() for values in near), max(values.max() for values in near)
     with drawing(_height(comparison.rows)) as figure:
         axes = _rows_axes(figure, comparison.rows)
         for y, row in enumerate(comparison.rows):
             color = COLORS[row.family]
+            if row not in whole:
+                _name_at_edge(axes, y, "diverged", True, color)
+                continue
             if not low <= row.accuracy.mean <= high:
                 _name_at_edge(axes, y, f"{100 * row.accuracy.mean:.2f}", row.accuracy.mean < low, color)
                 continue
@@ -108,7 +114,8 @@ def plot_differences(comparison: Comparison) -> Figure:
 def plot_temperature(comparison: Comparison) -> Figure:
     """The temperature over the run, a panel per policy: median, middle half and middle 90 % of the instances.
 
-    Of the schedules only the best is shown, and of the static temperatures only the best, as a line in every panel.
+    Of the schedules only the best is shown, and of the static temperatures only the best: as a line in every panel that
+    holds it, as an arrow at the edge of the others. Each panel has limits of its own.
     """
     rows = rows_with_temperature(comparison)
     if not rows:
@@ -116,16 +123,16 @@ def plot_temperature(comparison: Comparison) -> Figure:
     columns = min(2, len(rows))
     lines = -(-len(rows) // columns)
     with drawing(0.55 + 1.45 * lines) as figure:
-        panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
         for axes, (row, trace) in zip(panels.flat, rows, strict=False):
             color = COLORS[row.family]
             for outer, alpha in ((0, 0.18), (1, 0.32)):
                 band = trace.quantiles[:, outer], trace.quantiles[:, -1 - outer]
                 axes.fill_between(100 * trace.progress, *band, color=color, alpha=alpha, linewidth=0)
             axes.plot(100 * trace.progress, trace.quantiles[:, 2], color=color)
-            axes.set_title("\n".join(wrap(row.label, 30)), color=color, fontweight="bold")
+            axes.set_title("\n".join(wrap(row.label, 22)), color=color, fontweight="bold")
+            temperature_axis(axes)
             _static_line(axes, comparison.best_static)
-        temperature_axis(panels[0, 0])
         _hide_unused(panels, len(rows))
         panels[0, 0].set_xlim(0, 100)
         figure.supxlabel("Progress of the run, %", fontsize=9.5)
@@ -169,9 +176,7 @@ def plot_difficulty(result: PolicyResult) -> Figure:
             x, y = _running_median(difficulty[inside], trace.temperature[inside])
             axes.plot(x, y, color=PAPER, lw=4.5, solid_capstyle="round")
             axes.plot(x, y, color=PHASES((phase + 0.5) / 3), lw=2.2, solid_capstyle="round")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        difficulty_axis(axes)
         temperature_axis(axes)
         axes.set_xlabel("Student's cross-entropy before the update, nats (harder →)")
         axes.set_ylabel("Temperature")
@@ -208,7 +213,7 @@ def _rows_axes(figure: Figure, rows: Sequence[Row]) -> Axes:
     """Axes with a line per policy, labels on the left and the families' colors explained below."""
     axes = figure.subplots()
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), ["\n".join(wrap(row.label, 24)) for row in rows], linespacing=0.95)
+    axes.set_yticks(range(len(rows)), ["\n".join(wrap(row.label, 24)) for row in rows], linespacing=1.1)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
@@ -263,7 +268,13 @@ def _hide_unused(panels: NDArray[Any], used: int) -> None:
 def _static_line(axes: Axes, static: PolicyResult | None) -> None:
     if static is not None and static.trace is not None:
         level = float(np.median(static.trace.quantiles[:, 2]))
-        axes.axhline(level, color=MUTED, lw=1, ls=DASHED, zorder=1)
+        low, high = axes.get_ylim()
+        if low <= level <= high:
+            axes.axhline(level, color=MUTED, lw=1, ls=DASHED, zorder=1)
+            return
+        height, arrow = (0.98, "\N{UPWARDS ARROW}") if level > high else (0.02, "\N{DOWNWARDS ARROW}")
+        side = "top" if level > high else "bottom"
+        axes.text(0.98, height, f"{arrow} {static.label}", transform=axes.transAxes, ha="right", va=side, fontsize=8.5)
 
 
 def _spread(count: int) -> FloatArray:

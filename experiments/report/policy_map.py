@@ -92,7 +92,7 @@ def temperature_map(
 def plot_policy(policy: LearnedPolicy) -> Figure:
     """T over teacher confidence and student error, a panel per stage of the run."""
     axis = np.linspace(0.02, 0.995, 60)
-    with drawing(2.6) as figure:
+    with drawing(2.6, 5.4) as figure:
         panels = figure.subplots(1, len(PROGRESS), sharey=True)
         for axes, progress in zip(panels, PROGRESS, strict=True):
             image = axes.imshow(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rltemp.experiments.evaluation.comparison import Comparison, Verdict
+from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict
+from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.statistics import Difference
 
-__all__ = ["about_teacher", "headline", "note", "points", "signed"]
+__all__ = ["about_teacher", "about_trouble", "headline", "note", "points", "signed"]
 
 
 def headline(comparison: Comparison) -> str:
@@ -51,6 +52,38 @@ def about_teacher(comparison: Comparison) -> str:
         f"The teacher: accuracy {100 * teacher.accuracy:.2f} %, NLL {teacher.nll:.3f}, "
         f"ECE {100 * teacher.calibration_error:.1f} %."
     )
+
+
+def about_trouble(row: Row, static: PolicyResult | None) -> str:
+    """What happened to students that diverged or collapsed, when, and what to lower; nothing if all went well.
+
+    Args:
+        row: the policy.
+        static: the best static temperature; a student collapses that has less than half of its accuracy there.
+    """
+    told = next((member.trouble for member in row.members if member.trouble), "")
+    if row.diverged:
+        told = told or "when is not known; lower optimization.lr, or ce_weight and kd_weight where they are large"
+        fate = f"{row.diverged} of {row.students} students came to nothing, and the policy is compared with nothing"
+        return f"{fate}. {_capital(told)}."
+    lost = 0 if static is None else sum(int((one.accuracy < static.accuracy / 2).sum()) for one in row.members)
+    if static is None or not lost:
+        return f"{_capital(told)}. It recovered." if told else ""
+    fate = f"{lost} of {row.students} students collapsed to less than half of their accuracy under {static.label}"
+    return f"{fate}. {_course(row)}Lower its kd_weight, or optimization.lr."
+
+
+def _course(row: Row) -> str:
+    """How the temperature went, which is most of what is known of a collapse."""
+    trace = row.members[0].trace
+    if trace is None:
+        return ""
+    median = trace.quantiles[:, 2]
+    return f"Its median temperature went from {median[0]:.2g} to {median[-1]:.2g}. "
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
 
 
 def note(comparison: Comparison) -> str:

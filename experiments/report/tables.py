@@ -14,7 +14,7 @@ from rich.text import Text
 from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.statistics import Difference
-from rltemp.experiments.report.sentences import signed
+from rltemp.experiments.report.sentences import about_trouble, signed
 from rltemp.markdown import escape_markdown
 
 __all__ = ["Cells", "to_cells", "to_html", "to_markdown", "to_rich"]
@@ -27,6 +27,12 @@ STYLES: dict[Verdict, str] = {
     "reference": "cyan",
     "": "",
 }
+
+
+DASH = "\N{EN DASH}"
+
+SAID = ("Policy", "Verdict")
+"""All that the table has of a policy whose students diverged: a mean over them means nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,10 @@ def to_cells(comparison: Comparison, fidelity: bool = True) -> Cells:
     columns.append(("Verdict", _verdict))
     return Cells(
         header=tuple(title for title, _ in columns),
-        lines=tuple(tuple(text(row) for _, text in columns) for row in comparison.rows),
+        lines=tuple(
+            tuple(text(row) if title in SAID or not row.diverged else DASH for title, text in columns)
+            for row in comparison.rows
+        ),
         rows=comparison.rows,
     )
 
@@ -109,6 +118,9 @@ def to_html(comparison: Comparison) -> str:
         numbers = "".join(f"<td>{escape(text)}</td>" for text in line[1:-1])
         last = f'<td class="verdict-{row.verdict}">{escape(line[-1])}</td>'
         body.append(f'<tr class="family-{row.family}">{name}{numbers}{last}</tr>')
+        if trouble := about_trouble(row, comparison.best_static):
+            # The text stays in view while the numbers scroll.
+            body.append(f'<tr><td class="trouble" colspan="{len(line)}"><p>{escape(trouble)}</p></td></tr>')
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{chr(10).join(body)}\n</tbody>\n</table>"
 
 
@@ -121,7 +133,7 @@ def _verdict(row: Row) -> str:
 
 
 def _measured(value: float, style: str) -> str:
-    return "\N{EN DASH}" if math.isnan(value) else format(value, style)
+    return DASH if math.isnan(value) else format(value, style)
 
 
 def _versus(reference: PolicyResult) -> str:
@@ -133,4 +145,4 @@ def _half(interval: Difference) -> float:
 
 
 def _gap(difference: Difference | None) -> str:
-    return "\N{EN DASH}" if difference is None else f"{signed(difference.mean)} ± {100 * _half(difference):.2f}"
+    return DASH if difference is None else f"{signed(difference.mean)} ± {100 * _half(difference):.2f}"

@@ -38,6 +38,8 @@ class Task:
         optimization: how students are trained.
         stacked: whether students run stacked, or one after the other.
         execution: precision, memory layout, and compilation of the students.
+        replaced: which labels of the training images are not their own, [N] bool on the CPU; None if all are, or if it
+            is not known.
     """
 
     training: TrainingImages
@@ -49,6 +51,7 @@ class Task:
     optimization: schema.Optimization
     stacked: bool = True
     execution: Execution = dataclasses.field(default_factory=Execution)
+    replaced: Tensor | None = None
 
     @property
     def steps(self) -> int:

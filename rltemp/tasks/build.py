@@ -92,6 +92,7 @@ def build_task(
         optimization=recipe.optimization,
         stacked=make_student(make_generator(0)).stacks,
         execution=execution,
+        replaced=parts.replaced,
     )
 
 

@@ -32,6 +32,8 @@ class Parts(NamedTuple):
         sample: the students' training images, not augmented, in memory: all, or of those on disk enough for the probe.
         validation: held-out images of the training data.
         test: images for the final evaluation alone.
+        replaced: with `data.label_noise` and images in memory, which labels of `train` are not their own, [N] bool;
+            else None.
     """
 
     train: Dataset | ImageFiles
@@ -39,6 +41,7 @@ class Parts(NamedTuple):
     sample: Dataset
     validation: Dataset
     test: Dataset
+    replaced: Tensor | None = None
 
 
 def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None) -> Parts:
@@ -58,7 +61,7 @@ def make_parts(recipe: schema.Recipe, source: Source, cache: Path | None = None)
         if recipe.data.junk:
             train = with_junk(train, recipe.data.junk, make_generator(recipe.data.split_seed, "junk"))
         test = parts["test"] if source.test is None else source.test
-        return Parts(train, parts["teacher"], train, parts["validation"], test)
+        return Parts(train, parts["teacher"], train, parts["validation"], test, _replaced(recipe, source, train))
     assert source.test is not None
     assert recipe.data.image_size is not None
     files, side = _cut(recipe, source.images, with_test=False), recipe.data.image_size
@@ -135,6 +138,13 @@ def _cut(recipe: schema.Recipe, images: Images, *, with_test: bool) -> dict[str,
         classes = classes_seen(images.classes, recipe.teacher.without)
         parts["teacher"] = _of_classes(parts["teacher"], images.targets[rows["teacher"]], classes)
     return parts
+
+
+def _replaced(recipe: schema.Recipe, source: Source, train: Dataset) -> Tensor | None:
+    if not recipe.data.label_noise:
+        return None
+    rows = part_rows(recipe, len(source.images), with_test=source.test is None)["train"]
+    return train.targets != source.images.targets[rows]
 
 
 def _of_classes(data: Images, true: Tensor, classes: int) -> Images:

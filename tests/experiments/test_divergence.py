@@ -159,6 +159,9 @@ def test_one_policy_that_diverges_changes_no_other_row(folder: Path) -> None:
     table = (folder / "all" / "table.md").read_text()
     assert rows[0] in table
     assert re.search(r"\| T = 4, scale 1e\+30 \|.*\| diverged \(3 of 3\) \|", table)
+    fate = "3 of 3 students came to nothing, and the policy is compared with nothing."
+    told = r"A student diverged at update \d \(loss .*\): lower optimization.lr, or "
+    assert re.search(rf"^T = 4, scale 1e\+30: {fate} {told}", table, flags=re.MULTILINE)
     assert (folder / "all" / "results.csv").read_text().startswith((folder / "good" / "results.csv").read_text())
     again: Any = _run("evaluate", f"--policies={good},static(temperature=4,scale=1.0e+30)", "--name=all")
     assert again.code == 0

@@ -289,3 +289,27 @@ def test_a_damaged_evaluation_of_the_first_format_is_refused(evaluation: Evaluat
     table.write_text("\n".join([*lines[:-1], lines[-1].replace(",0.", ",7.", 1)]))
     refused("accuracy must be finite")
     assert load_evaluation(tmp_path).seeds == evaluation.seeds
+
+
+def test_trouble_is_kept_and_its_absence_leaves_no_trace(evaluation: Evaluation, tmp_path: Path) -> None:
+    save_evaluation(evaluation, tmp_path)
+    assert "trouble" not in (tmp_path / "evaluation.json").read_text()
+    first, *others = evaluation.results
+    told = replace(first, trouble="a student diverged at update 3")
+    save_evaluation(replace(evaluation, results=(told, *others)), tmp_path)
+    assert [result.trouble for result in load_evaluation(tmp_path).results] == [told.trouble, "", ""]
+
+
+def test_whose_labels_were_replaced_is_kept_and_older_traces_do_not_say(evaluation: Evaluation, tmp_path: Path) -> None:
+    save_evaluation(evaluation, tmp_path)
+    assert "mislabelled" not in (tmp_path / "evaluation.json").read_text()
+    first, second, third = evaluation.results
+    assert second.trace is not None
+    wrong = replace(second.trace, mislabelled=np.array([0, 1, 1, 0, 0, 1.0]))
+    save_evaluation(replace(evaluation, results=(first, replace(second, trace=wrong), third)), tmp_path)
+    loaded = load_evaluation(tmp_path).results[1].trace
+    assert loaded is not None
+    assert loaded.mislabelled is not None
+    assert loaded.mislabelled.tolist() == [0, 1, 1, 0, 0, 1]
+    with pytest.raises(InputError, match="mislabelled must have shape"):
+        replace(wrong, mislabelled=np.zeros(5))

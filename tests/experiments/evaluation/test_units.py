@@ -54,6 +54,16 @@ def test_what_is_merged_keeps_its_order_and_every_number() -> None:
     assert set(zip(whole.trace.difficulty, whole.trace.temperature, strict=True)) <= pairs
     assert merge(parts[:1]) is parts[0]
     assert merge([dataclasses.replace(part, trace=None) for part in parts]).trace is None
+    told = [dataclasses.replace(part, trouble=text) for part, text in zip(parts, ("", "first", "second"), strict=True)]
+    assert merge(told).trouble == "first"
+    wrong = [dataclasses.replace(trace, mislabelled=np.array([0, 1, 0, 1.0])) for trace in traces]
+    marked = [dataclasses.replace(part, trace=trace) for part, trace in zip(parts, wrong, strict=True)]
+    merged = merge(marked).trace
+    assert merged is not None
+    assert merged.mislabelled is not None
+    # Every third of 0 1 0 1 0 1 0 1 0 1 0 1.
+    assert merged.mislabelled.tolist() == [0, 1, 0, 1]
+    assert whole.trace.mislabelled is None
 
 
 def test_how_students_follow_is_known_of_all_units_or_of_none(tmp_path: Path) -> None:

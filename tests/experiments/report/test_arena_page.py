@@ -126,8 +126,8 @@ def test_sentences_by_hand(make_line: MakeLine, make_cell: MakeCell) -> None:
         "",
     )
     assert arena_headlines(outcome) == (
-        f"“agent”, judged in 5 cells: better than all its matched controls in 1 (a, clean, {TIMES}1), not better than "
-        f"all of them in 1, worse in 1 (d, clean, {TIMES}1), without a ruling in 2.",
+        "“agent”, judged in 5 cells: better than all its matched controls in 1 (a: clean), not better than "
+        "all of them in 1, worse in 1 (d: clean), without a ruling in 2.",
         f"2 of 5 rulings are withheld: tuned less (2 {TIMES}); one student (1 {TIMES}).",
         "Diverged: “lskd” in 1 cell.",
         # (0.5 + 2 - 0.7 + 0.2 + 0) / 5.
@@ -144,7 +144,7 @@ def test_rules_are_better_in_one_sentence(make_line: MakeLine, make_cell: MakeCe
 
     some = ArenaOutcome((cell("a", 1, "better"), cell("b", 1, "worse"), cell("a", 3, "better")), {}, "")
     assert arena_headlines(some) == (
-        f"Better than all matched controls: “spread” in 2 of 3 cells (a, clean, {TIMES}1; a, clean, {TIMES}3), none of "
+        "Better than all matched controls: “spread” in 2 of 3 cells (a: all 2 cells), none of "
         "the other 2 rules, methods and single settings.",
     )
     none = ArenaOutcome((cell("a", 1, "worse"), cell("a", 3, "worse")), {}, "")
@@ -162,8 +162,25 @@ def test_a_single_setting_that_diverged_has_no_worst_regret(make_line: MakeLine,
 def test_long_lists_are_cut_short(make_line: MakeLine, make_cell: MakeCell) -> None:
     line = make_line("agent", kind="trained", ruling="better")
     outcome = ArenaOutcome(tuple(make_cell([line], f"t{i}") for i in range(9)), {}, "")
-    assert f"in 9 (t0, clean, {TIMES}1; " in arena_headlines(outcome)[0]
-    assert f"t5, clean, {TIMES}1; and 3 more)" in arena_headlines(outcome)[0]
+    assert "in 9 (t0, t1, t2, t3, t4, t5, and 3 more: clean)." in arena_headlines(outcome)[0]
+
+
+def test_cells_are_told_by_task(make_line: MakeLine, make_cell: MakeCell) -> None:
+    def told(budgets: tuple[int, ...], better: set[tuple[str, str, int]]) -> str:
+        cells = [
+            make_cell([make_line("agent", kind="trained", ruling="better" if cell in better else "withheld")], *cell)
+            for task in "abc"
+            for condition in ("clean", "noise")
+            for budget in budgets
+            if (cell := (task, condition, budget))
+        ]
+        sentence = arena_headlines(ArenaOutcome(tuple(cells), {}, ""))[0]
+        return sentence[sentence.index("(") : sentence.index(")") + 1]
+
+    both = {(task, condition, 1) for task in "ac" for condition in ("clean", "noise")}
+    assert told((1,), {*both, ("b", "noise", 1)}) == "(a, c: all 2 cells; b: noise)"
+    some = {*both, ("b", "noise", 3), ("b", "clean", 1), ("b", "clean", 3)}
+    assert told((1, 3), some) == f"(a, c: clean only {TIMES}1, noise only {TIMES}1; b: clean, noise only {TIMES}3)"
 
 
 def test_curves_are_of_single_settings_the_best_rule_and_trained_policies(make_arena: MakeArena) -> None:

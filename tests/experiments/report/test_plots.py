@@ -49,7 +49,7 @@ def test_every_figure_renders_the_same_every_time(make_evaluation: Make) -> None
         to_png(second[name])
         assert to_svg(second[name]) == svg == to_svg(figure)
         image = Image.open(io.BytesIO(to_png(figure, dpi=50)))
-        assert image.size[0] == 270
+        assert image.size[0] == 240
         assert len(np.unique(np.asarray(image.convert("L")))) > 10
 
 
@@ -115,6 +115,33 @@ def test_temperature_has_a_panel_per_policy_that_moves(make_evaluation: Make) ->
     assert panels[0].lines[0].get_color() == COLORS["trained"]
     median = np.asarray(panels[1].lines[0].get_ydata())
     assert median == pytest.approx(16 * (1 / 16) ** np.linspace(0, 1, 20))
+
+
+def test_each_policy_has_limits_of_its_own(make_evaluation: Make) -> None:
+    evaluation = make_evaluation()
+    hot = replace(evaluation.results[0], label="hot")
+    assert hot.trace is not None
+    far = replace(hot, trace=replace(hot.trace, quantiles=np.full((20, 5), 100.0)))
+    figure = plot_temperature(compare(replace(evaluation, results=(far, *evaluation.results[1:]))))
+    (low, high), others = figure.axes[0].get_ylim(), figure.axes[1].get_ylim()
+    assert 16 <= low < 100 < high <= 256
+    assert others[0] < 1.1
+    assert others[1] < 20
+    # T = 4, the best static temperature, lies below the first panel and is no line in it.
+    assert [text.get_text() for text in figure.axes[0].texts] == ["\N{DOWNWARDS ARROW} T = 4"]
+    assert len(figure.axes[0].lines) == 1
+    assert not figure.axes[1].texts
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-4, 9.0), (0.2, 6.0), (1.4, 3.9)])
+def test_difficulty_has_plain_ticks(make_evaluation: Make, low: float, high: float) -> None:
+    result = make_evaluation().results[0]
+    assert result.trace is not None
+    trace = replace(result.trace, difficulty=np.geomspace(low, high, len(result.trace.difficulty)))
+    axes = plot_difficulty(replace(result, trace=trace)).axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert 3 <= len(labels) <= 9
+    assert all(re.fullmatch(r"\d+|0\.0*[1-9]", label) for label in labels)
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e-4, 100.0])

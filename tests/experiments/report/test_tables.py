@@ -10,8 +10,8 @@ from rich.console import Console
 
 from rltemp.experiments.console import PLAIN_WIDTH
 from rltemp.experiments.evaluation.comparison import Comparison, compare
-from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult, TeacherResult
-from rltemp.experiments.report.sentences import about_teacher, headline
+from rltemp.experiments.evaluation.results import Evaluation, Family, PolicyResult, TeacherResult, TemperatureTrace
+from rltemp.experiments.report.sentences import about_teacher, about_trouble, headline
 from rltemp.experiments.report.tables import to_cells, to_html, to_markdown, to_rich
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -87,7 +87,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("td", "th"):
+        if {"td", "th"} & set(self.open):
             self.lines[-1][-1] += data
 
 
@@ -158,3 +158,35 @@ def test_the_same_numbers_give_the_same_text(comparison: Comparison) -> None:
     assert to_html(again) == to_html(comparison)
     assert to_markdown(again) == to_markdown(comparison)
     assert headline(again) == headline(comparison)
+
+
+def test_students_that_diverged_are_explained_and_not_left_as_numbers(comparison: Comparison) -> None:
+    learned, schedule, static, control = (row.members[0] for row in comparison.rows)
+    lost = replace(control, nll=np.array([0.5, np.inf, 2e3, 0.5]), trouble="a student diverged at update 7: lower <x>")
+    again = compare(replace(comparison.evaluation, results=(learned, schedule, static, lost)))
+    fate = "2 of 4 students came to nothing, and the policy is compared with nothing."
+    text = f"{fate} A student diverged at update 7: lower <x>."
+    assert [about_trouble(row, static) for row in again.rows] == ["", "", "", text]
+    assert to_cells(again).lines[3] == ("random", *[DASH] * 7, "diverged (2 of 4)")
+    reader = Reader()
+    reader.feed(to_html(again))
+    assert reader.lines[-1] == [text]
+    # What an earlier version measured does not say when.
+    older = compare(replace(comparison.evaluation, results=(static, replace(lost, trouble=""))))
+    assert about_trouble(older.rows[1], static).startswith(f"{fate} When is not known; lower optimization.lr")
+    recovered = compare(replace(comparison.evaluation, results=(static, replace(lost, nll=control.nll))))
+    assert about_trouble(recovered.rows[1], static) == "A student diverged at update 7: lower <x>. It recovered."
+
+
+def test_a_collapse_is_explained(comparison: Comparison) -> None:
+    static, control = comparison.rows[2].members[0], comparison.rows[3].members[0]
+    # Accuracies under T = 4 are 0.70, 0.72, 0.74 and 0.76: the second and the last fall below half.
+    trace = TemperatureTrace([0.0, 0.5], [[4.0] * 5, [0.125] * 5], [], [], [])  # type: ignore[arg-type]
+    lost = replace(control, accuracy=np.array([0.36, 0.35, 0.38, 0.1]), trace=trace)
+    again = compare(replace(comparison.evaluation, results=(static, lost)))
+    assert [about_trouble(row, again.best_static) for row in again.rows] == [
+        "",
+        "2 of 4 students collapsed to less than half of their accuracy under T = 4. Its median temperature went from 4 "
+        "to 0.12. Lower its kd_weight, or optimization.lr.",
+    ]
+    assert about_trouble(again.rows[1], None) == ""

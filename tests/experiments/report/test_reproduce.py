@@ -1,0 +1,61 @@
+"""The command that a report prints makes the report again."""
+
+import re
+import shlex
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rltemp.experiments.cli import main
+from rltemp.experiments.commands import arena_command
+
+TINY = [
+    "--data.train=64",
+    "--data.validation=50",
+    "--data.label_noise=0.25",
+    "--teacher.network.options={hidden: [8]}",
+    "--teacher.members=1",
+    "--teacher.epochs=2",
+    "--student.options={hidden: [8]}",
+    "--optimization.epochs=1",
+    "--policy.probe_size=32",
+]
+
+
+def words(report: str) -> list[str]:
+    """The printed command as a shell takes it, without the program's name."""
+    (command,) = re.findall(r'<pre class="command">(.*?)</pre>', report, flags=re.DOTALL)
+    program, *arguments = shlex.split(unescape(command))
+    assert program == "rltemp"
+    return arguments
+
+
+def test_an_evaluation_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    policies = "static(temperature=2,scale=4),dtkd"
+    given = ["--runs=a", "--seed=3", "--students=2", f"--policies={policies}", "--policy=rltemp/digits-logits"]
+    assert main(["evaluate", "digits-short", *given, *TINY]) == 0
+    first = Path("a", "digits-short", "evaluation", "report.html").read_text(encoding="utf-8")
+    assert main([*words(first), "--runs=b"]) == 0
+    assert Path("b", "digits-short", "evaluation", "report.html").read_text(encoding="utf-8") == first
+
+
+def test_an_arena_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def arena(*arguments: Any) -> Path:
+        asked.append(arguments)
+        return tmp_path / "report.html"
+
+    monkeypatch.setattr(arena_command, "arena", arena)
+    given = ["--conditions=clean,noise30", "--budgets=1,2", "--students=3", "--trials=4", "--policy=rltemp/digits"]
+    assert main(["arena", "digits", "mnist1d", *given, "--allow-code"]) == 0
+    assert main(words(f'<pre class="command">{asked[0][3]}</pre>')) == 0
+    (first, *_, command, leave), (second, *_, command_again, leave_again) = asked
+    # A policy that was loaded twice is no policy equal to itself; its name holds a checksum.
+    assert [spec.name for spec in second.trained] == [spec.name for spec in first.trained]
+    assert replace(second, trained=first.trained) == first
+    assert (command_again, leave_again) == (command, leave)
