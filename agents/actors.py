@@ -21,6 +21,7 @@ from rltemp.agents.stack import Affine, Stack, read_stack
 from rltemp.agents.vec_env import VectorEnvAdapter
 from rltemp.envs.contract import Floats
 from rltemp.errors import InputError
+from rltemp.features import center
 
 __all__ = ["check_exportable", "stack_of"]
 
@@ -182,7 +183,7 @@ def _compare(stack: Stack, act: Callable[[Floats], Floats]) -> None:
 
 
 def _actions(stack: Stack, observations: Floats) -> Floats:
-    values = 4.0 * (torch.from_numpy(observations).double() - 0.5)
+    values = center(torch.from_numpy(observations).double())
     for number, layer in enumerate(stack.layers):
         if number:
             values = values.tanh() if stack.activation == "tanh" else values.relu()

@@ -27,8 +27,7 @@ def recipe_tables() -> str:
 def _table(fields: Sequence[Field]) -> str:
     rows = ["| field | takes | default | meaning |", "| :-- | :-- | :-- | :-- |"]
     for field in fields:
-        takes = f"{field.type}, {field.range}" if field.range else field.type
-        rows.append(f"| `{field.name}` | {cell(takes)} | `{_plain(field.default)}` | {cell(field.meaning)} |")
+        rows.append(f"| `{field.name}` | {cell(field.takes)} | `{_plain(field.default)}` | {cell(field.meaning)} |")
     return "\n".join(rows)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from rltemp.errors import InputError, first_line, short
+from rltemp.importing import import_named
 from rltemp.networks.external import ExternalNetwork
 from rltemp.networks.network import Network
 
@@ -56,14 +56,8 @@ def import_builder(name: str, allow_code: bool) -> OwnBuilder:
     Raises:
         InputError: without leave to run code, or for a module that has no such builder.
     """
-    if not allow_code:
-        hint = "libraries are torchvision:NAME and timm:NAME"
-        raise InputError(f"name {short(name)} would run code: give --allow-code to allow it ({hint})")
-    module, _, builder_name = name.partition(":")
-    try:
-        builder = getattr(importlib.import_module(module), builder_name)
-    except Exception as error:
-        raise InputError(f"name must be MODULE:NAME of a network, got {short(name)}: {first_line(error)}") from error
+    hint = " (libraries are torchvision:NAME and timm:NAME)"
+    builder = import_named("name", name, "MODULE:NAME of a network", allow_code, hint=hint)
     if not callable(builder):
         raise InputError(f"name must be MODULE:NAME of a network, got {short(name)}, which cannot be called")
     own: OwnBuilder = builder

@@ -38,8 +38,7 @@ def _lines(part: Any, prefix: str, fields: dict[str, Field]) -> Iterator[str]:
 
 
 def _comment(field: Field, indent: str) -> Iterator[str]:
-    takes = f"{field.type}, {field.range}" if field.range else field.type
-    text = f"{field.meaning} ({takes}; default {_in_one_line(field.default)})"
+    text = f"{field.meaning} ({field.takes}; default {_in_one_line(field.default)})"
     return iter(textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "))
 
 

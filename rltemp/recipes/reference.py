@@ -37,6 +37,11 @@ class Field:
     range: str
     meaning: str
 
+    @property
+    def takes(self) -> str:
+        """Type and range."""
+        return f"{self.type}, {self.range}" if self.range else self.type
+
 
 def fields_of(kind: type[Any]) -> list[Field]:
     """All fields of a part of the schema, such as `Recipe`, those of inner parts by their dotted names, in order.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from pathlib import Path
 
 from rltemp.data import Dataset, average_pool
-from rltemp.errors import InputError, first_line, short
+from rltemp.errors import InputError, short
+from rltemp.importing import import_named
 from rltemp.recipes import schema
 from rltemp.tasks.sources.cifar100 import Cifar100
 from rltemp.tasks.sources.digits import Digits
@@ -99,13 +99,7 @@ def _find(name: str, allow_code: bool) -> SourceLoader:
 
 def _imported(name: str, allow_code: bool) -> SourceLoader:
     """The loader that `name`, MODULE:CLASS, stands for; importing a module runs it."""
-    if not allow_code:
-        raise InputError(f"data.name {short(name)} would run code: give --allow-code to allow it")
-    module, _, kind = name.partition(":")
-    try:
-        loader = getattr(importlib.import_module(module), kind)()
-    except Exception as error:  # of a user's module, whatever it raises
-        raise InputError(f"data.name must be MODULE:CLASS, got {short(name)}: {first_line(error)}") from error
+    loader = import_named("data.name", name, "MODULE:CLASS", allow_code, make=lambda kind: kind())
     if not isinstance(loader, SourceLoader):
         raise InputError(f"data.name must be MODULE:CLASS of a SourceLoader, got {short(name)}, which is none")
     return loader
