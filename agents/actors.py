@@ -87,12 +87,14 @@ def _of_module(module: nn.Module) -> tuple[Stack, Callable[[Floats], Floats]]:
                     f"model must be a module from features [N, {first.in_features}] to actions [N, 1]: "
                     f"it raised {type(error).__name__}"
                 ) from error
-        if not isinstance(actions, Tensor) or actions.numel() != len(observations):
+        rows = len(observations)
+        if not isinstance(actions, Tensor) or list(actions.shape) not in ([rows], [rows, 1], [rows, 2]):
             got = list(actions.shape) if isinstance(actions, Tensor) else type(actions).__name__
-            raise InputError(f"model must give actions [N] or [N, 1], got {got} for N = {len(observations)}")
-        return actions.float().cpu().numpy().reshape(-1)
+            raise InputError(f"model must give actions [N], [N, 1] or [N, 2], got {got} for N = {rows}")
+        return actions.float().cpu().numpy().reshape(rows, -1)
 
-    return read_stack([module], first.in_features), act
+    *_, last = (part for part in module.modules() if isinstance(part, nn.Linear))
+    return read_stack([module], first.in_features, last.out_features), act
 
 
 def _of_algorithm(model: BaseAlgorithm) -> tuple[Stack, Callable[[Floats], Floats]]:
@@ -106,14 +108,14 @@ def _of_algorithm(model: BaseAlgorithm) -> tuple[Stack, Callable[[Floats], Float
     # SB3 stretches a squashed action to its Box, so that the action in [-1, 1] is what was squashed.
     after = [] if model.policy.squash_output else [to_unit]
     before = [] if norm is None else [_normalization(norm)]
-    scale, shift = to_unit.weight.item(), to_unit.bias.item()
+    scale, shift = to_unit.weight.diagonal().float().numpy(), to_unit.bias.float().numpy()
 
     def act(observations: Floats) -> Floats:
         seen = observations if norm is None else norm.normalize_obs(observations)
         actions, _ = model.predict(seen, deterministic=True)
-        return np.asarray(actions, dtype=np.float32).reshape(-1) * np.float32(scale) + np.float32(shift)
+        return np.asarray(np.reshape(actions, (len(seen), -1)) * scale + shift, dtype=np.float32)
 
-    return read_stack([*before, *actor, *after], features), act
+    return read_stack([*before, *actor, *after], features, len(shift)), act
 
 
 def _spaces(model: BaseAlgorithm) -> tuple[int, Affine]:
@@ -123,8 +125,10 @@ def _spaces(model: BaseAlgorithm) -> tuple[int, Affine]:
         raise InputError(
             f"model must observe one instance, Box(0, 1, [F]) as make_sb3_env gives it, got {_in_one_line(seen)}"
         )
-    if not isinstance(acts, spaces.Box) or acts.shape != (1,):
-        raise InputError(f"model must give one action for an instance, Box(-1, 1, [1]), got {_in_one_line(acts)}")
+    if not isinstance(acts, spaces.Box) or acts.shape not in ((1,), (2,)):
+        raise InputError(
+            f"model must give one action for an instance, Box(-1, 1, [1]) or [2], got {_in_one_line(acts)}"
+        )
     low, high = torch.from_numpy(acts.low).double(), torch.from_numpy(acts.high).double()
     return seen.shape[0], Affine.diagonal(2.0 / (high - low), -(high + low) / (high - low))
 
@@ -188,4 +192,4 @@ def _actions(stack: Stack, observations: Floats) -> Floats:
         if number:
             values = values.tanh() if stack.activation == "tanh" else values.relu()
         values = values @ layer.weight.T + layer.bias
-    return (values.tanh() if stack.squash else values.clamp(-1.0, 1.0)).float().numpy().reshape(-1)
+    return (values.tanh() if stack.squash else values.clamp(-1.0, 1.0)).float().numpy()

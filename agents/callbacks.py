@@ -1,6 +1,6 @@
 """Callbacks after every rollout: metrics and checkpoints.
 
-A callback is any function of the `Trainer`; it is called when the rollout's update is complete.
+A callback is any function of the `Learner`; it is called when the rollout's update is complete.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rltemp.agents.checkpoint import save_checkpoint
+from rltemp.agents.learner import Learner
 from rltemp.agents.metrics import tensorboard_tag
-from rltemp.agents.trainer import Trainer
 from rltemp.files import atomic_write, naming
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "MetricsCsv", "RolloutCallback", "TensorBoard"]
 
-RolloutCallback = Callable[[Trainer], None]
+RolloutCallback = Callable[[Learner], None]
 
 
 class MetricsCsv:
@@ -35,7 +35,7 @@ class MetricsCsv:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
-    def __call__(self, trainer: Trainer) -> None:
+    def __call__(self, trainer: Learner) -> None:
         """Write the metrics of all rollouts so far, replacing the file in one step."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, ["rollout", *trainer.history[-1]], restval="", lineterminator="\n")
@@ -65,7 +65,7 @@ class TensorBoard:
             with naming(self.folder):
                 self._writer.close()
 
-    def __call__(self, trainer: Trainer) -> None:
+    def __call__(self, trainer: Learner) -> None:
         """Write the metrics of the last rollout."""
         # Imported late, since it takes seconds, and few uses of the package need it.
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -90,6 +90,6 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
-    def __call__(self, trainer: Trainer) -> None:
+    def __call__(self, trainer: Learner) -> None:
         """Write the trainer's checkpoint, replacing the file in one step."""
         save_checkpoint(trainer, self.path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from rltemp.agents.trainer import Trainer
+from rltemp.agents.learner import Learner
 from rltemp.errors import InputError, short
 from rltemp.files import atomic_write
 from rltemp.reading import restore
@@ -16,14 +16,14 @@ __all__ = ["load_checkpoint", "save_checkpoint"]
 _VERSION = 1
 
 
-def save_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+def save_checkpoint(trainer: Learner, path: str | os.PathLike[str]) -> None:
     """Write the trainer's state to `path` in one step, so that a crash leaves the previous checkpoint complete."""
     buffer = io.BytesIO()
     torch.save({"version": _VERSION, "trainer": trainer.state_dict()}, buffer)
     atomic_write(path, buffer.getvalue())
 
 
-def load_checkpoint(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+def load_checkpoint(trainer: Learner, path: str | os.PathLike[str]) -> None:
     """Restore `trainer` from the checkpoint at `path`; if it fails, `trainer` must be discarded.
 
     Raises:

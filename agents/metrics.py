@@ -5,9 +5,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rltemp.agents.vec_env import student_env
+from rltemp.envs.contract import Transition
 from rltemp.progress import Progress
 
-__all__ = ["PHASES", "RolloutRecorder", "tensorboard_tag", "update_metrics"]
+__all__ = ["PHASES", "RolloutRecord", "RolloutRecorder", "tensorboard_tag", "update_metrics"]
 
 PHASES = ("0_20", "20_40", "40_60", "60_80", "80_100")
 """Parts of a run, in percent of its updates, over which temperatures are averaged."""
@@ -25,40 +26,59 @@ _UPDATE = {
 _TAGS = {**_UPDATE, "return": "rollout/ep_rew_mean", "return_std": "reward/return_std", "score": "eval/score"}
 
 
-class RolloutRecorder(BaseCallback):
-    """Callback of SB3 that collects rewards and temperatures of a rollout from the environment's transitions.
+class RolloutRecord:
+    """Rewards and temperatures of a rollout, from the environment's transitions."""
 
-    Args:
-        progress: advances with every step.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self._progress = progress
+    def __init__(self) -> None:
         self._rewards: list[np.ndarray] = []
         self._log_temperatures: list[np.ndarray] = []
 
-    def _on_step(self) -> bool:
-        transition = student_env(self.training_env).transition
+    def note(self, transition: Transition) -> None:
+        """Add one step."""
         self._rewards.append(transition.reward.astype(np.float64))
         self._log_temperatures.append(np.log2(transition.temperatures.astype(np.float64)))
-        self._progress.advance()
-        return True
+
+    @property
+    def returns(self) -> np.ndarray:
+        """Sum of every student's rewards, [K] float64."""
+        total: np.ndarray = np.sum(self._rewards, axis=0)
+        return total
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the rollout.
 
-        `return` and `return_std`: mean and standard deviation over students of a run's decrease of the probe loss, in
-        nats. `temperature_*`: geometric mean of the temperatures in each phase of the run. `temperature_spread`:
+        `return` and `return_std`: mean and standard deviation over students of a run's decrease of the probe loss.
+        `temperature_*`: geometric mean of the temperatures in each phase of the run. `temperature_spread`:
         standard deviation over the instances of a batch of log2 T, averaged over the run.
         """
-        returns = np.sum(self._rewards, axis=0)
+        returns = self.returns
         logs = np.stack(self._log_temperatures)
         metrics = {"return": float(returns.mean()), "return_std": float(returns.std())}
         for phase, part in zip(PHASES, np.array_split(logs, len(PHASES)), strict=True):
             metrics[f"temperature_{phase}"] = float(2.0 ** part.mean()) if part.size else float("nan")
         metrics["temperature_spread"] = float(logs.std(axis=2).mean())
         return metrics
+
+
+class RolloutRecorder(BaseCallback):
+    """Callback of SB3 that records a rollout.
+
+    Args:
+        progress: advances with every step.
+
+    Attributes:
+        record: of the rollout.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+        self.record = RolloutRecord()
+
+    def _on_step(self) -> bool:
+        self.record.note(student_env(self.training_env).transition)
+        self._progress.advance()
+        return True
 
 
 def update_metrics(model: PPO) -> dict[str, float]:

@@ -50,12 +50,17 @@ def export_policy(
     stack = stack_of(model)
     if stack.features != len(features):
         raise InputError(f"features must be the {stack.features} the model was trained on, got {len(features)}")
+    if stack.actions != space.actions.count:
+        raise InputError(
+            f"space must give an action {stack.actions} numbers, as the model's, got {space.actions.count}"
+        )
     policy = LearnedPolicy(
         features,
         stack.hidden,
         low=space.low,
         high=space.high,
         scale=space.scale,
+        scale_range=space.actions.scale_range,
         activation=stack.activation,
         squash=stack.squash,
         card=card,

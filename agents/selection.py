@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rltemp.distillation import Task, score
+from rltemp.distillation import Task, clean_logits
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.teacher import Answers
+from rltemp.envs.objective import objective_loss
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe
 
@@ -19,8 +20,8 @@ _FIRST_SEED = 2**31  # beyond the seeds of episodes, so that a policy is scored 
 def validation_score(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[LearnedPolicy], float]:
     """Make a function that scores a policy by the validation loss of students trained with it; higher is better.
 
-    The score is minus the mean cross-entropy, in nats. All policies are scored on the same student seeds, shared out
-    among the tasks, and on the same teacher logits, which are computed once.
+    The score is minus the mean loss of the validation images, by the agent's objective. All policies are scored on the
+    same student seeds, shared out among the tasks, and on the same teacher logits, which are computed once.
 
     Args:
         recipe: the settings.
@@ -34,7 +35,8 @@ def validation_score(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[Learned
         whole = PolicyRun(task, [policy] * len(seeds), seeds, recipe.policy, teacher=teacher)
         while not whole.run.finished:
             whole.advance()
-        return float(score(whole.run.students, task.validation, task.augmentation).nll.mean())
+        logits = clean_logits(lambda x: whole.run.students.predict(x).logits, task.validation, task.augmentation)
+        return float(objective_loss(recipe.agent.objective, logits, task.validation.targets).mean())
 
     def judge(policy: LearnedPolicy) -> float:
         return -sum(loss(policy, *pair) for pair in zip(tasks, teachers, strict=True)) / len(tasks)

@@ -36,7 +36,7 @@ class Affine(NamedTuple):
 
 @dataclass(frozen=True)
 class Stack:
-    """A function from F features in [0, 1], centered, to one action.
+    """A function from F features in [0, 1], centered, to an action of A numbers.
 
     Attributes:
         layers: the linear layers, in order.
@@ -54,19 +54,25 @@ class Stack:
         return self.layers[0].weight.shape[1]
 
     @property
+    def actions(self) -> int:
+        """Numbers A of an action."""
+        return len(self.layers[-1].bias)
+
+    @property
     def hidden(self) -> tuple[int, ...]:
         """Widths of the hidden layers."""
         return tuple(len(layer.bias) for layer in self.layers[:-1])
 
 
-def read_stack(parts: Iterable[nn.Module | Affine], features: int) -> Stack:
+def read_stack(parts: Iterable[nn.Module | Affine], features: int, actions: int = 1) -> Stack:
     """Fold modules and affine maps that follow each other into a stack that takes centered features.
 
     Adjacent linear maps become one layer, and the inverse of `center` becomes part of the first.
 
     Args:
-        parts: from features [N, F] in [0, 1] to an action [N, 1]; of a module, its leaves in their order.
+        parts: from features [N, F] in [0, 1] to an action [N, A]; of a module, its leaves in their order.
         features: F, >= 1.
+        actions: A, >= 1.
 
     Raises:
         InputError: for a module other than Linear, Tanh, ReLU, Flatten and Identity, layers that do not fit each other,
@@ -93,7 +99,7 @@ def read_stack(parts: Iterable[nn.Module | Affine], features: int) -> Stack:
     if len(set(activations)) > 1:
         raise InputError(f"{_WANT}, one kind of them, got both")
     stack = Stack(tuple(layers), activations[0] if activations else "tanh", squash)
-    _check_size(stack)
+    _check_size(stack, actions)
     return stack
 
 
@@ -128,10 +134,10 @@ def _check_fit(after: Affine, before: Affine) -> None:
         raise InputError(f"{_WANT}, got one that takes {got} numbers where there are {want}")
 
 
-def _check_size(stack: Stack) -> None:
-    outputs = len(stack.layers[-1].bias)
-    if outputs != 1:
-        raise InputError(f"model must give one action for each instance, got {outputs}")
+def _check_size(stack: Stack, actions: int) -> None:
+    if stack.actions != actions:
+        want = "one action" if actions == 1 else f"an action of {actions} numbers"
+        raise InputError(f"model must give {want} for each instance, got {stack.actions}")
     if len(stack.hidden) > MOST_LAYERS or max(stack.hidden, default=0) > WIDEST:
         raise InputError(
             f"model must have at most {MOST_LAYERS} hidden layers of at most {WIDEST}, got {list(stack.hidden)}"

@@ -12,7 +12,9 @@ from gymnasium.vector import AutoresetMode
 from rltemp import display
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
-from rltemp.agents.policy_io import check_continuable, export_policy, import_policy
+from rltemp.agents.evolution import Evolution
+from rltemp.agents.learner import Learner
+from rltemp.agents.policy_io import check_continuable
 from rltemp.agents.selection import validation_score
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation.task import Task
@@ -30,6 +32,7 @@ from rltemp.tasks import prepare_task
 __all__ = ["load_start", "run_training", "train_policy"]
 
 CHECKPOINT = "checkpoint.pt"
+_ALGORITHM = {"ppo": "PPO", "evolution": "evolution strategies"}
 
 
 def train_policy(
@@ -42,7 +45,7 @@ def train_policy(
     callbacks: Sequence[RolloutCallback] = (),
     score: Callable[[LearnedPolicy], float] | None = None,
 ) -> LearnedPolicy:
-    """Train a temperature policy with PPO. The same recipe gives the same policy, bit for bit.
+    """Train a temperature policy. The same recipe gives the same policy, bit for bit.
 
     Args:
         recipe: the settings; `recipe.agent` says how the agent learns.
@@ -53,11 +56,11 @@ def train_policy(
         progress: advances with every step, rollouts * horizon in all; by default a bar on a terminal, and nothing
             elsewhere.
         callbacks: called after every rollout.
-        score: scores the policy after every rollout, higher is better; the best policy is returned. By default
+        score: scores the policy after every rollout, higher is better, if `agent.keep` is "best". By default
             `validation_score`. It must not read test data.
 
     Returns:
-        The policy of the rollout with the best score, on the CPU.
+        The policy of the rollout with the best score, or of the last one, on the CPU.
 
     Raises:
         InputError: for a recipe that cannot be built, or a checkpoint of another run.
@@ -67,24 +70,23 @@ def train_policy(
     if task is None:
         task = [prepare_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
-    disabled = AutoresetMode.DISABLED
-    with closing(DistillationVectorEnv(slots, recipe, task=task, autoreset_mode=disabled)) as env:
-        trainer = Trainer(env, recipe.agent)
+    twins, mode = recipe.agent.learner == "evolution", AutoresetMode.DISABLED
+    with closing(DistillationVectorEnv(slots, recipe, task=task, twins=twins, autoreset_mode=mode)) as env:
+        trainer: Learner = Evolution(env, recipe.agent) if twins else Trainer(env, recipe.agent)
         features = LogitFeatures(env.feature_names)
         if start is not None:
-            import_policy(trainer.model, start)
+            trainer.start_from(start)
 
         def export() -> LearnedPolicy:
-            return export_policy(trainer.model, features, recipe.policy, card=_card(recipe, trainer, start))
+            return trainer.export(features, recipe.policy, _card(recipe, trainer, start))
 
-        judge = score or validation_score(recipe, (task,) if isinstance(task, Task) else task)
-
-        def keep_best(trainer: Trainer) -> None:
-            trainer.keep_best(judge(export()))
-
+        hooks = list(callbacks)
+        if recipe.agent.keep == "best":
+            judge = score or validation_score(recipe, (task,) if isinstance(task, Task) else task)
+            hooks.insert(0, lambda trainer: trainer.keep_best(judge(export())))
         steps = recipe.agent.rollouts * env.horizon
         with nullcontext(progress) if progress else display.progress("training", steps, lines=False) as shown:
-            run_training(trainer, run_dir=run_dir, resume=resume, progress=shown, callbacks=(keep_best, *callbacks))
+            run_training(trainer, run_dir=run_dir, resume=resume, progress=shown, callbacks=hooks)
         trainer.restore_best()
         return export()
 
@@ -105,15 +107,17 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
         ("hidden layers", policy.hidden, agent.hidden),
         ("range of temperatures", (policy.low, policy.high), (space.low, space.high)),
         ("scale", policy.scale, space.scale),
+        ("range of scales", policy.scale_range, space.actions.scale_range),
     ):
         if got != want:
             raise InputError(f"agent.start must have the recipe's {name} {want}, got {got}")
-    check_continuable("agent.start", policy)
+    if agent.learner == "ppo":
+        check_continuable("agent.start", policy)
     return policy
 
 
 def run_training(
-    trainer: Trainer,
+    trainer: Learner,
     *,
     run_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -146,7 +150,7 @@ def run_training(
             board = stack.enter_context(TensorBoard(folder / "tensorboard"))
             # The checkpoint comes last, so that all that it records is written before.
             hooks += [MetricsCsv(folder / "metrics.csv"), board, Checkpoint(folder / CHECKPOINT)]
-        progress.advance(len(trainer.history) * trainer.model.n_steps)
+        progress.advance(len(trainer.history) * trainer.steps)
         while len(trainer.history) < trainer.agent.rollouts:
             progress.describe(_describe(trainer))
             trainer.rollout(progress)
@@ -154,24 +158,30 @@ def run_training(
                 hook(trainer)
 
 
-def _describe(trainer: Trainer) -> str:
+def _describe(trainer: Learner) -> str:
     done = len(trainer.history)
     gained = f", return {trainer.history[-1]['return']:.3f}" if done else ""
     return f"rollout {done + 1} of {trainer.agent.rollouts}{gained}"
 
 
-def _card(recipe: Recipe, trainer: Trainer, start: LearnedPolicy | None) -> dict[str, Any]:
+def _card(recipe: Recipe, trainer: Learner, start: LearnedPolicy | None) -> dict[str, Any]:
     """How the policy was trained and what it scored, for its model card.
 
     It says what images that took unless the card of its start does not.
     """
     history = trainer.history
-    training = {"algorithm": "PPO", "rollouts": len(history), **{f"agent.{k}": v for k, v in _plain(recipe).items()}}
+    training = {
+        "algorithm": _ALGORITHM[trainer.agent.learner],
+        "rollouts": len(history),
+        **{f"agent.{k}": v for k, v in _plain(recipe).items()},
+    }
     if history:
         training |= {"first return": history[0]["return"], "last return": history[-1]["return"]}
     if trainer.best is not None:
         training |= {"chosen after rollout": trainer.best["rollout"], "score": trainer.best["score"]}
-    trained_on = {f"task {i}": _images(v) for i, v in enumerate(vary(recipe))}
+    images = [_images(variation) for variation in vary(recipe)]
+    different = [seen for i, seen in enumerate(images) if seen not in images[:i]]
+    trained_on = {f"task {i}": seen for i, seen in enumerate(different)}
     if start is not None:
         before = start.card.get("trained_on")
         if not isinstance(before, dict):

@@ -67,7 +67,7 @@ class Transition:
 
 
 class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
-    """K students with B instances each: observation Box [F] in [0, 1] and action Box(-1, 1, (1,)) of every slot.
+    """K students with B instances each: observation Box [F] in [0, 1] and action Box(-1, 1, (A,)) of every slot.
 
     A sub-class defines how an episode starts (`start_episode`), what one update does (`advance`), and the effects of
     actions on the end of the last episode (`effects`, `forget`); this class implements the rest of the contract. Every
@@ -86,6 +86,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         batch_size: B, >= 1, instances of a student's minibatch.
         features: F, >= 1, numbers per instance.
         horizon: steps of an episode, >= 1.
+        actions: A, >= 1, numbers of an instance's action.
         credit_kinds: kinds of credit the environment supports besides "uniform" and "redistribution": "influence" if
             transitions have an influence, "hindsight" if `effects` is available.
         tasks: number of tasks, >= 1, of which each episode plays one; `reset(options={"task": index})` chooses it.
@@ -96,6 +97,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         batch_size: B.
         features: F.
         horizon: steps of an episode.
+        actions: A.
         credit_kinds: kinds of credit the environment supports.
         tasks: number of tasks.
         autoreset_mode: what happens at the end of an episode.
@@ -111,6 +113,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         batch_size: int,
         features: int,
         horizon: int,
+        actions: int = 1,
         credit_kinds: Sequence[Credit] = (),
         tasks: int = 1,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
@@ -120,6 +123,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
             ("batch_size", batch_size),
             ("features", features),
             ("horizon", horizon),
+            ("actions", actions),
             ("tasks", tasks),
         ):
             if value < 1:
@@ -127,13 +131,13 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         if not isinstance(autoreset_mode, AutoresetMode):
             raise InputError(f"autoreset_mode must be a gymnasium.vector.AutoresetMode, got {autoreset_mode!r}")
         self.students, self.batch_size, self.features = students, batch_size, features
-        self.horizon, self.tasks = horizon, tasks
+        self.horizon, self.actions, self.tasks = horizon, actions, tasks
         self.credit_kinds: frozenset[Credit] = frozenset({"uniform", "redistribution", *credit_kinds})
         self.autoreset_mode = autoreset_mode
         self.metadata = {"autoreset_mode": autoreset_mode}
         self.num_envs = students * batch_size
         self.single_observation_space = Box(0.0, 1.0, (features,), np.float32)
-        self.single_action_space = Box(-1.0, 1.0, (1,), np.float32)
+        self.single_action_space = Box(-1.0, 1.0, (actions,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._transition: Transition | None = None
@@ -150,7 +154,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
 
     @abstractmethod
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:
-        """Make one update of every student at `actions` [K, B], finite and in [-1, 1].
+        """Make one update of every student at `actions` [K, B], or [K, B, A] for A > 1, finite and in [-1, 1].
 
         Returns:
             The next observation, [K, B, F] in [0, 1], and the transition of the update.
@@ -158,10 +162,13 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
 
     @abstractmethod
     def effects(self, actions: Floats) -> Floats:
-        """First-order effects of actions [horizon, K * B] in [-1, 1] on the loss at the end of the last episode.
+        """First-order effects of actions on the loss at the end of the last episode.
 
         An effect is the decrease of that loss by the slot's instance, if it had got this action and everything else had
         been the same. Only differences between actions of one instance are meaningful.
+
+        Args:
+            actions: [horizon, K * B], or [horizon, K * B, A] for A > 1, in [-1, 1].
 
         Returns:
             Effects, [horizon, K * B]; larger is better.
@@ -205,7 +212,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         return self._start((options or {}).get("task")), {}
 
     def step(self, actions: Floats) -> tuple[Floats, Rewards, Flags, Flags, dict[str, Any]]:
-        """Make one update of every student at the temperatures of `actions` [K * B, 1], clipped to [-1, 1].
+        """Make one update of every student at the temperatures of `actions` [K * B, A], clipped to [-1, 1].
 
         Returns:
             Observation [K * B, F]; rewards, terminations, and truncations, each [K * B]; and infos, empty before the
@@ -236,7 +243,9 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         if values.shape != self.action_space.shape or not np.isfinite(values).all():
             want = list(self.action_space.shape or ())
             raise InputError(f"actions must be finite and have shape {want}, got {list(values.shape)}")
-        return np.clip(values, -1.0, 1.0).reshape(self.students, self.batch_size)
+        return np.clip(values, -1.0, 1.0).reshape(
+            self.students, self.batch_size, *((self.actions,) if self.actions > 1 else ())
+        )
 
     def _start(self, task: int | None = None) -> Floats:
         if task is None:
@@ -276,6 +285,7 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
             raise InputError("the environment is closed")
 
 
-def draw_seeds(generator: np.random.Generator, count: int) -> list[int]:
-    """Draw `count` seeds of students, each in [0, 2**31), for one episode."""
-    return [int(seed) for seed in generator.integers(2**31, size=count)]
+def draw_seeds(generator: np.random.Generator, count: int, twins: bool = False) -> list[int]:
+    """Draw `count` seeds of students, each in [0, 2**31), for one episode; of `twins`, two neighbours share one."""
+    seeds = generator.integers(2**31, size=count // 2 if twins else count)
+    return [int(seed) for seed in (np.repeat(seeds, 2) if twins else seeds)]

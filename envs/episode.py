@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rltemp.actions import ActionMap
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
@@ -27,7 +28,7 @@ from rltemp.envs.unrolling import UnrolledRun
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
 from rltemp.recipes.schema import PolicySpace, Recipe
-from rltemp.temperatures import Temperatures, action_to_temperature
+from rltemp.temperatures import Temperatures
 from rltemp.transfer import to_device
 
 __all__ = ["Episode", "InstanceEffects", "make_features"]
@@ -49,12 +50,12 @@ class Episode:
     # Learners step environments without gradients, as suits most; a student takes its own.
     @torch.inference_mode(False)
     def __init__(self, task: Task, recipe: Recipe, seeds: Sequence[int]) -> None:
-        self._space, self._agent = recipe.policy, recipe.agent
+        self._map, self._agent = recipe.policy.actions, recipe.agent
         self._features = make_features(recipe.policy)
         self._run = DistillationRun(task, seeds)
         self._unrolled = UnrolledRun(self._run) if recipe.agent.credit == "hindsight" else None
         self._probe = PopulationProbe.of(task, recipe.policy, seeds)
-        self._reward = ProbeReward(task)
+        self._reward = ProbeReward(task, recipe.agent.objective)
         self._loss = self._reward.loss(self._run.students)
         self._seen = self._look()
 
@@ -73,18 +74,17 @@ class Episode:
         """Effects of temperatures on the end of the run; None before its end, or without credit in hindsight."""
         if self._unrolled is None or not self.finished:
             return None
-        return InstanceEffects(self._unrolled, self._space)
+        return InstanceEffects(self._unrolled, self._map)
 
     @torch.inference_mode(False)
     def step(self, actions: npt.ArrayLike) -> Transition:
-        """Make one update of every student at the temperatures of `actions` [K, B] in [-1, 1].
+        """Make one update of every student at `actions` [K, B], or [K, B, A] for A > 1, in [-1, 1].
 
         Raises:
             InputError: after the last update, or for actions of another shape or not finite.
             DivergenceError: for students whose logits are not finite, or too large to recover.
         """
-        temperature = _temperature(actions, self._seen.shape[:2], self._space, self._seen.device)
-        temperatures = Temperatures.shared(temperature.flatten(), self._space.scale)
+        temperatures = _temperatures(actions, self._seen.shape[:2], self._map, self._seen.device)
         influence = None
         if self._agent.credit == "influence":
             influence = _to_numpy(self._reward.influence(self._run, temperatures))
@@ -99,7 +99,7 @@ class Episode:
         self._seen = self._look()
         return Transition(
             features=_to_numpy(seen),
-            temperatures=_to_numpy(temperature),
+            temperatures=_to_numpy(temperatures.teacher.view(self._seen.shape[:2])),
             reward=_to_numpy(before - self._loss),
             influence=influence,
         )
@@ -114,6 +114,7 @@ class Episode:
             seen.minibatch.targets.flatten(),
             seen.progress,
             alignment.flatten(0, 1) if alignment is not None else None,
+            students=len(seen.minibatch.targets),
         )
         return features.view(*seen.minibatch.targets.shape, -1)
 
@@ -123,18 +124,18 @@ class InstanceEffects:
 
     Args:
         unrolled: the run, after its backward pass (`UnrolledRun.look_back`).
-        space: maps actions to temperatures.
+        map_: from actions to temperatures.
     """
 
-    def __init__(self, unrolled: UnrolledRun, space: PolicySpace) -> None:
-        self._unrolled, self._space = unrolled, space
+    def __init__(self, unrolled: UnrolledRun, map_: ActionMap) -> None:
+        self._unrolled, self._map = unrolled, map_
 
     @torch.inference_mode(False)
     def of(self, actions: npt.ArrayLike) -> Floats:
         """Decrease of the probe loss at the end by each instance, if it had got this action, all else being equal.
 
         Args:
-            actions: [steps, K, B] in [-1, 1].
+            actions: [steps, K, B], or [steps, K, B, A] for A > 1, in [-1, 1].
 
         Returns:
             [steps, K, B], larger is better. Only differences between actions of one instance are meaningful.
@@ -142,8 +143,10 @@ class InstanceEffects:
         Raises:
             InputError: for actions of another shape or not finite.
         """
-        temperatures = _temperature(actions, self._unrolled.shape, self._space, self._unrolled.device).flatten(1)
-        return _to_numpy(self._unrolled.effects([Temperatures.shared(t, self._space.scale) for t in temperatures]))
+        steps, device = self._unrolled.shape, self._unrolled.device
+        whole = _checked(actions, steps, self._map)
+        each = [_temperatures(part, steps[1:], self._map, device) for part in whole]
+        return _to_numpy(self._unrolled.effects(each))
 
 
 def make_features(space: PolicySpace) -> LogitFeatures:
@@ -159,11 +162,16 @@ def make_features(space: PolicySpace) -> LogitFeatures:
     return features
 
 
-def _temperature(actions: npt.ArrayLike, shape: Sequence[int], space: PolicySpace, device: torch.device) -> Tensor:
-    values = torch.as_tensor(np.array(actions, dtype=np.float32))
-    if list(values.shape) != list(shape) or not bool(torch.isfinite(values).all()):
-        raise InputError(f"actions must be finite and have shape {list(shape)}, got shape {list(values.shape)}")
-    return to_device(action_to_temperature(values, space.low, space.high), device)
+def _temperatures(actions: npt.ArrayLike, shape: Sequence[int], map_: ActionMap, device: torch.device) -> Temperatures:
+    values = to_device(torch.from_numpy(_checked(actions, shape, map_)), device)
+    return map_.temperatures(values.reshape(-1, map_.count))
+
+
+def _checked(actions: npt.ArrayLike, shape: Sequence[int], map_: ActionMap) -> Floats:
+    values, want = np.array(actions, dtype=np.float32), [*shape, *([map_.count] if map_.count > 1 else [])]
+    if list(values.shape) != want or not np.isfinite(values).all():
+        raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
+    return values
 
 
 def _to_numpy(tensor: Tensor) -> Floats:

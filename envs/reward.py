@@ -7,9 +7,10 @@ from torch import Tensor
 
 from rltemp.alignment import alignment_effects, logit_gradient
 from rltemp.distillation.run import DistillationRun
-from rltemp.distillation.scores import cross_entropy
 from rltemp.distillation.students import Students
 from rltemp.distillation.task import Task
+from rltemp.envs.objective import objective_loss
+from rltemp.recipes.schema import Objective
 from rltemp.temperatures import Temperatures
 
 __all__ = ["ProbeReward"]
@@ -22,18 +23,20 @@ class ProbeReward:
 
     Args:
         task: all its validation images are the probe, clean, at every call.
+        objective: what loss of them it is.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, objective: Objective = "nll") -> None:
+        self._objective: Objective = objective
         self._images = task.augmentation.clean(task.validation.images)
         self._targets = task.validation.targets
         self._logits: Tensor | None = None
 
     def loss(self, students: Students) -> Tensor:
-        """Mean cross-entropy of every student's current parameters on the probe, [K] float64, in nats."""
+        """Loss of every student's current parameters on the probe, [K] float64."""
         self._logits = students.evaluate(self._images).logits
         # In float64, because one update changes the loss in the fourth digit.
-        return cross_entropy(self._logits.detach().double(), self._targets)
+        return objective_loss(self._objective, self._logits.detach().double(), self._targets)
 
     def influence(self, run: DistillationRun, temperatures: Temperatures) -> Tensor:
         """First-order decrease of the last `loss` by each observed instance's distillation gradient, [K, B], in nats.
@@ -59,4 +62,12 @@ class ProbeReward:
         """Gradient of the last `loss`, one tensor for each of the students' parameters; only once per `loss`."""
         assert self._logits is not None
         logits, self._logits = self._logits, None
-        return torch.autograd.grad(logits, list(students.parameters()), logit_gradient(logits, self._targets))
+        return torch.autograd.grad(logits, list(students.parameters()), self._downhill(logits))
+
+    def _downhill(self, logits: Tensor) -> Tensor:
+        """Gradient [K, N, C] of every student's loss with respect to its logits."""
+        if self._objective == "nll":
+            return logit_gradient(logits, self._targets)
+        free = logits.detach().double().requires_grad_()
+        losses = objective_loss(self._objective, free, self._targets)
+        return torch.autograd.grad(losses.sum(), free)[0].to(logits)

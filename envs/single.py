@@ -20,9 +20,9 @@ __all__ = ["DistillationEnv"]
 class DistillationEnv(gymnasium.Env[Floats, Floats]):
     """Distillation of one student; an action holds the temperatures of its whole minibatch.
 
-    Observation Box [B, F] in [0, 1]; action Box [B] in [-1, 1], a log scale of temperatures; reward: decrease of the
-    probe loss in nats, at every `agent.reward_every`-th update of the recipe. An episode is one KD run and ends with
-    `terminated`.
+    Observation Box [B, F] in [0, 1]; action Box [B] in [-1, 1], a log scale of temperatures, or Box [B, 2], temperature
+    and scale, for a recipe with `policy.scale_range`; reward: decrease of the probe loss, at every
+    `agent.reward_every`-th update of the recipe. An episode is one KD run and ends with `terminated`.
 
     Example:
         >>> import gymnasium, rltemp.envs
@@ -46,7 +46,9 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         self._recipe, (self._task,) = resolve(recipe, task, overrides)
         batch, features = self._task.optimization.batch_size, make_features(self._recipe.policy)
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(features)), np.float32)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (batch,), np.float32)
+        numbers = self._recipe.policy.actions.count
+        shape = (batch,) if numbers == 1 else (batch, numbers)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, shape, np.float32)
         self._episode: Episode | None = None
         self._transition: Transition | None = None
 
@@ -77,7 +79,7 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         return self._episode.observation[0], {}
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
-        """Make one update of the student at the temperatures of `action` [B] in [-1, 1].
+        """Make one update of the student at the temperatures of `action` [B], or [B, 2], in [-1, 1].
 
         Returns:
             Observation [B, F], reward, whether the run is at its end, False (no truncation), and an empty dict.
@@ -91,10 +93,13 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         return self._episode.observation[0], float(self._transition.reward[0]), self._episode.finished, False, {}
 
     def effects(self, actions: Floats) -> Floats:
-        """First-order effects of actions [horizon, B] on the probe loss at the end of the episode, [horizon, B].
+        """First-order effects of actions on the probe loss at the end of the episode, [horizon, B].
 
         An effect is the decrease of that loss by the instance, if it had got this action and everything else had been
         the same. Only differences between actions of one instance are meaningful.
+
+        Args:
+            actions: [horizon, B], or [horizon, B, 2], in [-1, 1].
 
         Raises:
             InputError: without the recipe's agent.credit "hindsight", before the end of the episode, or for actions of

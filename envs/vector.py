@@ -22,7 +22,8 @@ class DistillationVectorEnv(StudentVectorEnv):
     """Distillation of K students with B instances each: slots k * B to k * B + B - 1 belong to student k.
 
     The agent's network is a function of one instance, whatever the batch size, and can be reused anywhere. Observation
-    Box [F] in [0, 1]; action Box(-1, 1, (1,)), a log scale of temperatures. Every slot gets its student's reward, the
+    Box [F] in [0, 1]; action Box(-1, 1, (1,)), a log scale of temperatures, or Box(-1, 1, (2,)), temperature and scale,
+    for a recipe with `policy.scale_range`. Every slot gets its student's reward, the
     decrease of its probe loss in nats, at every `agent.reward_every`-th update of the recipe. The recipe's
     `agent.credit` decides what is known of single instances: with "influence" their effect on the next loss, in every
     `transition`; with "hindsight" their effect on the last loss, by `effects` after an episode. All slots end together,
@@ -33,6 +34,8 @@ class DistillationVectorEnv(StudentVectorEnv):
         recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".
         task: the recipe's task if it is already built, which saves training the teacher again. If several are given,
             each episode plays one: that of `reset(options={"task": index})`, or a random one.
+        twins: whether students 2j and 2j + 1 are the same student, with the same images in the same order, so that
+            what they do differs by their actions alone.
         autoreset_mode: what happens at the end of an episode.
         **overrides: values of the recipe, by dotted name or nested.
 
@@ -51,6 +54,7 @@ class DistillationVectorEnv(StudentVectorEnv):
         recipe: str | Recipe = "digits-short",
         *,
         task: Task | Sequence[Task] | None = None,
+        twins: bool = False,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
         **overrides: Any,
     ) -> None:
@@ -61,6 +65,9 @@ class DistillationVectorEnv(StudentVectorEnv):
             raise InputError(
                 f"num_envs must be a multiple of the batch size {batch_size}, a slot per instance, got {num_envs}"
             )
+        if twins and students % 2:
+            raise InputError(f"num_envs must be that of an even number of students with twins, got {students} students")
+        self._twins = twins
         self.policy_space = self._recipe.policy
         self.feature_names = make_features(self.policy_space).names
         super().__init__(
@@ -68,6 +75,7 @@ class DistillationVectorEnv(StudentVectorEnv):
             batch_size=batch_size,
             features=len(self.feature_names),
             horizon=horizon,
+            actions=self.policy_space.actions.count,
             credit_kinds=(self._recipe.agent.credit,),
             tasks=len(self._tasks),
             autoreset_mode=autoreset_mode,
@@ -78,11 +86,11 @@ class DistillationVectorEnv(StudentVectorEnv):
     def start_episode(self, task: int) -> Floats:
         """Start the KD runs of K fresh students on a task; returns the first observation, [K, B, F] in [0, 1]."""
         self._episode = None  # frees the last episode before the next is made
-        self._episode = Episode(self._tasks[task], self._recipe, draw_seeds(self.np_random, self.students))
+        self._episode = Episode(self._tasks[task], self._recipe, draw_seeds(self.np_random, self.students, self._twins))
         return self._episode.observation
 
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:
-        """Make one update of every student at `actions` [K, B].
+        """Make one update of every student at `actions` [K, B], or [K, B, 2].
 
         Returns:
             The next observation, [K, B, F] in [0, 1], and the transition of the update.
@@ -94,10 +102,13 @@ class DistillationVectorEnv(StudentVectorEnv):
         return self._episode.observation, transition
 
     def effects(self, actions: Floats) -> Floats:
-        """First-order effects of actions [horizon, K * B] on the loss at the end of the last finished episode.
+        """First-order effects of actions on the loss at the end of the last finished episode.
 
         An effect is the decrease of that loss by the slot's instance, if it had got this action and everything else had
         been the same; [horizon, K * B]. Only differences between actions of one instance are meaningful.
+
+        Args:
+            actions: [horizon, K * B], or [horizon, K * B, 2], in [-1, 1].
 
         Raises:
             InputError: without the recipe's agent.credit "hindsight", before the end of an episode, after `forget`, or
@@ -105,7 +116,8 @@ class DistillationVectorEnv(StudentVectorEnv):
         """
         if self._effects is None:
             raise InputError("effects() needs a recipe with agent.credit 'hindsight' and an episode at its end")
-        by_student = np.asarray(actions).reshape(len(actions), self.students, -1)
+        numbers = (self.actions,) if self.actions > 1 else ()
+        by_student = np.asarray(actions).reshape(len(actions), self.students, self.batch_size, *numbers)
         return self._effects.of(by_student).reshape(len(actions), -1)
 
     def forget(self) -> None:

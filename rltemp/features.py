@@ -7,7 +7,7 @@ exist, rather than fed the wrong numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,15 @@ from rltemp.softmax import log_softmax, softmax
 from rltemp.tracing import is_transformed
 from rltemp.transfer import progress_tensor
 
-__all__ = ["ALIGNED_FEATURES", "FEATURES_VERSION", "LOGIT_FEATURES", "LogitFeatures", "center"]
+__all__ = [
+    "ALIGNED_FEATURES",
+    "ALL_FEATURES",
+    "CONTEXT_FEATURES",
+    "FEATURES_VERSION",
+    "LOGIT_FEATURES",
+    "LogitFeatures",
+    "center",
+]
 
 FEATURES_VERSION = 1
 """Rises whenever a feature of the same name changes its value."""
@@ -51,7 +59,24 @@ LOGIT_FEATURES: tuple[str, ...] = (
 """Names of the features that logits, targets, and progress give, without a probe."""
 
 ALIGNED_FEATURES: tuple[str, ...] = LOGIT_FEATURES + _OF_THE_PROBE
-"""Names of all features: those of `LOGIT_FEATURES`, then those of the probe alignment."""
+"""Names of the features of `LOGIT_FEATURES`, then those of the probe alignment."""
+
+_AVERAGED = (
+    *(f"{network}_{name}" for network in ("teacher", "student") for name in (*_OF_EACH_NETWORK, "correct", "loss")),
+    "divergence",
+    "agreement",
+)
+
+CONTEXT_FEATURES: tuple[str, ...] = ("teacher_correct", "student_correct", *(f"batch_{name}" for name in _AVERAGED))
+"""Names of the features that place an instance in its batch: whether a network's top class is the label, and means over
+the batch. They show what one instance cannot: how noisy the labels are, how good the teacher is, how far the student.
+"""
+
+ALL_FEATURES: tuple[str, ...] = ALIGNED_FEATURES + CONTEXT_FEATURES
+"""Names of all features."""
+
+_BATCH = "batch_"
+_NEED_TARGETS = ("target_probability", "correct", "loss")
 
 
 def center(features: Tensor) -> Tensor:
@@ -70,27 +95,32 @@ class LogitFeatures:
     s / (s + 4) with s the standard deviation of the logits over the classes, and probability of the label. For the
     pair: 1 - exp(-KL(teacher || student)), and agreement of the top classes (0 or 1). Then the progress of the run. For
     an aligned policy: the probe alignment a(T) as 1/2 + a / (2 + 2 |a|), and the preferred temperature, the mean of log
-    T under softmax(sharpness * a(T)) on a scale from 0 (coldest) to 1 (hottest).
+    T under softmax(sharpness * a(T)) on a scale from 0 (coldest) to 1 (hottest). For one that looks at its batch:
+    whether each network's top class is the label (0 or 1), and as "batch_..." the mean of a feature over the batch; the
+    mean cross-entropy l of a network with the labels is shown as 1 - exp(-l).
 
     Args:
-        names: which features, in order, out of `ALIGNED_FEATURES`; by default all that need no probe.
+        names: which features, in order, out of `ALL_FEATURES`; by default those that need neither probe nor batch.
 
     Attributes:
         names: the chosen features, in order.
         needs: which of "targets" and "alignment" the chosen features are computed from.
+        over_batch: whether a chosen feature is a mean over the batch.
 
     Raises:
         InputError: for no name, a name that does not exist, or one given twice.
     """
 
     def __init__(self, names: Sequence[str] = LOGIT_FEATURES) -> None:
-        unknown = [name for name in names if name not in ALIGNED_FEATURES]
+        unknown = [name for name in names if name not in ALL_FEATURES]
         if unknown or not names or len(set(names)) != len(names):
-            known, got = ", ".join(ALIGNED_FEATURES), ", ".join(map(str, names))
+            known, got = ", ".join(ALL_FEATURES), ", ".join(map(str, names))
             raise InputError(f"features must be different names out of {known}; got {got}")
         self.names = tuple(names)
-        needs = {"targets"} if any(name.endswith("target_probability") for name in names) else set()
+        needs = {"targets"} if any(name.endswith(_NEED_TARGETS) for name in names) else set()
         self.needs = frozenset(needs | ({"alignment"} if any(name in _OF_THE_PROBE for name in names) else set()))
+        self.over_batch = any(name.startswith(_BATCH) for name in names)
+        self._in_context = any(name in CONTEXT_FEATURES for name in names)
 
     def __len__(self) -> int:
         """Number of features F."""
@@ -103,6 +133,7 @@ class LogitFeatures:
         targets: Tensor | None,
         progress: float | Tensor,
         alignment: Tensor | None,
+        students: int = 1,
     ) -> Tensor:
         """Compute the features of a batch from inputs that `TemperaturePolicy` has checked.
 
@@ -112,17 +143,25 @@ class LogitFeatures:
             targets: [B] class indices; may be None where "targets" is not in `needs`.
             progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [] or [B].
             alignment: [B, A]; may be None where "alignment" is not in `needs`.
+            students: whose batches of equal size stand one after the other, a divisor of B.
 
         Returns:
             [B, F] float32 in [0, 1], without gradient.
         """
         rows = max(1, _MOST_AT_ONCE // student_logits.shape[1])
-        if is_transformed() or len(student_logits) <= rows:
-            return self._of(student_logits, teacher_logits, targets, progress, alignment)
-        # With the vocabulary of a language model, all instances at once would take more memory than the loss itself.
         inputs = (student_logits, teacher_logits, targets, progress, alignment)
-        parts = [[_rows(value, start, rows) for value in inputs] for start in range(0, len(student_logits), rows)]
-        return torch.cat([self._of(*part) for part in parts])
+        if is_transformed() or len(student_logits) <= rows:
+            columns = self._of(*inputs)
+        else:
+            # With the vocabulary of a language model, all instances at once would take more memory than the loss.
+            parts = [
+                self._of(*(_rows(value, start, rows) for value in inputs))
+                for start in range(0, len(student_logits), rows)
+            ]
+            columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if self.over_batch:
+            columns.update(_of_batch(columns, students))
+        return torch.stack([columns[name] for name in self.names], dim=-1).clamp(0.0, 1.0)
 
     def _of(
         self,
@@ -131,15 +170,19 @@ class LogitFeatures:
         targets: Tensor | None,
         progress: float | Tensor,
         alignment: Tensor | None,
-    ) -> Tensor:
+    ) -> dict[str, Tensor]:
+        """What is computed of each instance alone, [B], by name."""
         with torch.no_grad(), without_autocast(student_logits):
-            columns = _of_logits(student_logits.detach().float(), teacher_logits.detach().float(), targets)
-            now = progress_tensor(progress, student_logits.detach().float())
+            student, teacher = student_logits.detach().float(), teacher_logits.detach().float()
+            columns = _of_logits(student, teacher, targets)
+            if self._in_context and targets is not None:
+                columns.update(_of_labels(student, teacher, targets))
+            now = progress_tensor(progress, student)
             # Contiguous, since one expanded column makes `stack` three times as slow.
-            columns["progress"] = now.expand(student_logits.shape[0]).contiguous()
+            columns["progress"] = now.expand(student.shape[0]).contiguous()
             if "alignment" in self.needs and alignment is not None:
                 columns.update(_of_probe(alignment.float()))
-            return torch.stack([columns[name] for name in self.names], dim=-1).clamp(0.0, 1.0)
+            return columns
 
 
 def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
@@ -175,6 +218,26 @@ def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict
     for name, summary in summaries.items():
         columns[f"teacher_{name}"], columns[f"student_{name}"] = summary.unbind()
     return columns
+
+
+def _of_labels(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Whether each network is right, and its cross-entropy in nats, [B], by name."""
+    logits = torch.stack((teacher, student))
+    right = (logits.argmax(-1) == targets).float()
+    losses = -log_softmax(logits).gather(-1, targets.expand(2, -1).unsqueeze(-1)).squeeze(-1)
+    names = ("teacher_correct", "student_correct", "teacher_loss", "student_loss")
+    return dict(zip(names, (*right.unbind(), *losses.unbind()), strict=True))
+
+
+def _of_batch(columns: Mapping[str, Tensor], students: int) -> dict[str, Tensor]:
+    """Means of columns [B] over the batch of each student, which all its instances get, [B], by name."""
+    known = [name for name in _AVERAGED if name in columns]
+    values = torch.stack([columns[name] for name in known]).unflatten(1, (students, -1))
+    means = values.mean(-1, keepdim=True).expand_as(values).flatten(1)
+    losses = torch.tensor([name.endswith("loss") for name in known], device=means.device).unsqueeze(1)
+    return dict(
+        zip((f"{_BATCH}{name}" for name in known), torch.where(losses, 1.0 - torch.exp(-means), means), strict=True)
+    )
 
 
 def _of_probe(alignment: Tensor) -> dict[str, Tensor]:

@@ -60,17 +60,24 @@ class HindsightPPO(PPO):
         complete = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         if complete:
             students = student_env(env)
-            effects, usual = (students.effects(actions) for actions in (rollout_buffer.actions[..., 0], self._usual()))
+            effects, usual = (
+                students.effects(actions) for actions in (_squeezed(rollout_buffer.actions), self._usual())
+            )
             students.forget()
             rewards = rollout_buffer.advantages / (rollout_buffer.advantages.std() + 1e-12)
             rollout_buffer.advantages = hindsight_advantages(effects, usual) + self.return_weight * rewards
         return complete
 
     def _usual(self) -> Floats:
-        """Actions [steps, slots] of the policy without noise, on the observations of the rollout."""
+        """Actions [steps, slots], or [steps, slots, A], of the policy without noise on the rollout's observations."""
         observations = self.rollout_buffer.observations
         actions, _ = self.policy.predict(observations.reshape(-1, observations.shape[-1]), deterministic=True)
-        return actions.reshape(observations.shape[:2])
+        return _squeezed(actions.reshape(*observations.shape[:2], -1))
+
+
+def _squeezed(actions: Floats) -> Floats:
+    """Actions of one number without the axis of their numbers, as environments of students take them."""
+    return actions[..., 0] if actions.shape[-1] == 1 else actions
 
 
 def hindsight_advantages(effects: Floats, usual: Floats) -> Floats:

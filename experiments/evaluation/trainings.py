@@ -52,6 +52,7 @@ def _check_alike(name: str, paths: Sequence[str]) -> None:
             ("features", other.features.names, first.features.names),
             ("range of temperatures", (other.low, other.high), (first.low, first.high)),
             ("scale", other.scale, first.scale),
+            ("range of scales", other.scale_range, first.scale_range),
             ("hidden layers", other.hidden, first.hidden),
         ):
             if got != want:

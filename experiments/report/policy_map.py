@@ -84,7 +84,8 @@ def temperature_map(
     student = _logits(1.0 - torch.from_numpy(error), classes).repeat_interleave(len(confidence), dim=0)
     targets = torch.zeros(len(teacher), dtype=torch.int64)
     alignment = torch.zeros(len(teacher), len(ALIGNMENT_TEMPERATURES)) if "alignment" in policy.needs else None
-    temperatures = policy(student, teacher, targets, progress, alignment).teacher
+    # Each is a batch of its own, for policies that look at their batch.
+    temperatures = policy.choose(student, teacher, targets, progress, alignment, students=len(teacher)).teacher
     chosen: FloatArray = temperatures.view(len(error), len(confidence)).double().numpy()
     return chosen
 

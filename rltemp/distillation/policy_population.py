@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from rltemp.policies.learned import LearnedPolicy
 from rltemp.policies.policy import TemperaturePolicy
 from rltemp.temperatures import Temperatures
 
@@ -20,7 +21,8 @@ class PolicyPopulation(nn.Module):
 
     The parameters of a policy are trained by its student's optimizer, so that each student has its own: they are
     stacked like those of students. A random policy draws from its own generator, and one that looks at its whole batch
-    must see its own student's alone: they are called in turn. All others are called once, on all K * B instances.
+    must see its own student's alone: they are called in turn. All others are called once, on all K * B instances, and
+    so are trained policies, which know where a student's batch ends.
 
     Args:
         policies: one per student, differing in parameters and generators alone; copied.
@@ -63,11 +65,14 @@ class PolicyPopulation(nn.Module):
         tensors = (student_logits, teacher_logits, targets, alignment)
         if self._names:
             chosen = self._choose_stacked(*tensors, progress)
+        elif isinstance(first := self._members[0], LearnedPolicy):
+            merged = None if alignment is None else alignment.flatten(0, 1)
+            logits = student_logits.flatten(0, 1), teacher_logits.flatten(0, 1)
+            return first.choose(*logits, targets.flatten(), progress, merged, students=len(targets))
         elif self._members[0].generator is not None or self._members[0].over_batch:
             chosen = self._choose_in_turn(*tensors, progress)
         else:
             merged = None if alignment is None else alignment.flatten(0, 1)
-            first = self._members[0]
             return _call(
                 first, student_logits.flatten(0, 1), teacher_logits.flatten(0, 1), targets.flatten(), merged, progress
             )

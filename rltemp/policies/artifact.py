@@ -23,11 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rltemp.actions import HIGHEST, LOWEST
 from rltemp.errors import InputError, first_line, short
-from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION, LogitFeatures
+from rltemp.features import ALL_FEATURES, FEATURES_VERSION, LogitFeatures
 from rltemp.files import atomic_write, new_draft, sweep_drafts
 from rltemp.policies.card import render_card
-from rltemp.policies.learned import ACTIVATIONS, HIGHEST, LOWEST, MOST_LAYERS, WIDEST, LearnedPolicy
+from rltemp.policies.learned import ACTIVATIONS, MOST_LAYERS, WIDEST, LearnedPolicy
 
 __all__ = ["FORMAT_VERSION", "load_policy", "save_policy"]
 
@@ -36,7 +37,7 @@ FORMAT_VERSION = 1
 
 _WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
 _KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
-_OPTIONAL_KEYS = {"scale", "activation", "squash"}
+_OPTIONAL_KEYS = {"scale", "scale_range", "activation", "squash"}
 _MOST_JSON = 1 << 20
 
 
@@ -132,6 +133,8 @@ def _write(policy: LearnedPolicy, folder: Path) -> None:
         description["activation"] = policy.activation
     if policy.squash:
         description["squash"] = True
+    if policy.scale_range is not None:
+        description["scale_range"] = list(policy.scale_range)
     try:
         text = json.dumps(description, indent=2, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
@@ -207,16 +210,13 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         raise InputError(f"{folder}: features_version must be {FEATURES_VERSION}, got {short(version)}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{folder}: features must be a list of names, got {short(names)}")
-    if len(names) != len(set(names)) or not set(names) <= set(ALIGNED_FEATURES) or not names:
+    if len(names) != len(set(names)) or not set(names) <= set(ALL_FEATURES) or not names:
         raise InputError(f"{folder}: features must be names this version has, each once, got {short(names)}")
     hidden = description["hidden"]
     if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(_is_width(width) for width in hidden):
         raise InputError(f"{folder}: hidden must be at most {MOST_LAYERS} widths in [1, {WIDEST}], got {short(hidden)}")
-    limits = description["temperature_range"]
-    if not isinstance(limits, list) or len(limits) != 2 or not all(_in_limits(limit) for limit in limits):
-        raise InputError(
-            f"{folder}: temperature_range must be two numbers in [{LOWEST:g}, {HIGHEST:g}], got {short(limits)}"
-        )
+    low, high = _read_range(description, "temperature_range", folder)
+    scale_range = _read_range(description, "scale_range", folder) if "scale_range" in description else None
     scale = description.get("scale")
     if scale is not None and not _in_limits(scale):
         raise InputError(f"{folder}: scale must be null or a number in [{LOWEST:g}, {HIGHEST:g}], got {short(scale)}")
@@ -227,18 +227,25 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         raise InputError(f"{folder}: squash must be true or false, got {short(squash)}")
     if not isinstance(description["card"], dict):
         raise InputError(f"{folder}: card must be an object, got {short(description['card'])}")
-    _check_size(folder / _WEIGHTS, (len(names), *hidden, 1))
-    low, high = (float(limit) for limit in limits)
+    _check_size(folder / _WEIGHTS, (len(names), *hidden, 1 if scale_range is None else 2))
     return LearnedPolicy(
         LogitFeatures(names),
         hidden,
         low=low,
         high=high,
         scale=None if scale is None else float(scale),
+        scale_range=scale_range,
         activation=activation,
         squash=squash,
         card=description["card"],
     )
+
+
+def _read_range(description: Mapping[str, Any], name: str, folder: Path) -> tuple[float, float]:
+    limits = description[name]
+    if not isinstance(limits, list) or len(limits) != 2 or not all(_in_limits(limit) for limit in limits):
+        raise InputError(f"{folder}: {name} must be two numbers in [{LOWEST:g}, {HIGHEST:g}], got {short(limits)}")
+    return float(limits[0]), float(limits[1])
 
 
 def _check_size(path: Path, widths: Sequence[int]) -> None:

@@ -16,12 +16,12 @@ __all__ = ["render_card"]
 def render_card(policy: LearnedPolicy) -> str:
     """The model card: what the policy is, what it needs, how it is used, how it was trained, and what it scored."""
     needs = ", ".join(sorted(policy.needs)) or "nothing beside logits and progress"
-    scale = "T²" if policy.scale is None else f"{policy.scale:g}"
     sections = [
         "---\nlibrary_name: rltemp\ntags:\n- knowledge-distillation\n- reinforcement-learning\n---",
         "# Temperature policy for knowledge distillation",
         f"Chooses the temperature of every instance of a minibatch from {_source(policy)}. "
-        f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}; the loss is scaled by {scale}.",
+        f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}; "
+        f"the loss is scaled by {policy.actions.describe_scale()}.",
         "## Use",
         _usage(policy),
         "## Features",
@@ -35,6 +35,8 @@ def render_card(policy: LearnedPolicy) -> str:
 def _source(policy: LearnedPolicy) -> str:
     if policy.is_schedule:
         return "how far the run is, the same for all: a schedule"
+    if policy.over_batch:
+        return "student and teacher logits of the whole minibatch"
     return "student and teacher logits"
 
 

@@ -9,16 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from rltemp.actions import ActionMap
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures, center
 from rltemp.policies.policy import TemperaturePolicy
 from rltemp.precision import without_autocast
-from rltemp.temperatures import Temperatures, action_to_temperature
+from rltemp.temperatures import Temperatures
 
-__all__ = ["ACTIVATIONS", "HIGHEST", "LOWEST", "MOST_LAYERS", "WIDEST", "Activation", "LearnedPolicy"]
-
-LOWEST, HIGHEST = 1e-3, 1e6
-"""Limits of temperatures and scales: within them the loss and its gradient are far from overflow."""
+__all__ = ["ACTIVATIONS", "MOST_LAYERS", "WIDEST", "Activation", "LearnedPolicy"]
 
 MOST_LAYERS, WIDEST = 8, 4096
 """Most hidden layers, and largest width of one, that a policy's file may have."""
@@ -33,9 +31,9 @@ class LearnedPolicy(TemperaturePolicy):
     """The mean action of a trained agent, as a function of the features of one instance.
 
     The features, centered, go through linear layers with an activation between them to an action, which is clipped to
-    [-1, 1], or squashed to it by tanh, and mapped to a temperature on a log scale; teacher and student share it. No
-    gradient flows into policy or features. Until weights are loaded, every temperature is the geometric middle of the
-    range.
+    [-1, 1], or squashed to it by tanh, and mapped to a temperature on a log scale; teacher and student share it. With
+    a `scale_range` the action's second number is the scale. No gradient flows into policy or features. Until weights
+    are loaded, every temperature and scale is the geometric middle of its range.
 
     Args:
         features: the F features that the network gets.
@@ -43,6 +41,7 @@ class LearnedPolicy(TemperaturePolicy):
         low: temperature of action -1, in [1e-3, 1e6].
         high: temperature of action 1, in [1e-3, 1e6].
         scale: factor on the loss of every instance, in [1e-3, 1e6]; None for T * T.
+        scale_range: smallest and largest scale, each in [1e-3, 1e6], of a policy that chooses it; None for others.
         activation: what stands between the linear layers, "tanh" or "relu".
         squash: whether the action is the tanh of the last layer, as SAC's and TD3's is, instead of being clipped.
         card: how the policy was trained and what it scored, as plain JSON values that are saved with it.
@@ -59,6 +58,7 @@ class LearnedPolicy(TemperaturePolicy):
         low: float = 0.5,
         high: float = 32.0,
         scale: float | None = None,
+        scale_range: tuple[float, ...] | None = None,
         activation: Activation = "tanh",
         squash: bool = False,
         card: Mapping[str, Any] | None = None,
@@ -66,24 +66,18 @@ class LearnedPolicy(TemperaturePolicy):
         super().__init__()
         if any(width < 1 for width in hidden):
             raise InputError(f"hidden must be widths >= 1, got {list(hidden)}")
-        if not LOWEST <= low < high <= HIGHEST:
-            raise InputError(
-                f"the temperature range must satisfy {LOWEST:g} <= low < high <= {HIGHEST:g}, "
-                f"got low={low:g}, high={high:g}"
-            )
         self.features = features
         self.hidden = tuple(hidden)
-        if scale is not None and not LOWEST <= scale <= HIGHEST:
-            raise InputError(f"scale must be None or lie in [{LOWEST:g}, {HIGHEST:g}], got {scale:g}")
         if activation not in ACTIVATIONS:
             raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        self.low, self.high = low, high
-        self.scale = scale
+        self.actions = ActionMap(low, high, scale, scale_range)
+        self.low, self.high, self.scale, self.scale_range = low, high, scale, scale_range
         self.activation, self.squash = activation, squash
         self.card = dict(card or {})
         self.needs = features.needs
+        self.over_batch = features.over_batch
         layers: list[nn.Module] = []
-        for wide, narrow in pairwise((len(features), *hidden, 1)):
+        for wide, narrow in pairwise((len(features), *hidden, self.actions.count)):
             layers += [_zero_linear(wide, narrow), ACTIVATIONS[activation]()]
         self.net = nn.Sequential(*layers[:-1], *([nn.Tanh()] if squash else []))
         self.requires_grad_(False)
@@ -100,15 +94,22 @@ class LearnedPolicy(TemperaturePolicy):
         targets: Tensor | None,
         progress: float | Tensor,
         alignment: Tensor | None,
+        students: int = 1,
     ) -> Temperatures:
-        """Temperatures of B instances from checked logits [B, C], without gradient."""
-        features = self.features(student_logits, teacher_logits, targets, progress, alignment)
-        return Temperatures.shared(self.temperature(features), self.scale)
+        """Temperatures of B instances from checked logits [B, C], without gradient.
+
+        `students` batches of equal size may stand one after the other.
+        """
+        features = self.features(student_logits, teacher_logits, targets, progress, alignment, students)
+        return self._act(features)
 
     def temperature(self, features: Tensor) -> Tensor:
         """Temperatures [B] of features [B, F] in [0, 1], without gradient."""
+        return self._act(features).teacher
+
+    def _act(self, features: Tensor) -> Temperatures:
         with torch.no_grad(), without_autocast(features):
-            return action_to_temperature(self.net(center(features)).squeeze(-1), self.low, self.high)
+            return self.actions.temperatures(self.net(center(features)))
 
 
 def _zero_linear(inputs: int, outputs: int) -> nn.Linear:

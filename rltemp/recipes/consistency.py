@@ -68,6 +68,10 @@ def _check_optimization(optimization: Optimization) -> None:
 def _check_policy(space: PolicySpace) -> None:
     if space.low >= space.high:
         raise InputError(f"policy.low must be less than policy.high = {space.high:g}, got {space.low:g}")
+    try:
+        _ = space.actions
+    except InputError as error:
+        raise InputError(f"policy.{error}") from error
     if not space.features:
         return
     try:
@@ -81,3 +85,12 @@ def _check_policy(space: PolicySpace) -> None:
 def _check_agent(agent: Agent) -> None:
     if agent.credit == "influence" and agent.reward_every > 1:
         raise InputError(f"agent.reward_every must be 1 for agent.credit 'influence', got {agent.reward_every}")
+    if agent.objective == "error" and agent.credit in ("influence", "hindsight"):
+        raise InputError(
+            f"agent.objective must have a gradient for agent.credit {agent.credit!r}, got 'error'; "
+            "take 'soft-error', or agent.credit 'uniform'"
+        )
+    if agent.learner == "evolution" and agent.credit != "uniform":
+        raise InputError(f"agent.credit must be 'uniform' for agent.learner 'evolution', got {agent.credit!r}")
+    if agent.learner == "evolution" and agent.students % 2:
+        raise InputError(f"agent.students must be even for agent.learner 'evolution', got {agent.students}")

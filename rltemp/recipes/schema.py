@@ -12,7 +12,8 @@ networks only with `--allow-code`. No recipe can set either.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST
+from rltemp.actions import HIGHEST, LOWEST, ActionMap
+from rltemp.policies.learned import MOST_LAYERS, WIDEST
 from rltemp.recipes.ranges import Length, Range
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Data",
     "Execution",
     "Network",
+    "Objective",
     "Optimization",
     "PolicySpace",
     "Recipe",
@@ -30,6 +32,9 @@ __all__ = [
 
 Credit = Literal["uniform", "redistribution", "influence", "hindsight"]
 """How the reward of a batch is turned into credit for its instances; see `Agent.credit`."""
+
+Objective = Literal["nll", "calibrated-nll", "soft-error", "error"]
+"""What an agent is paid for lowering; see `Agent.objective`."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,8 @@ class PolicySpace:
         high: largest temperature, in [1e-3, 1e6], > low.
         scale: factor on the loss of every instance: a constant, so that a temperature decides only the softness of an
             instance and not its weight, or null for T^2.
+        scale_range: smallest and largest factor on an instance's loss, each in [1e-3, 1e6], where the policy chooses it
+            as well as the temperature; empty for `scale`.
         alignment: which probe alignment the policy observes: "none" (logits alone), "classifier" (effects through the
             last layer, nearly free), or "network" (effects through all layers, by one forward-mode derivative).
         probe_size: clean training images of the probe, >= 1, drawn anew at each refresh.
@@ -207,17 +214,34 @@ class PolicySpace:
     low: Annotated[float, Range(LOWEST, HIGHEST)] = 0.5
     high: Annotated[float, Range(LOWEST, HIGHEST)] = 32.0
     scale: Annotated[float, Range(LOWEST, HIGHEST)] | None = None
+    scale_range: Annotated[tuple[Annotated[float, Range(LOWEST, HIGHEST)], ...], Length(2)] = ()
     alignment: Literal["none", "classifier", "network"] = "network"
     probe_size: Annotated[int, Range(1)] = 600
     every: Annotated[int, Range(1)] = 1
     features: tuple[str, ...] = ()
 
+    @property
+    def actions(self) -> ActionMap:
+        """What an action means.
+
+        Raises:
+            InputError: for ranges that are none.
+        """
+        return ActionMap(self.low, self.high, self.scale, self.scale_range or None)
+
 
 @dataclass(frozen=True)
 class Agent:
-    """How PPO learns the policy.
+    """How the policy is learned.
 
     Attributes:
+        learner: "ppo", or "evolution": each student of a rollout tries a policy of its own, and the policy moves
+            towards those that were paid more. It needs many rollouts, no gradient and no credit, and learns where the
+            first-order effect of an action misleads.
+        objective: loss of the validation images that the agent is paid for lowering: "nll", the cross-entropy;
+            "calibrated-nll", the cross-entropy at each student's best temperature; "soft-error", the probability of
+            wrong classes at half that temperature; or "error", the share of wrong images, which has no gradient.
+        keep: which rollout's policy is the result: "best", of the least validation loss by `objective`, or "last".
         students: students that train side by side in one rollout, >= 1.
         rollouts: number of rollouts (whole KD runs of all students), >= 1, each followed by one PPO update.
         credit: how the batch reward is turned into credit for instances: "uniform", "redistribution", and "influence"
@@ -229,13 +253,14 @@ class Agent:
         reward_scale: factor on the reward before PPO gets it, > 0.
         reward_every: number of updates that are rewarded together, at the last of them, >= 1, which reduces the cost of
             the reward's probe; the sum over a run stays the same. Must be 1 for "influence".
-        learning_rate: Adam's learning rate, > 0.
+        learning_rate: Adam's learning rate, > 0; of "evolution", in standard deviations of the noise.
         gae_lambda: lambda of generalized advantage estimation, in [0, 1] (Schulman et al., 2016, equation 16).
         target_kl: trust region, > 0: an update stops once the policy's KL divergence exceeds 1.5 times this.
         epochs: passes over a rollout per update, >= 1.
         minibatches: gradient steps per pass, >= 1.
         hidden: widths of the hidden layers of policy and value function.
-        log_std: initial log standard deviation of the exploration noise.
+        log_std: initial log standard deviation of the exploration noise; of "evolution", that of a layer's weights
+            times the square root of its inputs.
         start: a trained policy to continue from, by its folder or name; null starts at one temperature for all
             instances.
         variations: tasks to train on besides the recipe's, in turn, one per rollout: changes of the recipe by dotted
@@ -243,6 +268,9 @@ class Agent:
         seed: of everything random in the agent's training, >= 0.
     """
 
+    learner: Literal["ppo", "evolution"] = "ppo"
+    objective: Objective = "nll"
+    keep: Literal["best", "last"] = "best"
     students: Annotated[int, Range(1)] = 16
     rollouts: Annotated[int, Range(1)] = 12
     credit: Credit = "hindsight"

@@ -211,7 +211,8 @@ class Rooted(VectorObservationWrapper[Any, Any, Any, Any]):
         (lambda: "PPO", "model must be an algorithm of Stable-Baselines3 or a torch module, got str"),
         (lambda: sb3(PPO)().policy, "model must be the algorithm itself, got its policy, ActorCriticPolicy"),
         (lambda: nn.Conv2d(3, 3, 3), "linear layers with tanh or ReLU between them, got Conv2d"),
-        (lambda: module(nn.Linear(3, 2)), "model must give one action for each instance, got 2"),
+        (lambda: module(nn.Linear(3, 3)), r"model must give actions \[N\], \[N, 1\] or \[N, 2\], got \[256, 3\]"),
+        (lambda: module(nn.Linear(3, 2)), "space must give an action 2 numbers, as the model's, got 1"),
         (Hidden, "model must act as its layers say"),
         (lambda: nn.Bilinear(3, 3, 1), "got Bilinear"),
         (sb3(PPO, policy_kwargs={"activation_fn": nn.ELU}), "got ELU"),
@@ -268,7 +269,7 @@ class Confused(Squeezed):
 @pytest.mark.parametrize(
     ("actor", "message"),
     [
-        (Distribution(), r"actions \[N\] or \[N, 1\], got Normal for N = 256"),
+        (Distribution(), r"actions \[N\], \[N, 1\] or \[N, 2\], got Normal for N = 256"),
         (Confused(), r"from features \[N, 3\] to actions \[N, 1\]: it raised ValueError"),
     ],
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.errors import InputError
-from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES, LogitFeatures
+from rltemp.features import ALIGNED_FEATURES, ALL_FEATURES, CONTEXT_FEATURES, LOGIT_FEATURES, LogitFeatures
 
 Inputs = tuple[Tensor, Tensor, Tensor, float, Tensor]
 
@@ -81,6 +81,40 @@ def test_every_feature_equals_its_formula(classes: int) -> None:
         assert row.tolist() == pytest.approx([expected[name] for name in ALIGNED_FEATURES], abs=1e-6)
 
 
+@pytest.mark.parametrize("rows_at_once", [None, 5])
+def test_context_features_equal_their_formulas(rows_at_once: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if rows_at_once is not None:
+        monkeypatch.setattr("rltemp.features._MOST_AT_ONCE", rows_at_once * 10)
+    inputs = _inputs(12, 10)
+    student, teacher, targets, progress, alignment = inputs
+    got = LogitFeatures(CONTEXT_FEATURES)(*inputs)
+    columns: list[dict[str, float]] = []
+    for z_s, z_t, y, a in zip(student.double(), teacher.double(), targets.tolist(), alignment.double(), strict=True):
+        column = _by_hand(z_s.tolist(), z_t.tolist(), y, progress, a.tolist())
+        for name, logits in (("teacher", z_t.tolist()), ("student", z_s.tolist())):
+            column[f"{name}_correct"] = float(logits.index(max(logits)) == y)
+            column[f"{name}_loss"] = -math.log(_softmax(logits)[y])
+        columns.append(column)
+    means = {name: sum(column[name] for column in columns) / 12 for name in columns[0]}
+    for row, column in zip(got.tolist(), columns, strict=True):
+        for name, value in zip(CONTEXT_FEATURES, row, strict=True):
+            own = name.removeprefix("batch_")
+            mean = 1.0 - math.exp(-means[own]) if own.endswith("loss") else means[own]
+            assert value == pytest.approx(mean if name.startswith("batch_") else column[name], abs=1e-6), name
+
+
+def test_several_students_at_once_get_the_context_of_their_own_batch() -> None:
+    student, teacher, targets, progress, alignment = _inputs(12, 10)
+    features = LogitFeatures(ALL_FEATURES)
+    assert features.over_batch
+    assert not LogitFeatures(ALIGNED_FEATURES).over_batch
+    whole = features(student, teacher, targets, progress, alignment, students=3)
+    for k in range(3):
+        own = slice(4 * k, 4 * k + 4)
+        alone = features(student[own], teacher[own], targets[own], progress, alignment[own])
+        torch.testing.assert_close(whole[own], alone, rtol=0.0, atol=1e-6)
+
+
 @settings(max_examples=60)
 @given(
     st.integers(1, 6),
@@ -89,8 +123,8 @@ def test_every_feature_equals_its_formula(classes: int) -> None:
     st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4]),
 )
 def test_features_are_finite_and_between_0_and_1(batch: int, classes: int, seed: int, scale: float) -> None:
-    features = LogitFeatures(ALIGNED_FEATURES)(*_inputs(batch, classes, seed, scale))
-    assert features.shape == (batch, len(ALIGNED_FEATURES))
+    features = LogitFeatures(ALL_FEATURES)(*_inputs(batch, classes, seed, scale))
+    assert features.shape == (batch, len(ALL_FEATURES))
     assert features.dtype == torch.float32
     assert bool(((features >= 0) & (features <= 1)).all())
 

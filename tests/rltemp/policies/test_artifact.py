@@ -86,6 +86,20 @@ def test_an_activation_and_a_squashed_action_are_kept_and_others_write_what_they
     assert list(usual) == keys
 
 
+def test_a_range_of_scales_is_kept_and_readers_from_before_refuse_it(tmp_path: Path) -> None:
+    saved = _policy(scale_range=(1.0, 64.0))
+    loaded = load_policy(save_policy(saved, tmp_path / "policy"))
+    assert _same(saved, loaded)
+    assert loaded.scale_range == (1.0, 64.0)
+    description = json.loads((tmp_path / "policy" / DESCRIPTION).read_text())
+    assert description["scale_range"] == [1.0, 64.0]
+    assert "scaled by 1 to 64." in (tmp_path / "policy" / CARD).read_text(encoding="utf-8")
+    for wrong in ([1.0], [0.0, 2.0], [2.0, 1.0], "all", None):
+        _describe(tmp_path / "policy", scale_range=wrong)
+        with pytest.raises(InputError, match="scale_range must be two numbers"):
+            load_policy(tmp_path / "policy")
+
+
 def test_the_folder_holds_three_plain_files_and_the_same_policy_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = save_policy(_policy(), tmp_path / "a"), save_policy(_policy(), tmp_path / "b")
     assert {path.name for path in first.iterdir()} == {WEIGHTS, DESCRIPTION, CARD}

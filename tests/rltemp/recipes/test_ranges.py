@@ -9,12 +9,13 @@ from typing import Annotated, Any, NamedTuple
 
 import pytest
 
+from rltemp.actions import HIGHEST, LOWEST
 from rltemp.distillation import Task
 from rltemp.envs import DistillationVectorEnv
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import save_policy
-from rltemp.policies.learned import HIGHEST, LOWEST, LearnedPolicy
+from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.recipes.consistency import check_settings
 from rltemp.recipes.ranges import Range

@@ -1,0 +1,127 @@
+"""What all ways of learning a policy have in common: rollouts with metrics, the best weights so far, a state."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from rltemp.errors import InputError
+from rltemp.features import LogitFeatures
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.progress import Progress
+from rltemp.recipes.schema import Agent, PolicySpace
+
+__all__ = ["Learner", "episode_seed"]
+
+
+class Learner(ABC):
+    """A policy in training: everything that the next rollout depends on, and the metrics of past rollouts.
+
+    A learner that continues from `state_dict()` gives the same result, bit for bit, as one that never stopped.
+
+    Args:
+        agent: the settings.
+
+    Attributes:
+        agent: the settings.
+        history: metrics of every rollout so far.
+        best: score, rollout, and weights of the best policy so far; None unless `keep_best` is used.
+    """
+
+    free: frozenset[str] = frozenset()
+    """Names of the settings that may change when training continues."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] | None = None
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Steps of the environment in a rollout."""
+
+    @abstractmethod
+    def rollout(self, progress: Progress | None = None) -> dict[str, float]:
+        """Play one episode with every student, learn from it, and return its metrics.
+
+        Args:
+            progress: advances with every step of the environment.
+
+        Raises:
+            DivergenceError: for an agent or students that are not finite; `history` then has no entry for this rollout.
+        """
+
+    @abstractmethod
+    def export(self, features: LogitFeatures, space: PolicySpace, card: Mapping[str, Any]) -> LearnedPolicy:
+        """The policy as it is now, with copies of its weights.
+
+        Args:
+            features: what it observes.
+            space: what its actions mean.
+            card: how it was trained, as plain JSON values.
+        """
+
+    @abstractmethod
+    def start_from(self, policy: LearnedPolicy) -> None:
+        """Take the weights of `policy`, which has the features, layers and range of this training."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """The weights of the policy, by name."""
+
+    @abstractmethod
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore what `weights()` returned."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next rollout depends on, and the history, as tensors and plain values."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state that `state_dict()` returned.
+
+        Raises:
+            InputError: for the state of other settings, of which only those in `free` may differ; this learner must
+                then be discarded.
+        """
+
+    def keep_best(self, score: float) -> None:
+        """Record the current policy's score, higher is better, and keep its weights if it is the highest so far."""
+        self.history[-1]["score"] = score
+        if self.best is None or score > self.best["score"]:
+            weights = copy.deepcopy(self.weights())
+            self.best = {"score": score, "rollout": len(self.history), "policy": weights}
+
+    def restore_best(self) -> None:
+        """Load the weights with the highest score, if any were kept."""
+        if self.best is not None:
+            self.load_weights(self.best["policy"])
+
+    def _common_state(self) -> dict[str, Any]:
+        history = [dict(metrics) for metrics in self.history]
+        return {"agent": dataclasses.asdict(self.agent), "history": history, "best": self.best}
+
+    def _load_common_state(self, state: Mapping[str, Any]) -> None:
+        ours, theirs = dataclasses.asdict(self.agent), state["agent"]
+        names = (ours.keys() | theirs.keys()) - self.free
+        different = sorted(name for name in names if ours.get(name) != theirs.get(name))
+        if different:
+            name = different[0]
+            raise InputError(f"agent.{name} must be {theirs.get(name)!r} to continue, got {ours.get(name)!r}")
+        best = state["best"]
+        self.best = None if best is None else {**best, "score": float(best["score"])}
+        self.restore_best()  # raises if these weights do not fit
+        self.history = [dict(metrics) for metrics in state["history"]]
+
+
+def episode_seed(seed: int, rollout: int) -> int:
+    """The environment's seed for one rollout; < 2**30, since SB3 adds the slot's index to it, below 2**31."""
+    return int(np.random.SeedSequence([seed, *b"episodes", rollout]).generate_state(1)[0] >> np.uint32(2))
