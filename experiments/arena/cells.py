@@ -8,7 +8,7 @@ from typing import Any
 
 from rltemp.errors import InputError
 from rltemp.experiments.arena.entries import Entry
-from rltemp.experiments.arena.freshness import shared_images, training_recipes, training_runs
+from rltemp.experiments.arena.freshness import runs_spent_on, shared_images, training_recipes, training_runs
 from rltemp.experiments.arena.judge import judge
 from rltemp.experiments.arena.outcome import CellOutcome, Line
 from rltemp.experiments.arena.plan import CellPlan, Planned, Results, others_of
@@ -57,7 +57,7 @@ def _entry(group: Sequence[Planned], plan: CellPlan, results: Results) -> Entry:
         if first.kind == "trained":
             policy = load_policy(planned.work.policy)
             objections |= dict.fromkeys(_objections(policy, plan, results))
-            runs.append(training_runs(policy) or 0)
+            runs.append(runs_spent_on(policy, plan.recipe))
     return Entry(
         method=first.method,
         setting=first.spec.label if first.kind not in ("trained", "preset", "bound") else "",

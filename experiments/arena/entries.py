@@ -22,7 +22,7 @@ class Entry:
         results: one per training of the method; one for all but groups.
         passes: per update of one student.
         updates: of one run.
-        tuning_runs: student runs that its options, or its training, took.
+        tuning_runs: student runs on this task's data that its options, or its training, took.
         reads_probe: whether it sees clean training images beside its batches.
         objections: why no ruling on it would be fair, whatever it is compared with.
     """

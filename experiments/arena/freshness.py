@@ -11,7 +11,7 @@ from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe, change_recipe, load_recipe, vary
 from rltemp.tasks.parts import part_rows
 
-__all__ = ["shared_images", "training_recipes", "training_runs"]
+__all__ = ["runs_spent_on", "shared_images", "training_recipes", "training_runs"]
 
 
 def training_recipes(policy: LearnedPolicy) -> list[Recipe] | None:
@@ -38,6 +38,17 @@ def training_runs(policy: LearnedPolicy) -> int | None:
         return int(policy.card["training"]["rollouts"]) * int(policy.card["training"]["agent.students"])
     except (LookupError, TypeError, ValueError):
         return None
+
+
+def runs_spent_on(policy: LearnedPolicy, judged: Recipe) -> int:
+    """Student runs of a policy's training that count as a search of the judged task; 0 where it does not say.
+
+    A policy that was trained on other data took none on this task, as a single setting chosen on other tasks did.
+    """
+    runs, recipes = training_runs(policy), training_recipes(policy)
+    if runs is None or recipes is None or not any(_same_source(recipe, judged) for recipe in recipes):
+        return 0
+    return runs
 
 
 def shared_images(trained: Recipe, judged: Recipe, source: Mapping[str, Any]) -> int:

@@ -49,7 +49,7 @@ class Line:
         passes: instances that pass through the student in one direction, or through the teacher, per update; 0 for
             a bound.
         overhead: share of these passes that a static temperature would not make, in [0, 1).
-        tuning_runs: student runs that its options, or its training, took.
+        tuning_runs: student runs on this task's data that its options, or its training, took.
         regret: test accuracy of the tuned reference less this one's, paired; None for bounds and the reference itself.
         regret_nll: nats above the tuned reference; 0 for that one itself.
         ruling: whether it is better than all its matched controls.

@@ -40,7 +40,7 @@ MEANINGS = {
     "KL to teacher": "KL divergence of the student from the teacher on the test examples, in nats.",
     "Passes": "Instances that pass through the student in one direction, or through the teacher, per update; in "
     "brackets the share of them that a static temperature would not make.",
-    "Tuning runs": "Runs of a student that the method's options, or its training, took.",
+    "Tuning runs": "Runs of a student on this task's data that the method's options, or its training, took.",
     "Ruling": "“better” only if it is better than every matched control; “withheld” where the comparison would not be "
     "fair. Empty where none is asked.",
 }

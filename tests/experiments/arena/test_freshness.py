@@ -13,7 +13,7 @@ from rltemp.data import Dataset
 from rltemp.distillation import Task
 from rltemp.errors import InputError
 from rltemp.experiments.arena.conditions import CONDITIONS, under_condition
-from rltemp.experiments.arena.freshness import shared_images, training_recipes, training_runs
+from rltemp.experiments.arena.freshness import runs_spent_on, shared_images, training_recipes, training_runs
 from rltemp.experiments.arena.selection import TASKS
 from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import load_policy, save_policy
@@ -167,6 +167,15 @@ def test_a_card_that_does_not_say_is_told_from_one_that_says_nothing_was_seen(ca
 def test_a_card_may_not_say_how_long_it_took(training: Any) -> None:
     assert training_runs(policy(training=training)) is None
     assert training_runs(policy()) is None
+
+
+def test_runs_on_other_data_are_no_search_of_the_task() -> None:
+    training = {"rollouts": 5, "agent.students": 4}
+    digits, fashion = load_recipe("arena-digits"), load_recipe("arena-fashion")
+    learned = policy(training=training, trained_on={"task 0": {"data.name": "digits"}, "task 1": {"data.name": "news"}})
+    assert runs_spent_on(learned, digits) == 20
+    assert runs_spent_on(learned, fashion) == 0
+    assert runs_spent_on(policy(training=training), digits) == 0
 
 
 @pytest.fixture(scope="module")

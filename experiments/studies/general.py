@@ -1,0 +1,111 @@
+"""What carries a policy for tasks it never saw: each part left out or replaced, at equal student runs.
+
+uv run python -m rltemp.experiments.studies.general --data FOLDER
+
+Trains every arm on the tasks of the recipe `general`, judges all of them by `rltemp arena` on data sets that none was
+trained on, and prints points of test accuracy lost to the reference tuned on each task. What is finished is kept, and
+the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rltemp.errors import InputError
+from rltemp.experiments.cli import main as rltemp
+from rltemp.experiments.commands.train_command import train
+from rltemp.experiments.evaluation.statistics import mean_interval
+from rltemp.experiments.named_recipe import NamedRecipe, build_all
+from rltemp.recipes import load_recipe
+
+RECIPE = "general"
+JUDGED_ON = ("fashion", "spoken-digits", "news")
+CONDITIONS = ("clean", "noise30", "weak-teacher", "missing-classes")
+
+_WHOLE = load_recipe(RECIPE).policy.features
+_OF_BATCH = [name for name in _WHOLE if name.startswith("batch_") or name == "progress"]
+_OF_INSTANCE = [name for name in _WHOLE if not name.startswith("batch_")]
+_NETWORK = {"agent.hidden": [64, 64], "agent.learner": "ppo", "agent.learning_rate": 3e-3, "agent.log_std": -2.0}
+
+ARMS: dict[str, dict[str, Any]] = {
+    "evolution": {},
+    "batch alone": {"policy.features": _OF_BATCH},
+    "instances alone": {"policy.features": _OF_INSTANCE},
+    "progress alone": {"policy.features": ["progress"]},
+    "temperature alone": {"policy.scale_range": []},
+    "16 hidden units": {"agent.hidden": [16]},
+    "paid in nll": {"agent.objective": "nll"},
+    "paid in soft error": {"agent.objective": "soft-error"},
+    "PPO, returns": _NETWORK,
+    "PPO, redistribution": {**_NETWORK, "agent.credit": "redistribution"},
+    "PPO, hindsight": {
+        **_NETWORK,
+        **{"agent.objective": "soft-error", "agent.credit": "hindsight", "agent.reward_every": 1},
+    },
+}
+
+
+def main() -> None:
+    """Train, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--arms", default=",".join(ARMS), help="which of them (default: all)")
+    parser.add_argument("--seeds", type=int, default=2, help="trainings of each arm (default: %(default)s)")
+    parser.add_argument("--rollouts", type=int, default=219, help="of each training (default: %(default)s)")
+    parser.add_argument("--data", default="data", help="as of rltemp arena (default: %(default)s)")
+    parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+    options = parser.parse_args()
+    arms = options.arms.split(",")
+    if unknown := [arm for arm in arms if arm not in ARMS]:
+        raise InputError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+    for seed in range(options.seeds):
+        for arm in arms:
+            _train(arm, seed, options.rollouts, options.runs)
+    words = [word for arm in arms for word in ("--trainings", f"{arm}={options.runs}/{RECIPE}/{_slug(arm)}-*/policy")]
+    where = ["--conditions", ",".join(CONDITIONS), "--budgets", "1", "--methods", "spread", "--data", options.data]
+    if rltemp(["arena", *JUDGED_ON, *where, *words, "--runs", options.runs]) == 0:
+        print(table(Path(options.runs, "arena", "arena.csv"), arms))
+
+
+def table(path: Path, arms: Sequence[str]) -> str:
+    """Markdown: an arm per row, its mean regret under every condition and over all cells, with its worst."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] in ("trained", "single")]
+    methods = [*dict.fromkeys(row["method"] for row in rows if row["kind"] == "single"), *arms]
+    lines = [f"| Arm | {' | '.join(CONDITIONS)} | Mean | Worst |", f"| :-- |{' --: |' * (len(CONDITIONS) + 1)} :-- |"]
+    for method in methods:
+        mine = [row for row in rows if row["method"].split(" (")[0] == method or row["method"] == method]
+        if mine:
+            lines.append(f"| {method} | {' | '.join(_cells(mine))} |")
+    return "\n".join(lines)
+
+
+def _cells(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    regrets = {(row["task"], row["condition"]): 100 * float(row["regret"]) for row in rows}
+    means = [np.mean([value for (_, name), value in regrets.items() if name == wanted]) for wanted in CONDITIONS]
+    whole = mean_interval(np.array(list(regrets.values())))
+    worst = max(regrets, key=lambda cell: regrets[cell])
+    interval = f"{whole.mean:+.1f} [{whole.low:+.1f}, {whole.high:+.1f}]"
+    return [*(f"{mean:+.1f}" for mean in means), interval, f"{regrets[worst]:+.1f} ({', '.join(worst)})"]
+
+
+def _train(arm: str, seed: int, rollouts: int, root: str) -> None:
+    name = f"{_slug(arm)}-{seed}"
+    if Path(root, RECIPE, name, "policy").exists():
+        return
+    recipe = load_recipe(RECIPE, {"agent.rollouts": rollouts, "agent.seed": seed, **ARMS[arm]})
+    setting = NamedRecipe(RECIPE, recipe)
+    train(setting, root, name, build_all(setting, root))
+
+
+def _slug(arm: str) -> str:
+    return arm.lower().replace(",", "").replace(" ", "-")
+
+
+if __name__ == "__main__":
+    main()
