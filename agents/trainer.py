@@ -19,6 +19,7 @@ from rltemp.agents.vec_env import VectorEnvAdapter, student_env
 from rltemp.distillation.optimization import load_optimizer
 from rltemp.errors import DivergenceError, InputError
 from rltemp.progress import NoProgress, Progress
+from rltemp.recipes.renamed import rename_agent
 from rltemp.recipes.schema import Agent
 from rltemp.seeding import make_generator
 
@@ -138,7 +139,8 @@ class Trainer:
             InputError: for the state of other settings, of which only the number of rollouts may differ; this trainer
                 must then be discarded.
         """
-        ours, theirs = ({**settings, "rollouts": None} for settings in (dataclasses.asdict(self.agent), state["agent"]))
+        saved = rename_agent(state["agent"])
+        ours, theirs = ({**settings, "rollouts": None} for settings in (dataclasses.asdict(self.agent), saved))
         different = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         if different:
             name = different[0]
@@ -171,7 +173,7 @@ class Trainer:
         if not _can_act(self.model):
             raise DivergenceError(
                 f"the agent diverged in rollout {len(self.history) + 1}: "
-                "lower agent.learning_rate, or agent.log_std and agent.reward_scale where they are large"
+                "lower agent.learning_rate, or agent.log_std_init and agent.reward_scale where they are large"
             ) from trouble
         if trouble is not None:
             raise trouble

@@ -217,6 +217,8 @@ class PolicySpace:
 class Agent:
     """How PPO learns the policy.
 
+    What Stable-Baselines3's PPO has too goes by its name there.
+
     Attributes:
         students: students that train side by side in one rollout, >= 1.
         rollouts: number of rollouts (whole KD runs of all students), >= 1, each followed by one PPO update.
@@ -232,10 +234,11 @@ class Agent:
         learning_rate: Adam's learning rate, > 0.
         gae_lambda: lambda of generalized advantage estimation, in [0, 1] (Schulman et al., 2016, equation 16).
         target_kl: trust region, > 0: an update stops once the policy's KL divergence exceeds 1.5 times this.
-        epochs: passes over a rollout per update, >= 1.
-        minibatches: gradient steps per pass, >= 1.
+        n_epochs: passes over a rollout per update, >= 1.
+        minibatches: gradient steps per pass, >= 1. Stable-Baselines3's `batch_size` follows from it: the rows of a
+            rollout, which are updates x students x instances of a minibatch, divided by it and rounded up.
         hidden: widths of the hidden layers of policy and value function.
-        log_std: initial log standard deviation of the exploration noise.
+        log_std_init: initial log standard deviation of the exploration noise.
         start: a trained policy to continue from, by its folder or name; null starts at one temperature for all
             instances.
         variations: tasks to train on besides the recipe's, in turn, one per rollout: changes of the recipe by dotted
@@ -253,10 +256,10 @@ class Agent:
     learning_rate: Annotated[float, Range(above=0)] = 3e-3
     gae_lambda: Annotated[float, Range(0, 1)] = 0.95
     target_kl: Annotated[float, Range(above=0)] = 0.1
-    epochs: Annotated[int, Range(1)] = 8
+    n_epochs: Annotated[int, Range(1)] = 8
     minibatches: Annotated[int, Range(1)] = 12
     hidden: Annotated[tuple[Annotated[int, Range(1, WIDEST)], ...], Length(MOST_LAYERS)] = (64, 64)
-    log_std: Annotated[float, Range(-20, 2)] = -2.0
+    log_std_init: Annotated[float, Range(-20, 2)] = -2.0
     start: str | None = None
     variations: Annotated[tuple[dict[str, Any], ...], Length(256)] = ()
     seed: Annotated[int, Range(0)] = 0

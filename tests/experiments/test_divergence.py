@@ -72,7 +72,7 @@ def _refused(result: Result, message: str) -> None:
 
 STUDENT = r"student \d diverged at update \d+ \(loss [^)]+\): lower optimization.lr, or ce_weight and kd_weight .*"
 TEACHER = r"the teacher diverged at update \d+ \(loss [^)]+\): lower teacher.lr"
-AGENT = r"the agent diverged in rollout \d: lower agent.learning_rate, or agent.log_std and agent.reward_scale .*"
+AGENT = r"the agent diverged in rollout \d: lower agent.learning_rate, or agent.log_std_init and agent.reward_scale .*"
 
 
 @pytest.mark.parametrize("rate", RATES)
