@@ -270,7 +270,7 @@ class References:
     """What policies are compared with, as `rltemp tune` found it.
 
     Attributes:
-        policies: as `rltemp evaluate --policies` takes them; empty for the usual grid.
+        policies: as `rltemp evaluate --policy` takes them; empty for the usual grid.
         runs: student runs that finding each of them took, >= 0.
     """
 

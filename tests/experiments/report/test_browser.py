@@ -57,7 +57,9 @@ def test_an_evaluation_fits_a_desk_and_a_phone(make_evaluation: Make, tmp_path: 
     evaluation: Evaluation = make_evaluation(label="runs/a-policy-with-a-name-that-goes-on-and-on/policy (aligned)")
     *others, control = evaluation.results
     lost = replace(control, nll=control.nll + 1e4, trouble="a student diverged at update 7: lower optimization.lr")
-    command = "rltemp evaluate digits-short --policies static,anneal,dtkd,no-kd --students 8 --teacher.epochs=2"
+    command = (
+        "rltemp evaluate digits-short --no-references --policy static,anneal,dtkd,no-kd --students 8 --teacher.epochs=2"
+    )
     write_report(tmp_path / "report.html", replace(evaluation, results=(*others, lost)), command=command)
     desk, phone = look(tmp_path / "report.html")
     check(desk, 1)

@@ -36,7 +36,14 @@ def words(report: str) -> list[str]:
 def test_an_evaluation_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     policies = "static(temperature=2,scale=4),dtkd"
-    given = ["--runs=a", "--seed=3", "--students=2", f"--policies={policies}", "--policy=rltemp/digits-logits"]
+    given = [
+        "--runs=a",
+        "--seed=3",
+        "--students=2",
+        "--no-references",
+        f"--policy={policies}",
+        "--policy=rltemp/digits-logits",
+    ]
     assert main(["evaluate", "digits-short", *given, *TINY]) == 0
     first = Path("a", "digits-short", "evaluation", "report.html").read_text(encoding="utf-8")
     assert main([*words(first), "--runs=b"]) == 0
