@@ -101,6 +101,14 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="processes side by side (default: %(default)s)")
+    parser.add_argument(
+        "--student-pages",
+        type=int,
+        default=0,
+        metavar="N",
+        help="pages beside the report that show which training instances got which temperature: one for each of the "
+        "first N students under each policy of --policy and --trainings (default: %(default)s)",
+    )
     add_where(parser, "evaluation")
 
 
@@ -115,18 +123,21 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     named = [] if options.no_references else [*(setting.recipe.references.policies or ("static", "anneal")), "no-kd"]
     if not (named or options.policy or options.trainings):
         raise InputError("--policy or --trainings must be given with --no-references, got neither")
-    specs = list({spec.name: spec for text in (*named, *options.policy) for spec in parse_policies(text)}.values())
-    specs += [spec for text in options.trainings for spec in parse_trainings(text)]
+    trainings = [spec for text in options.trainings for spec in parse_trainings(text)]
+    given = {spec.name: spec for text in options.policy for spec in parse_policies(text)}
+    specs = list(({spec.name: spec for text in named for spec in parse_policies(text)} | given).values()) + trainings
     check_names(specs)
     check("--students", options.students, 2, MOST_STUDENTS)
     check("--processes", options.processes, 1)
     check("--seed", options.seed, 0)
+    check("--student-pages", options.student_pages, 0, options.students)
     if not printed(options, setting.recipe):
         seeds = range(options.seed, options.seed + options.students)
         words = ["rltemp", "evaluate", options.recipe] + ["--no-references"] * options.no_references
         words += [word for path in options.policy for word in ("--policy", path)]
         words += [word for text in options.trainings for word in ("--trainings", text)]
         words += ["--students", str(options.students), "--seed", str(options.seed)]
+        words += ["--student-pages", str(options.student_pages)] if options.student_pages else []
         words += ["--allow-download"] * options.allow_download + ["--allow-code"] * options.allow_code
         words += [f"--{name}={value}" for name, value in overrides.items()]
         report = run_comparison(
@@ -138,6 +149,8 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
             options.name,
             command=shlex.join(words),
             processes=options.processes,
+            shown=[*given.values(), *trainings],
+            pages=options.student_pages,
         )
         print(f"report: {report}")
 

@@ -215,9 +215,7 @@ class PolicySpace:
 
 @dataclass(frozen=True)
 class Agent:
-    """How PPO learns the policy.
-
-    What Stable-Baselines3's PPO has too goes by its name there.
+    """How PPO learns the policy; what Stable-Baselines3's PPO has too goes by its name there.
 
     Attributes:
         students: students that train side by side in one rollout, >= 1.
@@ -235,8 +233,7 @@ class Agent:
         gae_lambda: lambda of generalized advantage estimation, in [0, 1] (Schulman et al., 2016, equation 16).
         target_kl: trust region, > 0: an update stops once the policy's KL divergence exceeds 1.5 times this.
         n_epochs: passes over a rollout per update, >= 1.
-        minibatches: gradient steps per pass, >= 1. Stable-Baselines3's `batch_size` follows from it: the rows of a
-            rollout, which are updates x students x instances of a minibatch, divided by it and rounded up.
+        minibatches: gradient steps per pass, >= 1; SB3's `batch_size` is updates x students x instances / minibatches.
         hidden: widths of the hidden layers of policy and value function.
         log_std_init: initial log standard deviation of the exploration noise.
         start: a trained policy to continue from, by its folder or name; null starts at one temperature for all

@@ -27,6 +27,9 @@ const scrolls = element => ["auto", "scroll"].includes(getComputedStyle(element)
 JSON.stringify({
   width: document.documentElement.scrollWidth,
   room: window.innerWidth,
+  pictures: {
+    shown: document.images.length, broken: [...document.images].filter(image => !image.naturalWidth).length,
+  },
   tables: [...document.querySelectorAll("table")].map(table => {
     const box = table.closest("[role=region]") ?? table.parentElement;
     return {

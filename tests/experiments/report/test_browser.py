@@ -9,12 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from rltemp.data import Dataset
 from rltemp.experiments.arena.outcome import ArenaOutcome
+from rltemp.experiments.evaluation.instances import InstanceCourses
 from rltemp.experiments.evaluation.results import Evaluation
 from rltemp.experiments.report.arena_page import write_arena_report
 from rltemp.experiments.report.page import write_report
+from rltemp.experiments.report.student_page import write_student_page
 
 BROWSER = Path(__file__).with_name("browse.py")
 DESK, PHONE = 1280, 390
@@ -65,6 +70,20 @@ def test_an_evaluation_fits_a_desk_and_a_phone(make_evaluation: Make, tmp_path: 
     check(desk, 1)
     check(phone, 1)
     assert shows_that_it_scrolls(phone)
+
+
+def test_the_page_of_a_student_fits_a_desk_and_a_phone(make_evaluation: Make, tmp_path: Path) -> None:
+    rows, visits = 60, 24
+    rng = np.random.default_rng(0)
+    progress = np.sort(rng.uniform(0, 1, (rows, visits)), axis=1)
+    courses = InstanceCourses(progress, rng.lognormal(1, 1, (rows, visits)), rng.exponential(1, (rows, visits)))
+    data = Dataset(torch.randint(0, 256, (rows, 3, 32, 32), dtype=torch.uint8), torch.arange(rows) % 7, 1000)
+    result = make_evaluation().results[0]
+    title = "Student 12 under runs/a-policy-with-a-name-that-goes-on-and-on/policy (aligned)"
+    write_student_page(tmp_path / "1.html", title, "digits", result, courses, data, torch.arange(rows) % 3 == 0)
+    for view in look(tmp_path / "1.html"):
+        check(view, 0)
+        assert view["pictures"] == {"shown": 5 * 12, "broken": 0}
 
 
 def test_an_arena_fits_a_desk_and_a_phone(make_arena: Make, tmp_path: Path) -> None:
