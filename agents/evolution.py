@@ -81,12 +81,16 @@ class Evolution(Learner):
         """
         number, students = len(self.history), self.agent.students
         noise = _normal(self._generator("noise", number), (students // 2, len(self._weights)))
-        std = math.exp(self.agent.log_std) * self._unit
+        std = math.exp(self.agent.log_std_init) * self._unit
         tried = torch.stack((self._weights + std * noise, self._weights - std * noise), dim=1).flatten(0, 1)
         record = self._play(tried, progress or NoProgress())
         step = self._step(noise, record.returns)
         self._weights = self._weights + std * step
-        metrics = {**record.metrics(), "std": math.exp(self.agent.log_std), "step": float(step.square().mean().sqrt())}
+        metrics = {
+            **record.metrics(),
+            "std": math.exp(self.agent.log_std_init),
+            "step": float(step.square().mean().sqrt()),
+        }
         self.history.append(metrics)
         return metrics
 

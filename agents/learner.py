@@ -15,6 +15,7 @@ from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import Progress
+from rltemp.recipes.renamed import rename_agent
 from rltemp.recipes.schema import Agent, PolicySpace
 
 __all__ = ["Learner", "episode_seed"]
@@ -110,7 +111,9 @@ class Learner(ABC):
         return {"agent": dataclasses.asdict(self.agent), "history": history, "best": self.best}
 
     def _load_common_state(self, state: Mapping[str, Any]) -> None:
-        ours, theirs = dataclasses.asdict(self.agent), state["agent"]
+        saved = rename_agent(state["agent"])
+        # Settings that the saved training did not have yet were at what is their default.
+        ours, theirs = dataclasses.asdict(self.agent), {**dataclasses.asdict(Agent()), **saved}
         names = (ours.keys() | theirs.keys()) - self.free
         different = sorted(name for name in names if ours.get(name) != theirs.get(name))
         if different:

@@ -170,7 +170,7 @@ class Trainer(Learner):
         if not _can_act(self.model):
             raise DivergenceError(
                 f"the agent diverged in rollout {len(self.history) + 1}: "
-                "lower agent.learning_rate, or agent.log_std and agent.reward_scale where they are large"
+                "lower agent.learning_rate, or agent.log_std_init and agent.reward_scale where they are large"
             ) from trouble
         if trouble is not None:
             raise trouble

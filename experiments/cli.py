@@ -15,7 +15,26 @@ from rltemp.experiments.commands import table as commands
 from rltemp.experiments.commands.options import add_leave
 from rltemp.experiments.termination import Terminated, gentle_termination
 
-__all__ = ["main"]
+__all__ = ["BASE", "main"]
+
+BASE = (
+    "filelock",
+    "gymnasium",
+    "matplotlib",
+    "numpy",
+    "optuna",
+    "PIL",
+    "yaml",
+    "rich",
+    "safetensors",
+    "sklearn",
+    "scipy",
+    "stable_baselines3",
+    "tensorboard",
+    "torch",
+    "torchvision",
+)
+"""Modules of the packages that come with rltemp, unless it was installed with `--no-deps`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(sys.argv[1:] if arguments is None else arguments)
     except InputError as error:
         return _refuse(str(error))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in BASE:
+            raise
+        return _refuse(f"{missing} must be installed for this command, and is not: pip install rltemp")
     except OSError as error:
         # Those of files, and no others, say which one.
         if error.filename is None:

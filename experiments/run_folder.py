@@ -22,6 +22,7 @@ from rltemp.files import atomic_write, is_draft, new_draft, sweep_drafts
 from rltemp.reading import read_text
 from rltemp.recipes import Recipe
 from rltemp.recipes.plain_yaml import load_plain
+from rltemp.recipes.renamed import rename_recipe
 from rltemp.recipes.typed import typed
 
 __all__ = ["RunFolder"]
@@ -180,7 +181,8 @@ class RunFolder:
 def _complete(config: str) -> tuple[Recipe, list[str]] | str:
     """A recipe and the comments beside it; values that an earlier version did not write stand at their defaults."""
     try:
-        recipe = typed(Recipe, load_plain(config, "config"), "")
+        values = load_plain(config, "config")
+        recipe = typed(Recipe, rename_recipe(values) if isinstance(values, Mapping) else values, "")
     except InputError:
         return config
     return recipe, [line for line in config.splitlines() if line.startswith("#")]

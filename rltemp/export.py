@@ -61,7 +61,7 @@ def export_onnx(policy: TemperaturePolicy, path: str | os.PathLike[str], classes
         import onnxruntime  # type: ignore[import-untyped]
         import onnxscript  # noqa: F401 (torch.onnx exports with it)
     except ImportError as error:
-        raise InputError("ONNX needs the packages of the extra: pip install 'rltemp[export]'") from error
+        raise InputError('ONNX needs the packages of the extra: pip install "rltemp[export]"') from error
     program = export_program(policy, classes)
     inputs = _example(policy, classes, batch=3)
     model = torch.onnx.export(

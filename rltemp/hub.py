@@ -93,5 +93,5 @@ def _client() -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise InputError("the Hub needs the package of the extra: pip install 'rltemp[hub]'") from error
+        raise InputError('the Hub needs the package of the extra: pip install "rltemp[hub]"') from error
     return huggingface_hub

@@ -1,7 +1,13 @@
-"""A distillation problem so small that whole runs of it are tests."""
+"""A distillation problem so small that whole runs of it are tests, and a browser."""
 
+import importlib.util
+import json
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,3 +47,25 @@ def tiny_recipe() -> Recipe:
 def tiny_task(tiny_recipe: Recipe) -> Task:
     """The task of `tiny_recipe`."""
     return build_task(tiny_recipe)
+
+
+@pytest.fixture(scope="session")
+def look() -> Callable[..., list[dict[str, Any]]]:
+    """What pages, files or addresses, look like in Chromium on a desk and on a phone, in this order for each page.
+
+    Skips where there is no browser.
+    """
+    if importlib.util.find_spec("PySide6") is None:
+        pytest.skip("PySide6, which brings the browser, is not installed")
+
+    def look(*pages: object) -> list[dict[str, Any]]:
+        command = [sys.executable, str(Path(__file__).with_name("browse.py")), "1280,390", *map(str, pages)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if "ImportError" in done.stderr:
+            pytest.skip(f"the browser lacks a system library: {done.stderr.strip().splitlines()[-1]}")
+        assert done.returncode == 0, done.stderr
+        seen: list[dict[str, Any]] = json.loads(done.stdout)
+        assert [view["room"] for view in seen] == [1280, 390] * len(pages)
+        return seen
+
+    return look

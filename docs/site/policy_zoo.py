@@ -53,7 +53,7 @@ def _scale(policy: LearnedPolicy) -> str:
 
 def _training(recipe: str, training: Mapping[str, Any]) -> str:
     others = ["; then " + ", ".join(f"{key} {value}" for key, value in task.items()) for task in _variations(training)]
-    credit = training.get("agent.credit", training.get("agent.calibration"))
+    credit = training.get("agent.credit")
     return (
         f"`{recipe}`{''.join(others)}: {training['rollouts']} rollouts of {training['agent.students']} students, "
         f"credit `{credit}`, seed {training['agent.seed']}"

@@ -130,7 +130,7 @@ class Measure(Work):
     """Measure a policy on test images.
 
     Attributes:
-        policy: as `--policies` takes it.
+        policy: as `--policy` takes it.
         name: of the policy, which tells two trainings at one place apart.
         students: measured.
     """

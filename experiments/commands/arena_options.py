@@ -41,8 +41,9 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         "--policy",
         action="append",
         default=[],
-        metavar="PATH",
-        help="a trained policy; may be given several times (default: those that come with rltemp)",
+        metavar="POLICY",
+        help="a trained policy's folder, or the name of one that comes with rltemp; may be given several times "
+        "(default: all that come with rltemp); rules stand in --methods, which tunes them",
     )
     parser.add_argument(
         "--trainings", action="append", default=[], metavar="NAME=GLOB", help="trainings of one method, judged as one"
@@ -95,13 +96,15 @@ def run_arena_command(options: argparse.Namespace, overrides: Overrides) -> None
 def _selection(options: argparse.Namespace) -> Selection:
     from rltemp.experiments.arena.conditions import CONDITIONS
     from rltemp.experiments.arena.selection import Selection, check_cells, find_tasks
-    from rltemp.experiments.evaluation.specs import trained_policy
+    from rltemp.experiments.evaluation.specs import is_rule, trained_policy
     from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
     from rltemp.pretrained import list_pretrained
 
     conditions = _listed("--conditions", options.conditions)
     if unknown := [condition for condition in conditions if condition not in CONDITIONS]:
         raise InputError(f"--conditions must be of {', '.join(CONDITIONS)}, got {unknown[0]!r}")
+    if rules := [text for text in options.policy if is_rule(text)]:
+        raise InputError(f"--policy must be a trained policy, got the rule {short(rules[0])}, which is for --methods")
     given = options.policy or ([] if options.trainings else list_pretrained())
     trained = [trained_policy(path) for path in given]
     trained += [spec for text in options.trainings for spec in parse_trainings(text)]

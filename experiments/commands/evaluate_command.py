@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from rltemp.display import progress
 from rltemp.distillation import Task, score_logits
+from rltemp.experiments.commands.student_pages import check_student_pages, write_student_pages
 from rltemp.experiments.console import output
 from rltemp.experiments.evaluation.comparison import compare
 from rltemp.experiments.evaluation.results import Evaluation, PolicyResult, TeacherResult
@@ -43,6 +44,8 @@ def run_comparison(
     training_metrics: Mapping[str, ArrayLike] | None = None,
     command: str | None = None,
     processes: int = 1,
+    shown: Sequence[PolicySpec] = (),
+    pages: int = 0,
 ) -> Path:
     """Evaluate policies in `<root>/<recipe>/<name>/`, print the table, write it (table.md) and the report.
 
@@ -59,6 +62,8 @@ def run_comparison(
         training_metrics: of a learned policy, for the report.
         command: the command line that makes this again, for the report.
         processes: how many work side by side; the results are the same.
+        shown: the policies of which single students are shown.
+        pages: how many of the first students, each on a page of its own under each of these policies.
 
     Returns:
         The HTML report.
@@ -67,6 +72,7 @@ def run_comparison(
         InputError: if the folder holds a comparison of another recipe or other seeds.
     """
     check_probe(specs, setting.recipe.policy)
+    check_student_pages(setting.recipe, shown, pages)
     config = f"{dump_recipe(setting.recipe, agent=False)}# seeds: {' '.join(map(str, seeds))}\n"
     folder = RunFolder.start(root, setting.name, name, config)
     with folder.measuring():
@@ -101,7 +107,10 @@ def run_comparison(
     )
     atomic_write(folder.path / "table.md", "\n\n".join(paragraphs) + "\n")
     report = folder.path / "report.html"
-    write_report(report, evaluation, training_metrics, command)
+    students = write_student_pages(
+        folder.path, setting, task, [results[spec.name] for spec in shown], shown, seeds[:pages]
+    )
+    write_report(report, evaluation, training_metrics, command, students)
     return report
 
 

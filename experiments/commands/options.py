@@ -10,9 +10,24 @@ from rltemp.errors import InputError
 if TYPE_CHECKING:
     from rltemp.experiments.named_recipe import NamedRecipe
 
-__all__ = ["MOST_STUDENTS", "Overrides", "add_leave", "add_runs", "add_where", "check", "printed", "read_setting"]
+__all__ = [
+    "MOST_STUDENTS",
+    "POLICY_HELP",
+    "Overrides",
+    "add_leave",
+    "add_runs",
+    "add_where",
+    "check",
+    "printed",
+    "read_setting",
+]
 
 MOST_STUDENTS = 1 << 16
+
+POLICY_HELP = (
+    "a trained policy's folder, the name of one that comes with rltemp, a rule such as 'dtkd' or "
+    "'static(temperature=4)', a paper's whole method such as 'preset(dtkd)', or 'no-kd' for the labels alone"
+)
 
 Overrides = dict[str, Any]
 

@@ -14,6 +14,7 @@ from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
 from rltemp.experiments.commands.options import (
     MOST_STUDENTS,
+    POLICY_HELP,
     Overrides,
     add_runs,
     add_where,
@@ -76,7 +77,18 @@ def _train(options: argparse.Namespace, overrides: Overrides) -> None:
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--policy", action="append", default=[], metavar="PATH", help="a trained policy; may be given several times"
+        "--policy",
+        action="append",
+        default=[],
+        metavar="POLICY",
+        help=f"{POLICY_HELP}; 'all' for every rule and preset; may be given several times, or hold several with commas "
+        "between them",
+    )
+    parser.add_argument(
+        "--no-references",
+        action="store_true",
+        help="leave out what policies are compared with by default: no-kd, and the recipe's tuned references or every "
+        "static temperature and schedule of the usual grids",
     )
     parser.add_argument(
         "--trainings",
@@ -86,40 +98,46 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
         help="trainings of one method, judged as one, such as 'mine=runs/digits/mine-*/policy'; may be given several "
         "times",
     )
-    parser.add_argument(
-        "--policies",
-        metavar="LIST",
-        help="comma-separated rules, such as 'static,anneal,dtkd,ctkd(ramp=0.1)', no-kd for the labels alone, paths of "
-        "trained policies, or 'all' (default: no-kd, and the recipe's tuned references or static,anneal)",
-    )
     parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="processes side by side (default: %(default)s)")
+    parser.add_argument(
+        "--student-pages",
+        type=int,
+        default=0,
+        metavar="N",
+        help="pages beside the report that show which training instances got which temperature: one for each of the "
+        "first N students under each policy of --policy and --trainings (default: %(default)s)",
+    )
     add_where(parser, "evaluation")
 
 
 def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.evaluate_command import run_comparison
-    from rltemp.experiments.evaluation.specs import parse_policies, trained_policy
+    from rltemp.experiments.evaluation.specs import parse_policies
     from rltemp.experiments.evaluation.trainings import check_names, parse_trainings
 
+    if "policies" in overrides:
+        raise InputError("--policy must be given, with --no-references to compare nothing else, got --policies")
     setting = read_setting(options, overrides)
-    policies = options.policies
-    if policies is None:
-        policies = ",".join([*(setting.recipe.references.policies or ("static", "anneal")), "no-kd"])
-    named = [*parse_policies(policies), *map(trained_policy, options.policy)]
-    specs = list({spec.name: spec for spec in named}.values())
-    specs += [spec for text in options.trainings for spec in parse_trainings(text)]
+    named = [] if options.no_references else [*(setting.recipe.references.policies or ("static", "anneal")), "no-kd"]
+    if not (named or options.policy or options.trainings):
+        raise InputError("--policy or --trainings must be given with --no-references, got neither")
+    trainings = [spec for text in options.trainings for spec in parse_trainings(text)]
+    given = {spec.name: spec for text in options.policy for spec in parse_policies(text)}
+    specs = list(({spec.name: spec for text in named for spec in parse_policies(text)} | given).values()) + trainings
     check_names(specs)
     check("--students", options.students, 2, MOST_STUDENTS)
     check("--processes", options.processes, 1)
     check("--seed", options.seed, 0)
+    check("--student-pages", options.student_pages, 0, options.students)
     if not printed(options, setting.recipe):
         seeds = range(options.seed, options.seed + options.students)
-        words = ["rltemp", "evaluate", options.recipe, "--policies", policies]
+        words = ["rltemp", "evaluate", options.recipe] + ["--no-references"] * options.no_references
         words += [word for path in options.policy for word in ("--policy", path)]
         words += [word for text in options.trainings for word in ("--trainings", text)]
         words += ["--students", str(options.students), "--seed", str(options.seed)]
+        words += ["--student-pages", str(options.student_pages)] if options.student_pages else []
         words += ["--allow-download"] * options.allow_download + ["--allow-code"] * options.allow_code
         words += [f"--{name}={value}" for name, value in overrides.items()]
         report = run_comparison(
@@ -131,12 +149,14 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
             options.name,
             command=shlex.join(words),
             processes=options.processes,
+            shown=[*given.values(), *trainings],
+            pages=options.student_pages,
         )
         print(f"report: {report}")
 
 
 def _distill_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--policy", required=True, metavar="POLICY", help="a trained policy's folder, or a rule")
+    parser.add_argument("--policy", required=True, metavar="POLICY", help=POLICY_HELP)
     parser.add_argument("--seed", type=int, default=0, help="seed of the student (default: %(default)s)")
     add_where(parser, "distill")
 

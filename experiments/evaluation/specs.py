@@ -33,7 +33,7 @@ from rltemp.presets import list_presets, make_preset
 from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
-__all__ = ["PolicySpec", "check_probe", "parse_policies", "parse_policy", "trained_policy"]
+__all__ = ["PolicySpec", "check_probe", "is_rule", "parse_policies", "parse_policy", "trained_policy"]
 
 STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
@@ -91,7 +91,7 @@ def parse_policies(text: str) -> list[PolicySpec]:
         InputError: for an unknown rule or option, or a folder that holds no policy.
     """
     if not text.strip():
-        raise InputError("policies must name at least one policy, got nothing")
+        raise InputError("policy must name a policy, got nothing")
     specs: dict[str, PolicySpec] = {}
     for item in _split(text):
         for spec in _expand(item):
@@ -109,6 +109,11 @@ def parse_policy(text: str) -> PolicySpec:
     if len(specs) != 1:
         raise InputError(f"policy must name one policy, got {text!r}, which names {len(specs)}")
     return specs[0]
+
+
+def is_rule(text: str) -> bool:
+    """Whether the text names anything but a trained policy, be it right or wrong."""
+    return text in ("all", _WITHOUT, *list_policies()) or _CALL.fullmatch(text) is not None
 
 
 def trained_policy(path: str, group: str | None = None) -> PolicySpec:

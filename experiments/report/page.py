@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import yaml
@@ -23,6 +23,7 @@ from rltemp.experiments.report.plots import (
 )
 from rltemp.experiments.report.sentences import about_teacher, headline, note
 from rltemp.experiments.report.strip import plot_strip
+from rltemp.experiments.report.student_page import StudentLink
 from rltemp.experiments.report.tables import to_html
 from rltemp.files import atomic_write
 
@@ -51,6 +52,7 @@ def write_report(
     evaluation: Evaluation,
     training_metrics: Mapping[str, ArrayLike] | None = None,
     command: str | None = None,
+    students: Sequence[StudentLink] = (),
 ) -> None:
     """Write the report of an evaluation to `path`, in one step.
 
@@ -61,6 +63,7 @@ def write_report(
         evaluation: what was measured.
         training_metrics: columns of the agent's training log (`plots.TRAINING_COLUMNS`), one value per rollout.
         command: the command line that makes this report again.
+        students: pages about single students, which stand beside the report.
     """
     comparison = compare(evaluation)
     trained = [row for row in comparison.rows if row.family == "trained"]
@@ -85,7 +88,7 @@ def write_report(
 <div class="figures">
 {figures}
 </div>
-<h2>What the numbers mean</h2>
+{_links(students)}<h2>What the numbers mean</h2>
 <dl>{meanings}</dl>
 {reproduce}
 <h2>Setting</h2>
@@ -98,6 +101,13 @@ def write_report(
 
 def _paragraph(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>\n' if text else ""
+
+
+def _links(students: Sequence[StudentLink]) -> str:
+    if not students:
+        return ""
+    items = "".join(f'<li><a href="{escape(link.href)}">{escape(link.text)}</a></li>' for link in students)
+    return f"<h2>Single students</h2>\n<p>Which instances got which temperature:</p>\n<ul>{items}</ul>\n"
 
 
 def _figures(

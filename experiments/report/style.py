@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ARENA_STYLE", "STYLE"]
+__all__ = ["ARENA_STYLE", "STUDENT_STYLE", "STYLE"]
 
 STYLE = """
 :root {
@@ -34,6 +34,7 @@ h2 { margin: 3rem 0 .75rem; font-size: 1.3rem; }
 .headline.verdict-better { border-left-color: var(--better); }
 .headline.verdict-worse { border-left-color: var(--worse); }
 .headline.verdict-unclear { border-left-color: var(--unclear); }
+a { color: var(--reference); }
 .note { max-width: 52rem; color: var(--muted); font-size: .9rem; }
 /* The covers move with the table and bare the shadow of a side that more of it lies beyond. */
 .scroll {
@@ -106,4 +107,25 @@ tr.kind-trained th { color: var(--learned); font-weight: 700; }
 td.ruling-better { color: var(--better); }
 td.ruling-worse, td.ruling-diverged { color: var(--worse); }
 td.ruling-not-better, td.ruling-withheld { color: var(--unclear); }
+"""
+
+STUDENT_STYLE = """
+.instances {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .6rem; margin: .75rem 0 0;
+  padding: 0; list-style: none;
+}
+.instances li {
+  display: grid; grid-template-columns: auto 1fr; gap: .3rem .7rem; align-items: center; padding: .5rem;
+  background: var(--paper); border: 1px solid var(--line); border-radius: 10px; font-size: .85rem; line-height: 1.35;
+}
+.instances span:only-of-type { overflow-wrap: anywhere; }
+img.instance, svg.signal { width: 3rem; height: 3rem; }
+img.instance { image-rendering: pixelated; object-fit: contain; }
+svg.course { grid-column: 1 / -1; width: 100%; height: 2.5rem; }
+svg.signal polyline, svg.course polyline {
+  fill: none; stroke: var(--learned); stroke-width: 2; vector-effect: non-scaling-stroke;
+}
+svg.signal polyline { stroke: var(--ink); stroke-width: 1.2; }
+svg.course circle { fill: var(--learned); }
+.wrong { color: var(--worse); }
 """

@@ -1,6 +1,8 @@
 """Write on the cards of the package's policies what the arena says of them.
 
-uv run rltemp arena ... && uv run python -m rltemp.experiments.studies.arena_cards
+    uv run python -m rltemp.experiments.studies.arena_cards --arena docs/arena/short.csv
+
+or, after `rltemp arena`, without --arena.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rltemp import load_policy, save_policy
 from rltemp.pretrained import list_pretrained
 
 Row = Mapping[str, str]
 
+# Task types of the Hugging Face Hub, which has none for signals.
+KINDS = {"news": "text-classification", "spoken-digits": "audio-classification", "mnist1d": "other"}
 FIRST_FIGURES = {"scores": "below, are those of docs/results.md, in which references had less to go by than the policy"}
 
 
@@ -33,7 +38,7 @@ def main() -> None:
             said = {
                 f"{budget} times the task's updates": judged(mine, budget) for budget in budgets(mine)
             } | FIRST_FIGURES
-            policy.card = {"arena": said} | {key: value for key, value in policy.card.items() if key != "arena"}
+            policy.card |= {"arena": said, "results": results(mine)}
             save_policy(policy, Path("rltemp/pretrained") / name.removeprefix("rltemp/"), overwrite=True)
             print(name, said)
 
@@ -54,6 +59,20 @@ def judged(rows: Sequence[Row], budget: str) -> str:
         f"{100 * sum(regrets.values()) / len(regrets):.2f} points below the tuned reference in the mean of "
         f"{len(regrets)} cells, {100 * regrets[worst]:.2f} at worst ({worst}); rulings: {counted}"
     )
+
+
+def results(rows: Sequence[Row]) -> dict[str, Any]:
+    """What students reach under the policy in every cell in which none diverged, for `model-index`."""
+    return {
+        f"{row['task']}, {row['condition']}, {row['updates']} updates": {
+            "task": KINDS.get(row["task"], "image-classification"),
+            "dataset": f"arena-{row['task']}",
+            "config": row["condition"],
+            "metrics": {metric: round(float(row[metric]), 6) for metric in ("accuracy", "regret")},
+        }
+        for row in rows
+        if is_whole(row)
+    }
 
 
 def is_whole(row: Row) -> bool:

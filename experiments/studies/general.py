@@ -31,7 +31,7 @@ CONDITIONS = ("clean", "noise30", "weak-teacher", "missing-classes")
 _WHOLE = load_recipe(RECIPE).policy.features
 _OF_BATCH = [name for name in _WHOLE if name.startswith("batch_") or name == "progress"]
 _OF_INSTANCE = [name for name in _WHOLE if not name.startswith("batch_")]
-_NETWORK = {"agent.hidden": [64, 64], "agent.learner": "ppo", "agent.learning_rate": 3e-3, "agent.log_std": -2.0}
+_NETWORK = {"agent.hidden": [64, 64], "agent.learner": "ppo", "agent.learning_rate": 3e-3, "agent.log_std_init": -2.0}
 
 ARMS: dict[str, dict[str, Any]] = {
     "evolution": {},

@@ -80,8 +80,8 @@ class Variant:
 AT_EVERY_STEP: dict[str, Any] = {
     "agent.learning_rate": 1e-3,
     "agent.target_kl": 0.03,
-    "agent.log_std": -1.5,
-    "agent.epochs": 10,
+    "agent.log_std_init": -1.5,
+    "agent.n_epochs": 10,
     "agent.minibatches": 10,
 }
 VARIANTS = (

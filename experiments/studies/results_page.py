@@ -63,9 +63,9 @@ best static T."""
 
 CIFAR_METHOD = """\
 `uv run rltemp train cifar100-cpu-short --data.path DATA --agent.seed SEED --name schedule-SEED` for three seeds, then
-`uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --policies "static,anneal,ctkd,dtkd,normkd,
-static(temperature=4, scale=32),anneal(start=8, end=1, scale=32),rltemp/cifar100-schedule,rltemp/digits" --trainings
-"learned=runs/cifar100-cpu-short/schedule-*/policy"`.
+`uv run rltemp evaluate cifar100-cpu --data.path DATA --students 8 --no-references --policy "static,anneal,ctkd,dtkd,
+normkd,static(temperature=4, scale=32),anneal(start=8, end=1, scale=32),rltemp/cifar100-schedule,rltemp/digits"
+--trainings "learned=runs/cifar100-cpu-short/schedule-*/policy"`.
 
 *Learned* are agents that were trained on other students and one epoch, paid by validation images; they saw nothing but
 the progress of the run, and their scale is 32. *rltemp/cifar100-schedule* is the one of them with the best validation

@@ -31,7 +31,7 @@ class Trial:
     """One setting that was tried.
 
     Attributes:
-        policy: as `--policies` takes it.
+        policy: as `--policy` takes it.
         changes: values of the recipe that went with it, by dotted name.
         accuracy: mean validation accuracy, in [0, 1].
         nll: mean validation cross-entropy in nats; infinite where a student's is no finite number.

@@ -23,7 +23,7 @@ class Space:
         name: of the method.
         distributions: range or choices of every value.
         starts: tried first, in this order, on every task alike; each has all values.
-        policy: the policy of some values, as `--policies` takes it.
+        policy: the policy of some values, as `--policy` takes it.
         changes: values of the recipe that go with them, by dotted name.
     """
 

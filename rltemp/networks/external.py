@@ -121,7 +121,7 @@ def _timm(name: str) -> Any:
     try:
         return importlib.import_module("timm")
     except ImportError as error:
-        raise InputError(f"timm:{name} needs the package of the extra: pip install 'rltemp[timm]'") from error
+        raise InputError(f'timm:{name} needs the package of the extra: pip install "rltemp[timm]"') from error
 
 
 def classifier_of(network: nn.Module, classes: int) -> nn.Linear:

@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rltemp.markdown import escape_markdown
+from rltemp.policies.model_index import model_index, results_of, results_table
 
 if TYPE_CHECKING:
     from rltemp.policies.learned import LearnedPolicy
 
 __all__ = ["render_card"]
 
+_METADATA = "---\nlibrary_name: rltemp\ntags:\n- knowledge-distillation\n- reinforcement-learning"
+
 
 def render_card(policy: LearnedPolicy) -> str:
     """The model card: what the policy is, what it needs, how it is used, how it was trained, and what it scored."""
     needs = ", ".join(sorted(policy.needs)) or "nothing beside logits and progress"
     sections = [
-        "---\nlibrary_name: rltemp\ntags:\n- knowledge-distillation\n- reinforcement-learning\n---",
+        "\n".join(filter(None, (_METADATA, model_index(policy.card), "---"))),
         "# Temperature policy for knowledge distillation",
         f"Chooses the temperature of every instance of a minibatch from {_source(policy)}. "
         f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}; "
@@ -28,7 +31,8 @@ def render_card(policy: LearnedPolicy) -> str:
         "\n".join(f"- `{name}`" for name in policy.features.names),
     ]
     for title, content in policy.card.items():
-        sections += [f"## {_text(title.replace('_', ' ').capitalize())}", _render(content)]
+        told = results_table(policy.card) if title == "results" and results_of(policy.card) else _render(content)
+        sections += [f"## {_text(title.replace('_', ' ').capitalize())}", told]
     return "\n\n".join(sections) + "\n"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rltemp.errors import InputError
 from rltemp.recipes.finding import is_file_name, list_recipes, read_recipe
+from rltemp.recipes.renamed import refuse_old_names
 from rltemp.recipes.schema import Recipe
 from rltemp.recipes.typed import typed
 
@@ -16,8 +17,6 @@ __all__ = ["change_recipe", "dump_recipe", "list_recipes", "load_recipe", "plain
 
 _LONGEST_CHAIN, _DEEPEST = 10, 16
 _VARIABLE = ("data", "teacher", "student", "optimization")
-_RENAMED = {("agent", "calibration"): "credit"}
-"""New name of each old key, by (section, old key); recipes may still use the old one."""
 
 
 def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -36,9 +35,9 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
     """
     values = _content(recipe, ())
     if isinstance(values, dict):
-        _merge(values, _renamed(_together(overrides or {})))
+        _merge(values, _together(overrides or {}))
     try:
-        whole = typed(Recipe, values, "")
+        whole = _whole(values)
         vary(whole)
     except InputError as error:
         raise InputError(f"recipe {recipe}: {error}") from error
@@ -85,7 +84,7 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """
     values: dict[str, Any] = {name: plain(value) for name, value in dataclasses.asdict(recipe).items()}
     _merge(values, _together(changes))
-    return typed(Recipe, values, "")
+    return _whole(values)
 
 
 def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
@@ -103,6 +102,12 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
     return yaml.safe_dump(values, sort_keys=False)
 
 
+def _whole(values: object) -> Recipe:
+    if isinstance(values, Mapping):
+        refuse_old_names(values)
+    return typed(Recipe, values, "")
+
+
 def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
     """Plain values of a recipe, merged over those of the recipe that it extends.
 
@@ -113,7 +118,6 @@ def _content(recipe: str | Path, extended_by: tuple[str, ...]) -> object:
     from rltemp.recipes.plain_yaml import load_plain
 
     values = load_plain(read_recipe(recipe), f"recipe {recipe}")
-    values = _renamed(values) if isinstance(values, dict) else values
     if not isinstance(values, dict) or "extends" not in values:
         return {} if values is None else values
     base = values.pop("extends")
@@ -146,22 +150,6 @@ def _merge(values: dict[str, Any], override: Mapping[str, Any]) -> None:
             _merge(values[name], value)
         else:
             values[name] = value
-
-
-def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with old keys replaced by their new names.
-
-    Raises:
-        InputError: for a section that has both the old and the new key.
-    """
-    values = dict(values)
-    for (section, old), new in _RENAMED.items():
-        inner = values.get(section)
-        if isinstance(inner, Mapping) and old in inner:
-            if new in inner:
-                raise InputError(f"{section}.{old} is the old name of {section}.{new}: give one of them, got both")
-            values[section] = {new if key == old else key: value for key, value in inner.items()}
-    return values
 
 
 def _together(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -232,7 +232,7 @@ class PolicySpace:
 
 @dataclass(frozen=True)
 class Agent:
-    """How the policy is learned.
+    """How the policy is learned; what Stable-Baselines3's PPO has too goes by its name there.
 
     Attributes:
         learner: "ppo", or "evolution": each student of a rollout tries a policy of its own, and the policy moves
@@ -256,10 +256,10 @@ class Agent:
         learning_rate: Adam's learning rate, > 0; of "evolution", in standard deviations of the noise.
         gae_lambda: lambda of generalized advantage estimation, in [0, 1] (Schulman et al., 2016, equation 16).
         target_kl: trust region, > 0: an update stops once the policy's KL divergence exceeds 1.5 times this.
-        epochs: passes over a rollout per update, >= 1.
-        minibatches: gradient steps per pass, >= 1.
+        n_epochs: passes over a rollout per update, >= 1.
+        minibatches: gradient steps per pass, >= 1; SB3's `batch_size` is updates x students x instances / minibatches.
         hidden: widths of the hidden layers of policy and value function.
-        log_std: initial log standard deviation of the exploration noise; of "evolution", that of a layer's weights
+        log_std_init: initial log standard deviation of the exploration noise; of "evolution", that of a layer's weights
             times the square root of its inputs.
         start: a trained policy to continue from, by its folder or name; null starts at one temperature for all
             instances.
@@ -281,10 +281,10 @@ class Agent:
     learning_rate: Annotated[float, Range(above=0)] = 3e-3
     gae_lambda: Annotated[float, Range(0, 1)] = 0.95
     target_kl: Annotated[float, Range(above=0)] = 0.1
-    epochs: Annotated[int, Range(1)] = 8
+    n_epochs: Annotated[int, Range(1)] = 8
     minibatches: Annotated[int, Range(1)] = 12
     hidden: Annotated[tuple[Annotated[int, Range(1, WIDEST)], ...], Length(MOST_LAYERS)] = (64, 64)
-    log_std: Annotated[float, Range(-20, 2)] = -2.0
+    log_std_init: Annotated[float, Range(-20, 2)] = -2.0
     start: str | None = None
     variations: Annotated[tuple[dict[str, Any], ...], Length(256)] = ()
     seed: Annotated[int, Range(0)] = 0
@@ -295,7 +295,7 @@ class References:
     """What policies are compared with, as `rltemp tune` found it.
 
     Attributes:
-        policies: as `rltemp evaluate --policies` takes them; empty for the usual grid.
+        policies: as `rltemp evaluate --policy` takes them; empty for the usual grid.
         runs: student runs that finding each of them took, >= 0.
     """
 

@@ -17,7 +17,7 @@ from rltemp.recipes.schema import Agent
 
 
 def make(rollouts: int = 4, **settings: Any) -> Trainer:
-    agent = Agent(students=2, hidden=(8,), rollouts=rollouts, epochs=2, minibatches=2, **settings)
+    agent = Agent(students=2, hidden=(8,), rollouts=rollouts, n_epochs=2, minibatches=2, **settings)
     return Trainer(ToyVectorEnv(2, batch_size=3, horizon=5), agent)
 
 

@@ -19,7 +19,7 @@ from rltemp.recipes import load_recipe
 from rltemp.recipes.schema import Agent, PolicySpace
 
 AGENT = Agent(
-    learner="evolution", credit="uniform", students=16, rollouts=60, hidden=(), log_std=-1.0, learning_rate=0.3
+    learner="evolution", credit="uniform", students=16, rollouts=60, hidden=(), log_std_init=-1.0, learning_rate=0.3
 )
 SPACE = PolicySpace(low=0.5, high=32.0)
 FEATURES = LogitFeatures(("progress", "teacher_margin", "student_margin"))
@@ -59,7 +59,7 @@ def test_the_step_is_the_textbook_estimate_and_adams_first() -> None:
     learner = make(dataclasses.replace(AGENT, rollouts=2), Linear)
     learner.rollout()
     # Adam's first step has the length of the learning rate in every weight, whatever the gradient's size.
-    moved = learner.weights()["weights"] / (np.exp(AGENT.log_std) / np.sqrt(3))
+    moved = learner.weights()["weights"] / (np.exp(AGENT.log_std_init) / np.sqrt(3))
     torch.testing.assert_close(moved.abs(), torch.full_like(moved, AGENT.learning_rate), rtol=1e-4, atol=0.0)
     assert moved[-1] > 0  # the bias
     assert learner.history[0]["step"] == pytest.approx(AGENT.learning_rate, rel=1e-4)

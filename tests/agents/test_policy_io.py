@@ -27,7 +27,7 @@ SPACE = PolicySpace(low=0.5, high=32.0)
 
 @pytest.fixture(scope="module")
 def model() -> PPO:
-    agent = Agent(students=2, hidden=(9, 7), learning_rate=0.05, epochs=20, target_kl=100.0)
+    agent = Agent(students=2, hidden=(9, 7), learning_rate=0.05, n_epochs=20, target_kl=100.0)
     trainer = Trainer(ToyVectorEnv(2, batch_size=4, features=len(FEATURES)), agent)
     for _ in range(3):
         trainer.rollout()

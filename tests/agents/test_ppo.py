@@ -17,7 +17,7 @@ from rltemp.features import center
 from rltemp.recipes.schema import Agent
 
 STUDENTS, BATCH, HORIZON = 3, 4, 5
-AGENT = Agent(students=STUDENTS, hidden=(16,), epochs=2, minibatches=3)
+AGENT = Agent(students=STUDENTS, hidden=(16,), n_epochs=2, minibatches=3)
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,9 @@ def test_calibration_changes_the_advantages_and_not_their_mean_over_a_student() 
 def test_the_trust_region_ends_an_update() -> None:
     steps = {}
     for target_kl in (1e-6, 1e6):
-        agent = Agent(students=STUDENTS, hidden=(16,), epochs=5, minibatches=3, learning_rate=0.01, target_kl=target_kl)
+        agent = Agent(
+            students=STUDENTS, hidden=(16,), n_epochs=5, minibatches=3, learning_rate=0.01, target_kl=target_kl
+        )
         with RandomStream(1).active():
             model = collected(Uniform(), agent)
             model.train()
@@ -114,7 +116,9 @@ def test_the_trust_region_ends_an_update() -> None:
 
 
 def test_settings_reach_ppo() -> None:
-    agent = Agent(students=STUDENTS, hidden=(7, 5), log_std=-2.5, minibatches=4, gae_lambda=0.5, learning_rate=0.125)
+    agent = Agent(
+        students=STUDENTS, hidden=(7, 5), log_std_init=-2.5, minibatches=4, gae_lambda=0.5, learning_rate=0.125
+    )
     model = make_ppo(VectorEnvAdapter(ToyVectorEnv(STUDENTS, BATCH, horizon=HORIZON)), agent)
     assert (model.n_steps, model.batch_size, model.gamma, model.gae_lambda) == (HORIZON, 15, 1.0, 0.5)
     assert model.policy.optimizer.param_groups[0]["lr"] == 0.125

@@ -26,7 +26,7 @@ from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe
 from rltemp.recipes.schema import Agent
 
-AGENT = Agent(students=2, rollouts=2, hidden=(8,), epochs=2, minibatches=2)
+AGENT = Agent(students=2, rollouts=2, hidden=(8,), n_epochs=2, minibatches=2)
 
 
 @pytest.fixture(scope="module")

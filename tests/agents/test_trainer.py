@@ -1,5 +1,6 @@
 """Training learns what can be learned, repeats itself, and goes on as if it had never stopped."""
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -16,7 +17,7 @@ from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import DivergenceError, InputError
 from rltemp.recipes.schema import Agent
 
-AGENT = Agent(students=4, hidden=(16, 16), log_std=-2.0, influence_weight=1.0)
+AGENT = Agent(students=4, hidden=(16, 16), log_std_init=-2.0, influence_weight=1.0)
 
 
 def make(agent: Agent = AGENT, horizon: int = 5) -> Trainer:
@@ -184,6 +185,20 @@ def test_the_state_of_other_settings_is_refused() -> None:
         trainer.load_state_dict(state)
     longer = make(dataclasses.replace(AGENT, rollouts=99))
     longer.load_state_dict(trainer.state_dict())
+
+
+def test_the_state_of_a_version_with_other_names_goes_on() -> None:
+    trainer, resumed, other = make(), make(), make(dataclasses.replace(AGENT, n_epochs=3))
+    trainer.rollout()
+    state = copy.deepcopy(trainer.state_dict())
+    for old, new in (("calibration", "credit"), ("epochs", "n_epochs"), ("log_std", "log_std_init")):
+        state["agent"][old] = state["agent"].pop(new)
+    resumed.load_state_dict(state)
+    trainer.rollout()
+    resumed.rollout()
+    assert_equal_bits(trainer, resumed)
+    with pytest.raises(InputError, match=r"agent\.n_epochs must be 8 to continue, got 3"):
+        other.load_state_dict(state)
 
 
 def test_environments_that_hold_no_such_students_are_refused() -> None:

@@ -6,7 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +111,35 @@ def test_the_home_page_says_what_the_readme_says_stands(site: Path) -> None:
     assert len(rows) > 3
     shown = _words(_text((site / "index.html").read_text(encoding="utf-8")))
     assert [row for row in rows if _words(re.sub(r"\]\([^)]*\)", "", row)) not in shown] == []
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder, and tells nobody."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """The site as a server gives it: opened as a file, its search cannot start."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_pages_fit_a_desk_and_a_phone(address: str, look: Callable[..., list[dict[str, Any]]]) -> None:
+    seen = look(*(f"{address}/{page}" for page in ("", "environment/", "arena/short/", "recipes/")))
+    for view in seen:
+        assert view["console"] == [], view["page"]
+        assert view["width"] <= view["room"], view["page"]
+        assert len(view["tables"]) >= 3, view["page"]
+        assert all(table["scrolls"] for table in view["tables"] if table["wide"]), view["page"]
+    # On a phone all of these have tables that are wider than the screen, and on a desk those of the arena are.
+    wide = [any(table["wide"] for table in view["tables"]) for view in seen]
+    assert all(wide[1::2])
+    assert wide[4]
 
 
 def _words(text: str) -> str:

@@ -36,7 +36,7 @@ def test_every_objective_equals_its_definition(size: float) -> None:
     for k, (student, y) in enumerate((row.numpy(), targets.numpy()) for row in logits):
         best = minimize_scalar(
             lambda log_b: _nll(student, y, np.exp(log_b)), bounds=(-np.log(64), np.log(64)), method="bounded"
-        )  # noqa: B023
+        )
         sharpness = float(np.exp(best.x))
         wrong = 1.0 - _probabilities(student, 2.0 * sharpness)[np.arange(IMAGES), y]
         expected = {

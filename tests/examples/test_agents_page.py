@@ -82,7 +82,9 @@ def test_the_command_of_the_page_judges_the_policy(
     run("import rltemp; rltemp.save_policy(rltemp.LearnedPolicy(rltemp.LogitFeatures()), 'runs/mine')")
     (command,) = re.findall(r"^uv run rltemp (evaluate .*)$", PAGE, re.MULTILINE)
     small = [f"--{name}={value}".replace("'", '"') for name, value in SMALL.items()]
-    assert main([*command.split(), "--students", "2", "--policies", "static", *small]) == 0, capsys.readouterr().err
+    assert main([*command.split(), "--students", "2", "--no-references", "--policy", "static", *small]) == 0, (
+        capsys.readouterr().err
+    )
     assert "runs/mine" in capsys.readouterr().out
 
 

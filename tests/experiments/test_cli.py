@@ -85,7 +85,7 @@ def test_training_again_gives_the_same_file(trained: Path, tmp_path: Path) -> No
 
 def test_evaluate_compares_and_goes_on_where_it_stopped(trained: Path) -> None:
     arguments = ["evaluate", "digits-short", *TINY, "--students=3", "--policy=runs/digits-short/train/policy"]
-    first = run(trained, *arguments, "--policies=static,anneal(start=16,end=1)")
+    first = run(trained, *arguments, "--no-references", "--policy=static,anneal(start=16,end=1)")
     assert first.code == 0, first.err
     folder = trained / "runs" / "digits-short" / "evaluation"
     assert "<svg" in (folder / "report.html").read_text()
@@ -93,9 +93,9 @@ def test_evaluate_compares_and_goes_on_where_it_stopped(trained: Path) -> None:
     assert "train (aligned)" in first.out
     assert "best static" in first.out
     before = (folder / "results.csv").read_text()
-    again = run(trained, *arguments, "--policies=static,anneal(start=16,end=1)")
+    again = run(trained, *arguments, "--no-references", "--policy=static,anneal(start=16,end=1)")
     assert again.out == first.out
-    more = run(trained, *arguments, "--policies=static,anneal(start=16,end=1),dtkd")
+    more = run(trained, *arguments, "--no-references", "--policy=static,anneal(start=16,end=1),dtkd")
     assert more.code == 0, more.err
     assert (folder / "results.csv").read_text().startswith(before)
 
@@ -108,7 +108,8 @@ def test_policies_stand_each_for_itself_unless_they_are_said_to_be_trainings(tra
         "digits-short",
         *TINY,
         "--students=2",
-        "--policies=static(temperature=2)",
+        "--no-references",
+        "--policy=static(temperature=2)",
         "--name=several",
     ]
     alone = run(trained, *arguments, "--policy=mine-1", "--policy=mine-2")
@@ -145,7 +146,7 @@ def test_distill_reuses_the_policy(trained: Path) -> None:
         (["train", "digits", "--optimization.lr=0"], "lr must be > 0"),
         (["train", "digits", "--name=../x"], "name must be"),
         (["train", "digits", "stray"], "unexpected argument"),
-        (["evaluate", "digits", "--policies=nothing"], "which does not exist"),
+        (["evaluate", "digits", "--no-references", "--policy=nothing"], "which does not exist"),
         (["evaluate", "digits", "--policy=nothing"], "which does not exist"),
         (["evaluate", "digits", "--students=1"], "students must be >= 2"),
         (["distill", "digits", "--policy=static,dtkd"], "names"),
@@ -231,7 +232,7 @@ def test_leave_to_run_code_reaches_every_process_and_is_no_value_of_a_recipe(
         "extends: digits-short\ndata: {name: 'two_blobs:Blobs', shift: 0, train: 64, validation: 50}\n"
         "teacher: {members: 1, epochs: 1}\noptimization: {epochs: 1}\npolicy: {probe_size: 32}\n"
     )
-    words = ["evaluate", "blobs.yaml", "--policies=dtkd,lskd", "--students=2", "--processes=2"]
+    words = ["evaluate", "blobs.yaml", "--no-references", "--policy=dtkd,lskd", "--students=2", "--processes=2"]
     assert "would run code" in run(tmp_path, *words).err
     assert "unknown key 'allow_code'" in run(tmp_path, *words, "--allow_code=true").err
     allowed = run(tmp_path, *words, "--allow-code")

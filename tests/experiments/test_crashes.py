@@ -39,7 +39,7 @@ RECIPE = [
 ]
 COMMANDS = {
     "train": ["train", *RECIPE],
-    "evaluate": ["evaluate", *RECIPE, "--students=2", "--policies=static(temperature=2),dtkd"],
+    "evaluate": ["evaluate", *RECIPE, "--students=2", "--no-references", "--policy=static(temperature=2),dtkd"],
     "distill": ["distill", *RECIPE, "--policy=static"],
     "tune": ["tune", *RECIPE, "--trials=2", "--students=1"],
 }

@@ -33,7 +33,14 @@ TINY = [
 COMMANDS = {
     "train": ["train", "digits-short", *TINY],
     "distill": ["distill", "digits-short", *TINY, "--policy=static"],
-    "evaluate": ["evaluate", "digits-short", *TINY, "--students=3", "--policies=static(temperature=4),influence,dtkd"],
+    "evaluate": [
+        "evaluate",
+        "digits-short",
+        *TINY,
+        "--students=3",
+        "--no-references",
+        "--policy=static(temperature=4),influence,dtkd",
+    ],
 }
 RATES = ["1.0e+4", "1.0e+8", "1.0e+15", "1.0e+30"]
 
@@ -72,7 +79,7 @@ def _refused(result: Result, message: str) -> None:
 
 STUDENT = r"student \d diverged at update \d+ \(loss [^)]+\): lower optimization.lr, or ce_weight and kd_weight .*"
 TEACHER = r"the teacher diverged at update \d+ \(loss [^)]+\): lower teacher.lr"
-AGENT = r"the agent diverged in rollout \d: lower agent.learning_rate, or agent.log_std and agent.reward_scale .*"
+AGENT = r"the agent diverged in rollout \d: lower agent.learning_rate, or agent.log_std_init and agent.reward_scale .*"
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -153,8 +160,11 @@ def test_a_comparison_says_who_diverged(folder: Path, rate: str) -> None:
 
 def test_one_policy_that_diverges_changes_no_other_row(folder: Path) -> None:
     good = "static(temperature=2),dtkd"
-    assert _run("evaluate", f"--policies={good}", "--name=good").code == 0
-    assert _run("evaluate", f"--policies={good},static(temperature=4,scale=1.0e+30)", "--name=all").code == 0
+    assert _run("evaluate", "--no-references", f"--policy={good}", "--name=good").code == 0
+    assert (
+        _run("evaluate", "--no-references", f"--policy={good},static(temperature=4,scale=1.0e+30)", "--name=all").code
+        == 0
+    )
     rows = [line for line in (folder / "good" / "table.md").read_text().splitlines() if line.startswith("| T = 2")]
     table = (folder / "all" / "table.md").read_text()
     assert rows[0] in table
@@ -163,6 +173,8 @@ def test_one_policy_that_diverges_changes_no_other_row(folder: Path) -> None:
     told = r"A student diverged at update \d \(loss .*\): lower optimization.lr, or "
     assert re.search(rf"^T = 4, scale 1e\+30: {fate} {told}", table, flags=re.MULTILINE)
     assert (folder / "all" / "results.csv").read_text().startswith((folder / "good" / "results.csv").read_text())
-    again: Any = _run("evaluate", f"--policies={good},static(temperature=4,scale=1.0e+30)", "--name=all")
+    again: Any = _run(
+        "evaluate", "--no-references", f"--policy={good},static(temperature=4,scale=1.0e+30)", "--name=all"
+    )
     assert again.code == 0
     assert (folder / "all" / "table.md").read_text() == table

@@ -12,7 +12,7 @@ from rltemp.experiments.cli import main
 LONG = "x" * 300
 DISTILL = ["distill", "digits-short", "--policy=static"]
 TUNE = ["tune", "digits-short"]
-EVALUATE = ["evaluate", "digits-short", "--policies=static(temperature=2)", "--students=2"]
+EVALUATE = ["evaluate", "digits-short", "--no-references", "--policy=static(temperature=2)", "--students=2"]
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -88,12 +88,19 @@ def test_a_folder_that_may_only_be_read(
         ([*EVALUATE, "--processes=0"], "--processes must be >= 1, got 0"),
         ([*EVALUATE, "--seed=-1"], "--seed must be >= 0, got -1"),
         ([*EVALUATE, "--seed="], "invalid int value"),
-        ([*EVALUATE, "--policy="], "path must be a policy's folder"),
+        ([*EVALUATE, "--policy="], "policy must name a policy, got nothing"),
         ([*EVALUATE, "--policy=" + LONG], "File name too long"),
         ([*EVALUATE, "--trainings=x"], "--trainings must read NAME=GLOB"),
         ([*EVALUATE, "--trainings=x=nothing*"], "nothing* matches 0"),
-        (["evaluate", "digits-short", "--policies=,"], "path must be a policy's folder"),
-        (["evaluate", "digits-short", "--policies=random(generator=3)"], "takes no generator"),
+        (["evaluate", "digits-short", "--no-references", "--policy=,"], "path must be a policy's folder"),
+        (["evaluate", "digits-short", "--no-references", "--policy=random(generator=3)"], "takes no generator"),
+        (["evaluate", "digits-short", "--no-references"], "--policy or --trainings must be given"),
+        (["evaluate", "digits-short", "--policies=static"], "--policy must be given, with --no-references to"),
+        (["evaluate", "digits-short", "--student-pages=1"], "--student-pages must come with --policy or --trainings"),
+        ([*EVALUATE, "--student-pages=3"], "--student-pages must be <= 2, got 3"),
+        ([*EVALUATE, "--student-pages=-1"], "--student-pages must be >= 0, got -1"),
+        (["arena", "--policy=static(temperature=4)"], "--policy must be a trained policy, got the rule 'static(temp"),
+        (["arena", "--policy=dtkd"], "--policy must be a trained policy, got the rule 'dtkd', which is for --methods"),
         ([*DISTILL, "--seed=-1"], "--seed must be >= 0, got -1"),
         (["distill", "digits-short"], "required: --policy"),
         ([*TUNE, "--trials=1"], "--trials must be >= 2, got 1"),

@@ -58,6 +58,16 @@ def test_a_value_that_an_earlier_version_did_not_know_stands_at_its_default(tmp_
             RunFolder.start(tmp_path, "digits", "first", other)
 
 
+def test_a_run_of_a_version_with_other_names_goes_on(tmp_path: Path) -> None:
+    config = dump_recipe(load_recipe("digits-short"))
+    before = config.replace("  n_epochs: 8\n", "  epochs: 8\n").replace("  log_std_init:", "  log_std:")
+    assert before.count("epochs: 8") == 1
+    RunFolder.start(tmp_path, "digits", "first", before).append_metrics({"return": 0.1})
+    assert RunFolder.start(tmp_path, "digits", "first", config).config == before
+    with pytest.raises(InputError, match="started with another"):
+        RunFolder.start(tmp_path, "digits", "first", config.replace("n_epochs: 8", "n_epochs: 9"))
+
+
 def test_a_run_that_goes_on_elsewhere_is_refused_until_that_process_ends(tmp_path: Path) -> None:
     """The other process is killed, so that nothing of it can tidy up."""
     start = f"RunFolder.start({str(tmp_path)!r}, 'digits', 'first', {CONFIG!r})"

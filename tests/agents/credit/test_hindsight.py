@@ -65,7 +65,7 @@ class Remembering(ToyVectorEnv):
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_the_rollout_is_credited_with_effects_and_returns(weight: float) -> None:
     env = Remembering(3, batch_size=4, horizon=5)
-    trainer = Trainer(env, dataclasses.replace(AGENT, epochs=1, minibatches=1, return_weight=weight))
+    trainer = Trainer(env, dataclasses.replace(AGENT, n_epochs=1, minibatches=1, return_weight=weight))
     model = trainer.model
     assert isinstance(model, HindsightPPO)
     kept: dict[str, Any] = {}

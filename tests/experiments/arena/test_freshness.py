@@ -180,7 +180,7 @@ def test_runs_on_other_data_are_no_search_of_the_task() -> None:
 
 @pytest.fixture(scope="module")
 def tiny(tiny_recipe: Recipe) -> Recipe:
-    agent = Agent(students=2, rollouts=1, hidden=(4,), epochs=1, minibatches=1)
+    agent = Agent(students=2, rollouts=1, hidden=(4,), n_epochs=1, minibatches=1)
     recipe = dataclasses.replace(tiny_recipe, agent=agent)
     return change_recipe(recipe, {"data.pool": "agents", "data.split_seed": 5, "data.path": "a/b", "teacher.train": 70})
 

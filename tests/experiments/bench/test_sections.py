@@ -23,7 +23,7 @@ SMALL: dict[str, Callable[[float], Section]] = {
 
 @pytest.fixture(scope="module")
 def two_students(tiny_recipe: Recipe) -> Recipe:
-    agent = dataclasses.replace(tiny_recipe.agent, students=2, hidden=(4,), epochs=1, minibatches=2)
+    agent = dataclasses.replace(tiny_recipe.agent, students=2, hidden=(4,), n_epochs=1, minibatches=2)
     return dataclasses.replace(tiny_recipe, agent=agent)
 
 

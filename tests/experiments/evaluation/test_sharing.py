@@ -81,7 +81,14 @@ def test_units_that_two_processes_died_of_are_named_at_the_end(
 
 @on_linux
 def test_ctrl_c_ends_all_processes_at_once_with_one_line(tmp_path: Path) -> None:
-    options = ["--students=2", "--processes=2", "--policies=static", "--teacher.epochs=1", "--teacher.members=1"]
+    options = [
+        "--students=2",
+        "--processes=2",
+        "--no-references",
+        "--policy=static",
+        "--teacher.epochs=1",
+        "--teacher.members=1",
+    ]
     options += ["--optimization.epochs=9999", "--data.train=64"]
     command = [sys.executable, "-m", "rltemp.experiments", "evaluate", "digits-short", *options]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:

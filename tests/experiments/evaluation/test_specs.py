@@ -147,7 +147,7 @@ def test_a_trained_policy_is_called_by_what_it_looks_at(features: list[str], kin
         ("random(generator=3)", "takes no generator"),
         ("static(temperature=-1)", "temperature must be"),
         ("static(temperature=__import__('os'))", "temperature must be"),
-        ("", "at least one policy"),
+        ("", "policy must name a policy, got nothing"),
         ("static(kd_weight=-1)", "kd_weight must be finite and >= 0"),
         ("dtkd(kd_weight=1e999)", "kd_weight must be finite"),
         ("dtkd(kd_weight=True)", "kd_weight must be a number, got bool"),

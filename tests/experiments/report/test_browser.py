@@ -1,39 +1,23 @@
 """The reports in a real browser, on a desk and on a phone."""
 
-import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
+import numpy as np
+import torch
 
+from rltemp.data import Dataset
 from rltemp.experiments.arena.outcome import ArenaOutcome
+from rltemp.experiments.evaluation.instances import InstanceCourses
 from rltemp.experiments.evaluation.results import Evaluation
 from rltemp.experiments.report.arena_page import write_arena_report
 from rltemp.experiments.report.page import write_report
-
-BROWSER = Path(__file__).with_name("browse.py")
-DESK, PHONE = 1280, 390
+from rltemp.experiments.report.student_page import write_student_page
 
 Make = Callable[..., Any]
-
-
-def look(page: Path) -> list[dict[str, Any]]:
-    """What the page looks like at both widths; skips where there is no browser."""
-    if importlib.util.find_spec("PySide6") is None:
-        pytest.skip("PySide6, which brings the browser, is not installed")
-    command = [sys.executable, str(BROWSER), f"{DESK},{PHONE}", str(page)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if "ImportError" in done.stderr:
-        pytest.skip(f"the browser lacks a system library: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
-    seen: list[dict[str, Any]] = json.loads(done.stdout)
-    assert [view["room"] for view in seen] == [DESK, PHONE]
-    return seen
+Look = Callable[[Path], list[dict[str, Any]]]
 
 
 def check(view: dict[str, Any], tables: int) -> None:
@@ -53,11 +37,13 @@ def shows_that_it_scrolls(view: dict[str, Any]) -> bool:
     return any(table["wide"] for table in view["tables"]) and start < end - 15
 
 
-def test_an_evaluation_fits_a_desk_and_a_phone(make_evaluation: Make, tmp_path: Path) -> None:
+def test_an_evaluation_fits_a_desk_and_a_phone(make_evaluation: Make, look: Look, tmp_path: Path) -> None:
     evaluation: Evaluation = make_evaluation(label="runs/a-policy-with-a-name-that-goes-on-and-on/policy (aligned)")
     *others, control = evaluation.results
     lost = replace(control, nll=control.nll + 1e4, trouble="a student diverged at update 7: lower optimization.lr")
-    command = "rltemp evaluate digits-short --policies static,anneal,dtkd,no-kd --students 8 --teacher.epochs=2"
+    command = (
+        "rltemp evaluate digits-short --no-references --policy static,anneal,dtkd,no-kd --students 8 --teacher.epochs=2"
+    )
     write_report(tmp_path / "report.html", replace(evaluation, results=(*others, lost)), command=command)
     desk, phone = look(tmp_path / "report.html")
     check(desk, 1)
@@ -65,7 +51,21 @@ def test_an_evaluation_fits_a_desk_and_a_phone(make_evaluation: Make, tmp_path: 
     assert shows_that_it_scrolls(phone)
 
 
-def test_an_arena_fits_a_desk_and_a_phone(make_arena: Make, tmp_path: Path) -> None:
+def test_the_page_of_a_student_fits_a_desk_and_a_phone(make_evaluation: Make, look: Look, tmp_path: Path) -> None:
+    rows, visits = 60, 24
+    rng = np.random.default_rng(0)
+    progress = np.sort(rng.uniform(0, 1, (rows, visits)), axis=1)
+    courses = InstanceCourses(progress, rng.lognormal(1, 1, (rows, visits)), rng.exponential(1, (rows, visits)))
+    data = Dataset(torch.randint(0, 256, (rows, 3, 32, 32), dtype=torch.uint8), torch.arange(rows) % 7, 1000)
+    result = make_evaluation().results[0]
+    title = "Student 12 under runs/a-policy-with-a-name-that-goes-on-and-on/policy (aligned)"
+    write_student_page(tmp_path / "1.html", title, "digits", result, courses, data, torch.arange(rows) % 3 == 0)
+    for view in look(tmp_path / "1.html"):
+        check(view, 0)
+        assert view["pictures"] == {"shown": 5 * 12, "broken": 0}
+
+
+def test_an_arena_fits_a_desk_and_a_phone(make_arena: Make, look: Look, tmp_path: Path) -> None:
     outcome: ArenaOutcome = make_arena(tasks=6, budgets=(1,), policy="rltemp/cifar100-schedule (schedule)")
     write_arena_report(tmp_path / "arena.html", outcome)
     for view in look(tmp_path / "arena.html"):

@@ -36,11 +36,44 @@ def words(report: str) -> list[str]:
 def test_an_evaluation_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     policies = "static(temperature=2,scale=4),dtkd"
-    given = ["--runs=a", "--seed=3", "--students=2", f"--policies={policies}", "--policy=rltemp/digits-logits"]
+    given = [
+        "--runs=a",
+        "--seed=3",
+        "--students=2",
+        "--no-references",
+        f"--policy={policies}",
+        "--policy=rltemp/digits-logits",
+        "--student-pages=2",
+    ]
     assert main(["evaluate", "digits-short", *given, *TINY]) == 0
-    first = Path("a", "digits-short", "evaluation", "report.html").read_text(encoding="utf-8")
+    folders = [Path(runs, "digits-short", "evaluation") for runs in ("a", "b")]
+    first = (folders[0] / "report.html").read_text(encoding="utf-8")
     assert main([*words(first), "--runs=b"]) == 0
-    assert Path("b", "digits-short", "evaluation", "report.html").read_text(encoding="utf-8") == first
+    assert (folders[1] / "report.html").read_text(encoding="utf-8") == first
+    # The two first students under the three policies.
+    pages, again = ({file.name: file.read_text() for file in (folder / "students").iterdir()} for folder in folders)
+    assert pages == again
+    assert sorted(re.findall(r'href="students/([^"]+)"', first)) == sorted(pages)
+    assert len(pages) == 2 * 3
+    assert all("<h2>Mislabelled</h2>" in page for page in pages.values())
+
+
+def test_pages_of_students_are_of_the_policies_that_were_given_and_not_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = [*TINY, "--references.policies=[static(temperature=2)]", "--students=2", "--student-pages=1"]
+    # Nothing is distilled under no-kd, and with such a scale students diverge.
+    given = ["--policy=dtkd,no-kd", "--policy=static(temperature=4,scale=1e30)"]
+    assert main(["evaluate", "digits-short", *given, *small]) == 0
+    folder = Path("runs", "digits-short", "evaluation")
+    (file,) = (folder / "students").iterdir()
+    assert file.name.startswith("dtkd-")
+    file.write_text("kept")
+    assert main(["evaluate", "digits-short", *given, *small]) == 0
+    assert file.read_text() == "kept"
+    assert main(["evaluate", "digits-short", *given, *small[:-1]]) == 0
+    assert "Single students" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_an_arena_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,11 @@ def _replaced(whole: Any, path: list[str], value: object) -> Any:
         ("data.views", 0, "data.views must be null or >= 1, got 0"),
         ("agent.hidden", [8, -1], r"agent.hidden\[1\] must lie in \[1, 4096\], got -1"),
         ("agent.hidden", [8] * 9, "agent.hidden must have at most 8 values, got 9"),
-        ("agent.log_std", math.nextafter(2.0, 3.0), r"agent.log_std must lie in \[-20, 2\], got 2.0000000000000004"),
+        (
+            "agent.log_std_init",
+            math.nextafter(2.0, 3.0),
+            r"agent.log_std_init must lie in \[-20, 2\], got 2.0000000000000004",
+        ),
         ("student.options", {"a": 2**63}, "student.options must be an integer of at most 63 bits"),
         ("student.options", {"a": [math.inf]}, "student.options must be a finite number, got inf"),
         ("student.options", {"a": {1: 2}}, "a key of student.options must be text, got 1"),

@@ -1,4 +1,4 @@
-"""Opens pages in Chromium and prints as JSON what they look like there: `python browse.py WIDTHS PAGE...`.
+"""Opens files or addresses in Chromium and prints as JSON what they look like there: `python browse.py WIDTHS PAGE...`.
 
 A program of its own, since a browser that fails may take its process with it.
 """
@@ -27,11 +27,15 @@ const scrolls = element => ["auto", "scroll"].includes(getComputedStyle(element)
 JSON.stringify({
   width: document.documentElement.scrollWidth,
   room: window.innerWidth,
+  pictures: {
+    shown: document.images.length, broken: [...document.images].filter(image => !image.naturalWidth).length,
+  },
   tables: [...document.querySelectorAll("table")].map(table => {
-    const box = table.closest("[role=region]") ?? table.parentElement;
+    let box = table.parentElement;
+    while (box.parentElement && !scrolls(box)) box = box.parentElement;
     return {
-      wide: table.offsetWidth > box.clientWidth, scrolls: scrolls(box), role: box.getAttribute("role"),
-      tabindex: box.getAttribute("tabindex"), label: box.getAttribute("aria-label"),
+      wide: table.offsetWidth > box.clientWidth, scrolls: scrolls(box) && box !== document.body,
+      role: box.getAttribute("role"), tabindex: box.getAttribute("tabindex"), label: box.getAttribute("aria-label"),
     };
   }),
 })
@@ -66,7 +70,7 @@ def look(page: str, width: int) -> dict[str, Any]:
     view.show()
     loop = QEventLoop()
     view.loadFinished.connect(loop.quit)
-    view.load(QUrl.fromLocalFile(page))
+    view.load(QUrl(page) if page.startswith("http:") else QUrl.fromLocalFile(page))
     loop.exec()
     found: dict[str, Any] = json.loads(_ask(view, MEASURE))
     return {"page": page, **found, "console": content.messages, "edge": [_edge(view, side) for side in ("0", "1e6")]}
