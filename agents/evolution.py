@@ -86,13 +86,9 @@ class Evolution(Learner):
         record = self._play(tried, progress or NoProgress())
         step = self._step(noise, record.returns)
         self._weights = self._weights + std * step
-        metrics = {
-            **record.metrics(),
-            "std": math.exp(self.agent.log_std_init),
-            "step": float(step.square().mean().sqrt()),
-        }
-        self.history.append(metrics)
-        return metrics
+        size = float(step.square().mean().sqrt())
+        self.history.append({**record.metrics(), "std": math.exp(self.agent.log_std_init), "step": size})
+        return self.history[-1]
 
     def _play(self, weights: Tensor, progress: Progress) -> RolloutRecord:
         """One episode in which each student acts by its own weights [K, D]."""

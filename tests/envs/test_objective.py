@@ -30,18 +30,22 @@ def _nll(logits: np.ndarray, targets: np.ndarray, sharpness: float = 1.0) -> flo
     return float(-np.log(own).mean())
 
 
+def _best_sharpness(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """The sharpness of the least cross-entropy, and that cross-entropy."""
+    limit = np.log(64.0)
+    best = minimize_scalar(lambda b: _nll(logits, targets, np.exp(b)), bounds=(-limit, limit), method="bounded")
+    return float(np.exp(best.x)), float(best.fun)
+
+
 @pytest.mark.parametrize("size", [0.3, 3.0, 20.0])
 def test_every_objective_equals_its_definition(size: float) -> None:
     logits, targets = _inputs(size)
     for k, (student, y) in enumerate((row.numpy(), targets.numpy()) for row in logits):
-        best = minimize_scalar(
-            lambda log_b: _nll(student, y, np.exp(log_b)), bounds=(-np.log(64), np.log(64)), method="bounded"
-        )
-        sharpness = float(np.exp(best.x))
+        sharpness, least = _best_sharpness(student, y)
         wrong = 1.0 - _probabilities(student, 2.0 * sharpness)[np.arange(IMAGES), y]
         expected = {
             "nll": _nll(student, y),
-            "calibrated-nll": best.fun,
+            "calibrated-nll": least,
             "soft-error": wrong.mean(),
             "error": float((student.argmax(-1) != y).mean()),
         }
