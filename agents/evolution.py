@@ -120,7 +120,8 @@ class Evolution(Learner):
         paid = torch.from_numpy(np.where(np.isfinite(returns), returns, worst)).float()
         difference = paid[0::2] - paid[1::2]
         size = difference.square().mean().sqrt()
-        difference = difference.clamp(-_FARTHEST * size, _FARTHEST * size)
+        if size > 0.0:
+            difference = (difference / size).clamp(-_FARTHEST, _FARTHEST)
         gradient = difference @ noise / len(noise)
         first, second = self._moments
         self._moments = torch.stack(

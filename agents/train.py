@@ -63,10 +63,11 @@ def train_policy(
         The policy of the rollout with the best score, or of the last one, on the CPU.
 
     Raises:
-        InputError: for a recipe that cannot be built, or a checkpoint of another run.
+        InputError: for a recipe that cannot be built, variations of the loss's weights for a policy that chooses the
+            scale, or a checkpoint of another run.
         DivergenceError: for an agent or students that diverge.
     """
-    start = load_start(recipe)
+    start, weights = load_start(recipe), _weights(recipe)
     if task is None:
         task = [prepare_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
@@ -78,7 +79,9 @@ def train_policy(
             trainer.start_from(start)
 
         def export() -> LearnedPolicy:
-            return trainer.export(features, recipe.policy, _card(recipe, trainer, start))
+            policy = trainer.export(features, recipe.policy, _card(recipe, trainer, start))
+            policy.weights = weights
+            return policy
 
         hooks = list(callbacks)
         if recipe.agent.keep == "best":
@@ -156,6 +159,23 @@ def run_training(
             trainer.rollout(progress)
             for hook in hooks:
                 hook(trainer)
+
+
+def _weights(recipe: Recipe) -> dict[str, float]:
+    """The loss's weights, which a policy that chooses the scale is made for; empty for all others.
+
+    Raises:
+        InputError: for such a policy with variations that differ in them, which it cannot see.
+    """
+    if not recipe.policy.scale_range:
+        return {}
+    met = {(v.optimization.kd_weight, v.optimization.ce_weight) for v in vary(recipe)}
+    if len(met) > 1:
+        raise InputError(
+            f"agent.variations must not change optimization.kd_weight or ce_weight with policy.scale_range, got {met}"
+        )
+    kd_weight, ce_weight = met.pop()
+    return {"kd_weight": kd_weight, "ce_weight": ce_weight}
 
 
 def _describe(trainer: Learner) -> str:

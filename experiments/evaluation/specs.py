@@ -121,7 +121,12 @@ def trained_policy(path: str, group: str | None = None) -> PolicySpec:
     policy = load_policy(path)
     # The digest tells a policy from another that was saved at the same place before.
     return PolicySpec(
-        f"{path}@{_digest(policy)}", f"{_called(path)} ({_kind(policy)})", "trained", _Same(policy), group
+        f"{path}@{_digest(policy)}",
+        f"{_called(path)} ({_kind(policy)})",
+        "trained",
+        _Same(policy),
+        group,
+        weights=policy.weights,
     )
 
 
@@ -129,6 +134,8 @@ def _kind(policy: LearnedPolicy) -> str:
     """What it looks at."""
     if policy.is_schedule:
         return "schedule"
+    if policy.over_batch:
+        return "batch"
     return "aligned" if "alignment" in policy.needs else "logits"
 
 

@@ -28,7 +28,7 @@ from rltemp.errors import InputError, first_line, short
 from rltemp.features import ALL_FEATURES, FEATURES_VERSION, LogitFeatures
 from rltemp.files import atomic_write, new_draft, sweep_drafts
 from rltemp.policies.card import render_card
-from rltemp.policies.learned import ACTIVATIONS, MOST_LAYERS, WIDEST, LearnedPolicy
+from rltemp.policies.learned import ACTIVATIONS, MOST_LAYERS, WEIGHTS, WIDEST, LearnedPolicy
 
 __all__ = ["FORMAT_VERSION", "load_policy", "save_policy"]
 
@@ -37,7 +37,7 @@ FORMAT_VERSION = 1
 
 _WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
 _KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
-_OPTIONAL_KEYS = {"scale", "scale_range", "activation", "squash"}
+_OPTIONAL_KEYS = {"scale", "scale_range", "activation", "squash", "weights"}
 _MOST_JSON = 1 << 20
 
 
@@ -135,6 +135,8 @@ def _write(policy: LearnedPolicy, folder: Path) -> None:
         description["squash"] = True
     if policy.scale_range is not None:
         description["scale_range"] = list(policy.scale_range)
+    if policy.weights:
+        description["weights"] = policy.weights
     try:
         text = json.dumps(description, indent=2, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
@@ -225,6 +227,11 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         raise InputError(f"{folder}: activation must be one of {', '.join(ACTIVATIONS)}, got {short(activation)}")
     if not isinstance(squash, bool):
         raise InputError(f"{folder}: squash must be true or false, got {short(squash)}")
+    weights = description.get("weights", {})
+    if not isinstance(weights, dict) or ("weights" in description and weights.keys() != WEIGHTS):
+        raise InputError(f"{folder}: weights must be {' and '.join(sorted(WEIGHTS))}, got {short(weights)}")
+    if not all(_in_limits(value) or value == 0 for value in weights.values()):
+        raise InputError(f"{folder}: weights must be 0 or in [{LOWEST:g}, {HIGHEST:g}], got {short(weights)}")
     if not isinstance(description["card"], dict):
         raise InputError(f"{folder}: card must be an object, got {short(description['card'])}")
     _check_size(folder / _WEIGHTS, (len(names), *hidden, 1 if scale_range is None else 2))
@@ -237,6 +244,7 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         scale_range=scale_range,
         activation=activation,
         squash=squash,
+        weights={name: float(value) for name, value in weights.items()},
         card=description["card"],
     )
 

@@ -46,11 +46,15 @@ def _source(policy: LearnedPolicy) -> str:
 
 def _usage(policy: LearnedPolicy) -> str:
     optional = ", alignment=alignment" if "alignment" in policy.needs else ""
+    loss = "rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()"
+    if policy.weights:
+        labels = f"{policy.weights['ce_weight']:g} * torch.nn.functional.cross_entropy(student_logits, targets)"
+        loss = f"{labels} + {policy.weights['kd_weight']:g} * {loss}"
     return (
         "```python\n"
         "policy = rltemp.load_policy(path)\n"
         f"temperatures = policy(student_logits, teacher_logits, targets, progress{optional})\n"
-        "loss = rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()\n"
+        f"loss = {loss}\n"
         "```"
     )
 

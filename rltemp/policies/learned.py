@@ -10,16 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from rltemp.actions import ActionMap
+from rltemp.checks import check_number
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures, center
 from rltemp.policies.policy import TemperaturePolicy
 from rltemp.precision import without_autocast
 from rltemp.temperatures import Temperatures
 
-__all__ = ["ACTIVATIONS", "MOST_LAYERS", "WIDEST", "Activation", "LearnedPolicy"]
+__all__ = ["ACTIVATIONS", "MOST_LAYERS", "WEIGHTS", "WIDEST", "Activation", "LearnedPolicy"]
 
 MOST_LAYERS, WIDEST = 8, 4096
 """Most hidden layers, and largest width of one, that a policy's file may have."""
+
+WEIGHTS = frozenset({"kd_weight", "ce_weight"})
+"""What a policy may say of the loss that it is made for."""
 
 Activation = Literal["tanh", "relu"]
 
@@ -44,10 +48,12 @@ class LearnedPolicy(TemperaturePolicy):
         scale_range: smallest and largest scale, each in [1e-3, 1e6], of a policy that chooses it; None for others.
         activation: what stands between the linear layers, "tanh" or "relu".
         squash: whether the action is the tanh of the last layer, as SAC's and TD3's is, instead of being clipped.
+        weights: "kd_weight" and "ce_weight" of the loss that it was trained in, each >= 0, for a policy that chooses
+            the scale, which means something beside them alone; empty for others.
         card: how the policy was trained and what it scored, as plain JSON values that are saved with it.
 
     Raises:
-        InputError: for widths, temperatures, or a scale out of range, or an unknown activation.
+        InputError: for widths, temperatures, a scale or weights out of range, or an unknown activation.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class LearnedPolicy(TemperaturePolicy):
         scale_range: tuple[float, ...] | None = None,
         activation: Activation = "tanh",
         squash: bool = False,
+        weights: Mapping[str, float] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -73,6 +80,9 @@ class LearnedPolicy(TemperaturePolicy):
         self.actions = ActionMap(low, high, scale, scale_range)
         self.low, self.high, self.scale, self.scale_range = low, high, scale, scale_range
         self.activation, self.squash = activation, squash
+        self.weights = {name: check_number(name, value, low=0.0) for name, value in (weights or {}).items()}
+        if self.weights and self.weights.keys() != WEIGHTS:
+            raise InputError(f"weights must be {' and '.join(sorted(WEIGHTS))}, got {', '.join(self.weights)}")
         self.card = dict(card or {})
         self.needs = features.needs
         self.over_batch = features.over_batch

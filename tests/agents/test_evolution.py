@@ -19,7 +19,7 @@ from rltemp.recipes import load_recipe
 from rltemp.recipes.schema import Agent, PolicySpace
 
 AGENT = Agent(
-    learner="evolution", credit="uniform", students=16, rollouts=60, hidden=(), log_std_init=-1.0, learning_rate=0.3
+    learner="evolution", credit="uniform", students=16, rollouts=150, hidden=(), log_std_init=-1.0, learning_rate=0.3
 )
 SPACE = PolicySpace(low=0.5, high=32.0)
 FEATURES = LogitFeatures(("progress", "teacher_margin", "student_margin"))
@@ -120,6 +120,12 @@ def test_a_pair_that_is_paid_alike_teaches_nothing() -> None:
     assert not learner.weights()["weights"].any()
 
 
+def test_variations_of_the_losss_weights_are_refused_for_a_policy_that_chooses_the_scale() -> None:
+    changes = {"policy.scale_range": [1.0, 16.0], "agent.variations": [{"optimization.ce_weight": 1.0}]}
+    with pytest.raises(InputError, match=r"variations must not change optimization\.kd_weight or ce_weight"):
+        train_policy(load_recipe("digits-short", changes))
+
+
 def test_an_odd_number_of_students_is_refused() -> None:
     with pytest.raises(InputError, match="even number"):
         make(dataclasses.replace(AGENT, students=3))
@@ -158,6 +164,7 @@ def test_a_recipe_trains_a_policy_that_chooses_temperature_and_scale_from_its_ba
     first, second = train_policy(recipe), train_policy(recipe)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert (first.scale_range, first.squash, first.over_batch) == ((1.0, 256.0), True, True)
+    assert first.weights == {"kd_weight": 0.9, "ce_weight": 0.1}
     assert first.card["training"]["algorithm"] == "evolution strategies"
     assert "score" not in first.card["training"]
     assert any(bool(parameter.any()) for parameter in first.parameters())

@@ -14,6 +14,7 @@ from rltemp.experiments.evaluation.specs import (
     STATIC_GRID,
     parse_policies,
     parse_policy,
+    trained_policy,
 )
 from rltemp.objectives.method import Method
 
@@ -23,6 +24,15 @@ LOGITS = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     return str(save_policy(LearnedPolicy(LogitFeatures()), tmp_path / "policy"))
+
+
+def test_a_policy_that_says_the_weights_of_its_loss_is_used_in_that_loss(tmp_path: Path) -> None:
+    weights = {"kd_weight": 0.9, "ce_weight": 1.0}
+    policy = LearnedPolicy(LogitFeatures(["progress"]), (), scale_range=(1.0, 4.0), weights=weights)
+    spec = trained_policy(str(save_policy(policy, tmp_path / "mine")))
+    usual = Method(ce_weight=0.1, kd_weight=0.5)
+    assert spec.loss(usual) == Method(**weights)
+    assert trained_policy("rltemp/digits").loss(usual) == usual
 
 
 def test_static_and_anneal_stand_for_their_grids() -> None:

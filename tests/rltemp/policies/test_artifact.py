@@ -100,6 +100,19 @@ def test_a_range_of_scales_is_kept_and_readers_from_before_refuse_it(tmp_path: P
             load_policy(tmp_path / "policy")
 
 
+def test_the_weights_of_its_loss_are_kept_and_stand_in_its_use(tmp_path: Path) -> None:
+    weights = {"kd_weight": 0.9, "ce_weight": 1.0}
+    folder = save_policy(_policy(scale_range=(1.0, 64.0), weights=weights), tmp_path / "policy")
+    assert load_policy(folder).weights == weights
+    card = (folder / CARD).read_text(encoding="utf-8")
+    assert "loss = 1 * torch.nn.functional.cross_entropy(student_logits, targets) + 0.9 * rltemp.kd_loss(" in card
+    assert load_policy(save_policy(_policy(), tmp_path / "other")).weights == {}
+    for wrong in ({}, {"kd_weight": 1.0}, {"kd_weight": -1.0, "ce_weight": 1.0}, {"kd_weight": "1", "ce_weight": 1}, 3):
+        _describe(folder, weights=wrong)
+        with pytest.raises(InputError, match="weights must be"):
+            load_policy(folder)
+
+
 def test_the_folder_holds_three_plain_files_and_the_same_policy_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = save_policy(_policy(), tmp_path / "a"), save_policy(_policy(), tmp_path / "b")
     assert {path.name for path in first.iterdir()} == {WEIGHTS, DESCRIPTION, CARD}
