@@ -6,6 +6,7 @@ import inspect
 from typing import Any, NamedTuple
 
 from rltemp.errors import InputError
+from rltemp.policies.artifact import load_policy
 from rltemp.policies.controls import AnnealPolicy, RandomPolicy
 from rltemp.policies.ctkd import CTKDInstancePolicy, CTKDPolicy
 from rltemp.policies.dtkd import DTKDPolicy
@@ -15,6 +16,7 @@ from rltemp.policies.spread import SpreadPolicy
 from rltemp.policies.standardized import LSKDPolicy, NormKDPolicy
 from rltemp.policies.static import StaticPolicy
 from rltemp.policies.ttm import TTMPolicy, WTTMPolicy
+from rltemp.pretrained import list_pretrained
 
 __all__ = ["list_policies", "make_policy"]
 
@@ -56,12 +58,15 @@ def make_policy(name: str, **options: Any) -> TemperaturePolicy:
     """Make a built-in policy by name.
 
     Args:
-        name: one of `list_policies()`.
+        name: one of `list_policies()`, or, without options, a trained policy that comes with the package, such as
+            "general" for "rltemp/general".
         options: keyword arguments of the policy; the defaults are the paper's values.
 
     Raises:
         InputError: for an unknown name or option, or an option out of range.
     """
+    if name not in _ENTRIES and not options and f"rltemp/{name}" in list_pretrained():
+        return load_policy(f"rltemp/{name}")
     if name not in _ENTRIES:
         raise InputError(f"policy must be one of {', '.join(_ENTRIES)}, got {name!r}")
     entry = _ENTRIES[name]

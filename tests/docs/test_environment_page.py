@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from rltemp.distillation import Task
 from rltemp.envs import DistillationEnv, DistillationVectorEnv
 from rltemp.errors import InputError
-from rltemp.features import ALIGNED_FEATURES, LogitFeatures
+from rltemp.features import ALIGNED_FEATURES, CONTEXT_FEATURES, LogitFeatures
 from rltemp.recipes import Recipe, load_recipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "environment.md").read_text(encoding="utf-8")
@@ -39,6 +39,29 @@ def test_every_column_is_there_in_order(env: DistillationVectorEnv) -> None:
     rows = _rows("Observation")
     assert [int(row[0]) for row in rows] == list(range(len(ALIGNED_FEATURES)))
     assert [row[1] for row in rows] == list(env.feature_names) == list(ALIGNED_FEATURES)
+
+
+def test_the_columns_of_a_batch_are_those_that_the_page_describes() -> None:
+    _, _, of_batch, *_ = re.findall(r"(?:^\|.*\n)+", PAGE[PAGE.index("## Arguments\n") :], re.MULTILINE)
+    own, losses, means = (re.findall(r"`(\w+)`", line.split("|")[1]) for line in of_batch.splitlines()[2:])
+    prefix, last, *placed = means
+    first_table = list(ALIGNED_FEATURES[: ALIGNED_FEATURES.index(last) + 1])
+    described = {*own, *losses, *(prefix + name for name in (*first_table, *placed))}
+    assert described == set(CONTEXT_FEATURES)
+
+
+def test_two_numbers_are_temperature_and_scale(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    space = replace(tiny_recipe.policy, scale_range=(1.0, 256.0))
+    env = DistillationVectorEnv(16, replace(tiny_recipe, policy=space), task=tiny_task)
+    assert env.single_action_space.shape == (2,)
+    env.reset(seed=0)
+    env.step(np.tile(np.array([0.0, 0.5], dtype=np.float32), (16, 1)))
+    np.testing.assert_allclose(env.transition.temperatures, 4.0, rtol=1e-5)
+    assert "1 · 256^((b + 1) / 2)" in PAGE
+    chosen = space.actions.temperatures(torch.tensor([[0.0, 0.5]]))
+    assert float(chosen.scale) == pytest.approx(256 ** ((0.5 + 1) / 2))
+    single = DistillationEnv(replace(tiny_recipe, policy=space), task=tiny_task)
+    assert single.action_space.shape == (8, 2)
 
 
 def test_columns_stay_in_their_ranges_and_fill_them() -> None:
@@ -77,9 +100,9 @@ def test_ids_and_spaces(env: DistillationVectorEnv, tiny_recipe: Recipe, tiny_ta
 def test_arguments_are_those_of_the_environment() -> None:
     named = [row[0] for row in _rows("Arguments")]
     parameters = inspect.signature(DistillationVectorEnv.__init__).parameters
-    assert named[:3] == [name for name in parameters if name not in ("self", "num_envs", "overrides")]
+    assert named[:4] == [name for name in parameters if name not in ("self", "num_envs", "overrides")]
     assert parameters["recipe"].default == _rows("Arguments")[0][1].strip('"')
-    assert parameters["autoreset_mode"].default.name == _rows("Arguments")[2][1]
+    assert parameters["autoreset_mode"].default.name == _rows("Arguments")[3][1]
 
 
 def test_actions_are_the_temperatures_and_scales_of_the_table(tiny_recipe: Recipe, tiny_task: Task) -> None:
