@@ -1,8 +1,7 @@
 """Schema of recipes: the complete settings of an experiment, as typed values.
 
 Every field can be overridden by its dotted name (`optimization.epochs`) on the command line or as a keyword. A number's
-range stands beside its type, and is checked whenever a recipe is read or built; `rltemp.recipes.consistency` checks
-values against each other.
+range stands beside its type, and is checked whenever a recipe is read or built, and values against each other too.
 
 A recipe may come from an untrusted source: reading it runs no code. It is allowed to download (`data.download`,
 networks with published weights) only with `--allow-download`, and to import a module that it names for its data or its
@@ -114,9 +113,8 @@ class Optimization:
         ce_weight: weight of the cross-entropy with the labels, >= 0.
         kd_weight: weight of the distillation loss, >= 0.
         objective: distillation loss, "kd" or "dkd".
-        probe_weight: weight of the cross-entropy on clean training images, >= 0, the same as an aligned policy's probe
-            would see: `policy.probe_size` of them, drawn anew every `policy.every` updates. Agents are not trained with
-            it.
+        probe_weight: weight of the cross-entropy on clean training images, >= 0: `policy.probe_size` of them, drawn
+            anew every `policy.every` updates, as an aligned policy's probe is. Agents are not trained with it.
     """
 
     epochs: Annotated[int, Range(1)] = 5
@@ -178,8 +176,7 @@ class Execution:
         device: "cpu", "cuda", or "auto": a GPU if there is one.
         precision: what convolutions are computed in; parameters, logits, and losses are float32 in any case.
         channels_last: use PyTorch's channels-last memory format, with which convolutions are faster on most devices.
-        compile: compile students and teacher. It pays on GPUs, where small networks otherwise wait for the launch of
-            each kernel; on a CPU it gained nothing.
+        compile: compile students and teacher. It pays on GPUs, where kernels of small networks are slow to launch.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "cpu"
@@ -236,6 +233,8 @@ class Agent:
         minibatches: gradient steps per pass, >= 1.
         hidden: widths of the hidden layers of policy and value function.
         log_std: initial log standard deviation of the exploration noise.
+        explore: share of the run, from its start and in [0, 1], in which a tenth of every minibatch is mixed (`MixUp`,
+            RLKD's exploration). Students on which policies are scored are trained without.
         start: a trained policy to continue from, by its folder or name; null starts at one temperature for all
             instances.
         variations: tasks to train on besides the recipe's, in turn, one per rollout: changes of the recipe by dotted
@@ -257,6 +256,7 @@ class Agent:
     minibatches: Annotated[int, Range(1)] = 12
     hidden: Annotated[tuple[Annotated[int, Range(1, WIDEST)], ...], Length(MOST_LAYERS)] = (64, 64)
     log_std: Annotated[float, Range(-20, 2)] = -2.0
+    explore: Annotated[float, Range(0, 1)] = 0.0
     start: str | None = None
     variations: Annotated[tuple[dict[str, Any], ...], Length(256)] = ()
     seed: Annotated[int, Range(0)] = 0
