@@ -17,7 +17,8 @@ from rltemp.agents.online.rewards import make_reward
 from rltemp.agents.online.settings import Online
 from rltemp.agents.online.squash import to_temperature
 from rltemp.agents.online.standardization import StandardizedReward
-from rltemp.agents.online.state import STATE
+from rltemp.agents.online.state import STATE, state_features
+from rltemp.agents.policy_io import export_policy
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.trainer import can_act
 from rltemp.agents.vec_env import VectorEnvAdapter
@@ -28,6 +29,8 @@ from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
 from rltemp.errors import DivergenceError, InputError
 from rltemp.objectives.method import Method
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
 __all__ = ["OnlineRun"]
@@ -64,6 +67,7 @@ class OnlineRun:
         if settings.probe_weight:
             raise InputError(f"optimization.probe_weight must be 0 for an agent, got {settings.probe_weight:g}")
         self.roles = online.roles(settings.epochs)
+        self._scale = scale
         self._online, self._updates = online, task.steps // settings.epochs
         self.run = DistillationRun(task, [seed], method=method, mixup=self._mixup())
         self._reward = make_reward(online, task, seed)
@@ -99,6 +103,25 @@ class OnlineRun:
             self._env.update(to_temperature(self._online, self._act()))
         else:
             self._env.update(torch.full((1, self._env.batch_size), self._online.temperature))
+
+    @property
+    def is_exportable(self) -> bool:
+        """Whether a policy can hold what the agent is: a range on a log scale, and features of `LogitFeatures`."""
+        return self._online.squash == "log" and self._online.uncertainty == "margin"
+
+    def export(self) -> LearnedPolicy:
+        """The agent as it is now, without noise, as a policy for other runs.
+
+        Raises:
+            InputError: unless `is_exportable`.
+        """
+        online = self._online
+        if not self.is_exportable:
+            got = f"{online.squash!r} and {online.uncertainty!r}"
+            raise InputError(f"an agent to export must have squash 'log' and uncertainty 'margin', got {got}")
+        space = PolicySpace(low=online.low, high=online.high, scale=self._scale)
+        card = {"training": {"algorithm": "PPO inside one run", "updates": self.run.step, **_plain(online)}}
+        return export_policy(self.model, state_features(online), space, card=card)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the rest of the run depends on, between two epochs: student, agent, and rewards.
@@ -175,3 +198,8 @@ class OnlineRun:
         if trouble is not None:
             raise trouble
         self._calibration.update()
+
+
+def _plain(online: Online) -> dict[str, Any]:
+    settings = dataclasses.asdict(online)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
