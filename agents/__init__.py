@@ -2,6 +2,7 @@
 
 make_sb3_env    the vector environment as an SB3 `VecEnv`
 train_policy    from a recipe to a policy that needs neither SB3 nor Gymnasium
+OnlineRun       one KD run whose agent learns in it (RLKD)
 export_policy   the same from an agent of another library; `check_exportable` says before training whether it will go
 """
 
@@ -11,6 +12,7 @@ from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Infl
 from rltemp.agents.credit.hindsight import HindsightPPO
 from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.exploration import CoherentPolicy
+from rltemp.agents.online import AGENTS, Online, OnlineRun, make_online
 from rltemp.agents.policy_io import export_policy, import_policy
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.train import train_policy
@@ -18,11 +20,14 @@ from rltemp.agents.trainer import Trainer
 from rltemp.agents.vec_env import VectorEnvAdapter, make_sb3_env
 
 __all__ = [
+    "AGENTS",
     "CalibratedReward",
     "Calibration",
     "CoherentPolicy",
     "HindsightPPO",
     "Influence",
+    "Online",
+    "OnlineRun",
     "Redistribution",
     "StudentRolloutBuffer",
     "Trainer",
@@ -31,6 +36,7 @@ __all__ = [
     "check_exportable",
     "export_policy",
     "import_policy",
+    "make_online",
     "make_ppo",
     "make_sb3_env",
     "train_policy",

@@ -25,7 +25,7 @@ from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent, PolicySpace
 from rltemp.seeding import make_generator
 
-__all__ = ["Trainer", "make_calibration"]
+__all__ = ["Trainer", "can_act", "make_calibration"]
 
 
 def make_calibration(agent: Agent, features: int) -> Calibration:
@@ -167,7 +167,7 @@ class Trainer(Learner):
             raise
         except ValueError as error:
             trouble = error
-        if not _can_act(self.model):
+        if not can_act(self.model):
             raise DivergenceError(
                 f"the agent diverged in rollout {len(self.history) + 1}: "
                 "lower agent.learning_rate, or agent.log_std_init and agent.reward_scale where they are large"
@@ -176,7 +176,7 @@ class Trainer(Learner):
             raise trouble
 
 
-def _can_act(model: PPO) -> bool:
+def can_act(model: PPO) -> bool:
     """Whether all weights are finite, and the noise has a standard deviation > 0 and a finite variance."""
     std = model.policy.log_std.detach().exp()
     tensors = [*model.policy.parameters(), std.square(), std.log()]

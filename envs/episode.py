@@ -11,6 +11,7 @@ loss by the whole run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rltemp.actions import ActionMap
+from rltemp.distillation.mixup import MixUp
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
@@ -39,8 +41,8 @@ class Episode:
 
     Args:
         task: the distillation problem; its validation images are the reward's probe.
-        recipe: what a policy observes and may choose (`policy`), and how it is credited (`agent.credit`,
-            `agent.reward_every`).
+        recipe: what a policy observes and may choose (`policy`), how it is credited (`agent.credit`,
+            `agent.reward_every`), and what it explores on (`agent.explore`).
         seeds: one per student.
 
     Raises:
@@ -52,7 +54,8 @@ class Episode:
     def __init__(self, task: Task, recipe: Recipe, seeds: Sequence[int]) -> None:
         self._map, self._agent = recipe.policy.actions, recipe.agent
         self._features = make_features(recipe.policy)
-        self._run = DistillationRun(task, seeds)
+        explored = range(math.ceil(recipe.agent.explore * task.steps))
+        self._run = DistillationRun(task, seeds, mixup=MixUp(explored) if explored else None)
         self._unrolled = UnrolledRun(self._run) if recipe.agent.credit == "hindsight" else None
         self._probe = PopulationProbe.of(task, recipe.policy, seeds)
         self._reward = ProbeReward(task, recipe.agent.objective)

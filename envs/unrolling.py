@@ -35,6 +35,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from rltemp.distillation.minibatches import Partners
+from rltemp.distillation.mixup import mixed_losses
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.students import Students
 from rltemp.envs.running_statistics import FixedBuffers, StatisticsAdjoint
@@ -52,13 +54,13 @@ class _Instances:
     Attributes:
         logits: of the students, [K, B, C].
         teacher_logits: [K, B, C].
-        targets: [K, B] class indices.
+        labels: class indices [K, B], and the second labels of mixtures, or None.
         progress: of the run, in [0, 1].
     """
 
     logits: Tensor
     teacher_logits: Tensor
-    targets: Tensor
+    labels: tuple[Tensor, Partners | None]
     progress: float
 
     def downhill(
@@ -72,10 +74,11 @@ class _Instances:
             temperatures: of the K * B instances.
             differentiable: keep the graph, for second derivatives.
         """
-        losses = method.losses(
+        losses = mixed_losses(
+            method,
             logits.flatten(0, 1),
             self.teacher_logits.flatten(0, 1),
-            self.targets.flatten(),
+            self.labels,
             temperatures,
             self.progress,
         )
@@ -139,9 +142,10 @@ class UnrolledRun:
         run = self._recorded()
         seen = run.observe()
         self._fixed.check(run.students)
+        labels = seen.minibatch.targets, seen.minibatch.partners
         self._updates.append(
             _Update(
-                _Instances(seen.student.logits.detach(), seen.teacher_logits, seen.minibatch.targets, seen.progress),
+                _Instances(seen.student.logits.detach(), seen.teacher_logits, labels, seen.progress),
                 seen.minibatch.images,
                 seen.seeds,
                 temperatures,

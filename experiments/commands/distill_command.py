@@ -1,4 +1,4 @@
-"""`rltemp distill`: one new KD run that reuses a policy."""
+"""`rltemp distill`: one new KD run that reuses a policy, or whose agent learns in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,9 +21,14 @@ from rltemp.experiments.evaluation.trace import TraceRecorder
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.files import atomic_write
+from rltemp.policies.artifact import save_policy
 from rltemp.progress import Progress
 from rltemp.reading import restore
 from rltemp.recipes import dump_recipe
+
+if TYPE_CHECKING:
+    from rltemp.agents import OnlineRun
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
 
 __all__ = ["Distilled", "distill"]
 
@@ -34,7 +40,8 @@ class Distilled:
     """What one run came to.
 
     Attributes:
-        folder: config, metrics by epoch, scores, and the student's weights in student.safetensors.
+        folder: config, metrics by epoch, scores, the student's weights in student.safetensors, and in policy/ what an
+            agent learned, if a policy can hold it.
         test: scores of the one student on the test images after the last epoch, each [1].
     """
 
@@ -43,30 +50,32 @@ class Distilled:
 
 
 def distill(
-    setting: NamedRecipe, spec: PolicySpec, seed: int, root: str, name: str, task: Task | None = None
+    setting: NamedRecipe, spec: PolicySpec | AgentSpec, seed: int, root: str, name: str, task: Task | None = None
 ) -> Distilled:
-    """Train one student under a policy, in `<root>/<recipe>/<name>/`, or go on where this run was interrupted.
+    """Train one student under a policy or an agent, in `<root>/<recipe>/<name>/`, or go on where it was interrupted.
 
     Args:
         setting: the recipe.
-        spec: the policy.
+        spec: the policy, or the agent that learns in this run.
         seed: of the student.
         root: folder of all runs.
         name: of this run.
         task: what the recipe builds, if it is at hand already.
 
     Raises:
-        InputError: if this run has finished, or was started with another recipe, policy or seed.
-        DivergenceError: for a teacher or a student that diverges; whole epochs before are kept.
+        InputError: if this run has finished, or was started with another recipe, policy, agent or seed.
+        DivergenceError: for a teacher, a student or an agent that diverges; whole epochs before are kept.
     """
-    check_probe([spec], setting.recipe.policy)
-    config = f"{dump_recipe(setting.recipe, agent=False)}# policy: {spec.name}\n# seed: {seed}\n"
+    kind, label = ("policy", spec.label) if isinstance(spec, PolicySpec) else ("agent", spec.name)
+    if isinstance(spec, PolicySpec):
+        check_probe([spec], setting.recipe.policy)
+    config = f"{dump_recipe(setting.recipe, agent=False)}# {kind}: {spec.name}\n# seed: {seed}\n"
     folder = RunFolder.start(root, setting.name, name, config)
     with folder.measuring():
         task = task or build(setting, root)
-        whole = PolicyRun(task, [spec.make(seed)], [seed], setting.recipe.policy, method=spec.loss(task.method))
+        whole = _start(task, spec, seed, setting)
         _resume(whole, folder)
-        with progress(f"student under {spec.label}", task.steps) as display:
+        with progress(f"student under {label}", task.steps) as display:
             display.advance(whole.run.step)
             while not whole.run.finished:
                 _epoch(whole, folder, display)
@@ -79,11 +88,20 @@ def distill(
         folder.path / "student.safetensors", save({name: value.cpu().contiguous() for name, value in weights.items()})
     )
     atomic_write(folder.path / "scores.json", json.dumps(scores, indent=1) + "\n")
+    if not isinstance(whole, PolicyRun) and whole.is_exportable:
+        save_policy(whole.export(), folder.path / "policy")
     folder.finish()
     return Distilled(folder.path, test)
 
 
-def _epoch(whole: PolicyRun, folder: RunFolder, display: Progress) -> None:
+def _start(task: Task, spec: PolicySpec | AgentSpec, seed: int, setting: NamedRecipe) -> PolicyRun | OnlineRun:
+    space = setting.recipe.policy
+    if isinstance(spec, PolicySpec):
+        return PolicyRun(task, [spec.make(seed)], [seed], space, method=spec.loss(task.method))
+    return spec.start(task, seed, space.scale)
+
+
+def _epoch(whole: PolicyRun | OnlineRun, folder: RunFolder, display: Progress) -> None:
     """One pass over the training images, then its metrics, then the checkpoint: what it says has happened, has."""
     task = whole.run.task
     updates = task.steps // task.optimization.epochs
@@ -108,7 +126,7 @@ def _epoch(whole: PolicyRun, folder: RunFolder, display: Progress) -> None:
     atomic_write(folder.checkpoints / _CHECKPOINT, state.getvalue())
 
 
-def _resume(whole: PolicyRun, folder: RunFolder) -> None:
+def _resume(whole: PolicyRun | OnlineRun, folder: RunFolder) -> None:
     path = folder.checkpoints / _CHECKPOINT
     task = whole.run.task
     if path.exists():

@@ -9,6 +9,7 @@ import argparse
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
@@ -23,6 +24,10 @@ from rltemp.experiments.commands.options import (
     read_setting,
 )
 from rltemp.experiments.commands.tune_options import add_tune_options, run_tune_command
+
+if TYPE_CHECKING:
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
+    from rltemp.experiments.evaluation.specs import PolicySpec
 
 __all__ = ["COMMANDS", "RECIPE_HELP", "Command"]
 
@@ -156,7 +161,11 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
 
 
 def _distill_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--policy", required=True, metavar="POLICY", help=POLICY_HELP)
+    chooses = parser.add_mutually_exclusive_group(required=True)
+    chooses.add_argument("--policy", metavar="POLICY", help=POLICY_HELP)
+    chooses.add_argument(
+        "--agent", metavar="AGENT", help="an agent that learns in this run: rlkd, rlkd-as-released, 'rlkd(every=0.5)'"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the student (default: %(default)s)")
     add_where(parser, "distill")
 
@@ -165,7 +174,14 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.distill_command import distill
     from rltemp.experiments.evaluation.specs import parse_policy
 
-    setting, spec = read_setting(options, overrides), parse_policy(options.policy)
+    setting = read_setting(options, overrides)
+    if options.agent is not None:
+        # Imported for an agent alone: reusing a policy does not wait for an RL library.
+        from rltemp.experiments.evaluation.agent_specs import parse_agent
+
+        spec: PolicySpec | AgentSpec = parse_agent(options.agent)
+    else:
+        spec = parse_policy(options.policy)
     check("--seed", options.seed, 0)
     if not printed(options, setting.recipe):
         result = distill(setting, spec, options.seed, options.runs, options.name)
@@ -252,7 +268,13 @@ COMMANDS = (
         takes_recipe=True,
     ),
     Command("arena", "judge policies over tasks, conditions and lengths, fairly", add_arena_options, run_arena_command),
-    Command("distill", "one new KD run that reuses a policy", _distill_options, _distill, takes_recipe=True),
+    Command(
+        "distill",
+        "one new KD run that reuses a policy, or whose agent learns in it",
+        _distill_options,
+        _distill,
+        takes_recipe=True,
+    ),
     Command("bench", "speed, as ratios inside one run, and what a step is made of", _bench_options, _bench),
     Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),
     Command("policy", "show a trained policy: its card, and how it chooses", _policy_options, _policy),

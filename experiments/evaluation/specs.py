@@ -33,7 +33,7 @@ from rltemp.presets import list_presets, make_preset
 from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
-__all__ = ["PolicySpec", "check_probe", "is_rule", "parse_policies", "parse_policy", "trained_policy"]
+__all__ = ["PolicySpec", "check_probe", "is_rule", "parse_call", "parse_policies", "parse_policy", "trained_policy"]
 
 STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
@@ -116,6 +116,16 @@ def is_rule(text: str) -> bool:
     return text in ("all", _WITHOUT, *list_policies()) or _CALL.fullmatch(text) is not None
 
 
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """A name and its options, as NAME or NAME(option=value, ...).
+
+    Raises:
+        InputError: for options that do not read name=value.
+    """
+    call = _CALL.fullmatch(text)
+    return (call["name"], _options(call["options"], text)) if call else (text, {})
+
+
 def trained_policy(path: str, group: str | None = None) -> PolicySpec:
     """The policy in a folder, or one that comes with the package."""
     policy = load_policy(path)
@@ -180,7 +190,7 @@ def _expand(item: str) -> list[PolicySpec]:
     if call := _CALL.fullmatch(item):
         if call["name"] == "preset":
             return [_preset(call["options"])]
-        return [_rule(call["name"], _options(call["options"], item))]
+        return [_rule(*parse_call(item))]
     return [trained_policy(item)]
 
 
@@ -250,7 +260,7 @@ def _options(text: str, item: str) -> dict[str, Any]:
             options[key.strip()] = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError) as error:
             if not equals:
-                raise InputError(f"options of a policy must read name=value, got {part!r} in {item!r}") from error
+                raise InputError(f"options must read name=value, got {part!r} in {item!r}") from error
             options[key.strip()] = value.strip()
     return options
 

@@ -11,7 +11,19 @@ from torch import Tensor
 from rltemp.data import Augmentation, BatchIndices, FolderLoader, concatenate
 from rltemp.seeding import make_generator
 
-__all__ = ["Minibatch", "MinibatchStream"]
+__all__ = ["Minibatch", "MinibatchStream", "Partners"]
+
+
+class Partners(NamedTuple):
+    """The second labels of instances that are mixtures of two images.
+
+    Attributes:
+        targets: class indices, [K, B]; of no meaning where the share is 1.
+        share: of the first label, [K, B] in [0, 1]; 1 for instances that are no mixtures.
+    """
+
+    targets: Tensor
+    share: Tensor
 
 
 class Minibatch(NamedTuple):
@@ -21,11 +33,13 @@ class Minibatch(NamedTuple):
         images: augmented images, [K, B, ...].
         targets: class indices, [K, B].
         rows: [K, B], rows of `ImageViews` that the images are; None if every image is augmented anew.
+        partners: second labels, where instances are mixtures; None if there are none.
     """
 
     images: Tensor
     targets: Tensor
     rows: Tensor | None = None
+    partners: Partners | None = None
 
 
 class MinibatchStream(ABC):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rltemp.checks import checks_values
 from rltemp.distillation.divergence import first_diverged, is_due
 from rltemp.distillation.minibatches import Minibatch
+from rltemp.distillation.mixup import MixUp, mixed_losses
 from rltemp.distillation.optimization import learning_rate, load_optimizer, make_optimizer, set_learning_rate
 from rltemp.distillation.students import Output
 from rltemp.distillation.task import Task
@@ -52,6 +53,7 @@ class DistillationRun:
             once for several runs on the same seeds.
         trained_with: module of a temperature policy, whose parameters the students' optimizer trains.
         method: the loss to minimize; by default the task's.
+        mixup: mixes the images of some minibatches; by default of none.
 
     Attributes:
         task: the distillation problem.
@@ -69,6 +71,7 @@ class DistillationRun:
         teacher: Answers | None = None,
         trained_with: nn.Module | None = None,
         method: Method | None = None,
+        mixup: MixUp | None = None,
     ) -> None:
         self.task = task
         self.seeds = tuple(seeds)
@@ -77,6 +80,7 @@ class DistillationRun:
         self.method = method or task.method
         self._minibatches = task.minibatches(seeds)
         self._teacher = teacher or task.teacher
+        self._mixup = mixup
         self._forward_seeds = self.students.forward_seeds(seeds)
         self._companion = trained_with if trained_with is not None else nn.Module()
         self._optimizer = make_optimizer(
@@ -103,17 +107,18 @@ class DistillationRun:
         """Draw the next minibatch and run student and teacher on it; repeated calls return the same until `update`.
 
         Raises:
+            InputError: for images that cannot be mixed, if a mix-up is due.
             DivergenceError: for students whose logits are not finite, or too large to recover; checked at every update
                 on the CPU, and at every 50th on an accelerator.
         """
         if self._observation is None:
-            minibatch = self._minibatches.draw()
+            minibatch = self._draw()
             seeds = self._forward_seeds.draw()
             self.students.train()
             self._observation = ForwardPass(
                 minibatch=minibatch,
                 student=self.students(minibatch.images, seeds),
-                teacher_logits=self._teacher.answer(self.step, minibatch),
+                teacher_logits=self._ask(minibatch),
                 progress=self.progress,
                 seeds=seeds,
             )
@@ -194,6 +199,18 @@ class DistillationRun:
         self._minibatches.load_state_dict(state["minibatches"])
         self._forward_seeds.load_state_dict(state["forward_seeds"])
 
+    @property
+    def _mixes(self) -> bool:
+        return self._mixup is not None and self.step in self._mixup.updates
+
+    def _draw(self) -> Minibatch:
+        minibatch = self._minibatches.draw()
+        return self._mixup.mix(self.students, minibatch) if self._mixup is not None and self._mixes else minibatch
+
+    def _ask(self, minibatch: Minibatch) -> Tensor:
+        # What is mixed depends on the students: logits that another run recorded are of other images.
+        return self.task.teacher.ask(minibatch.images) if self._mixes else self._teacher.answer(self.step, minibatch)
+
     def _refuse_diverged(self, logits: Tensor, targets: Tensor, bounded: bool = True) -> None:
         if (found := first_diverged(logits, targets, bounded=bounded)) is not None:
             student, loss = found
@@ -206,8 +223,8 @@ class DistillationRun:
         """Sum over the students of their mean losses, a scalar, so that each student gets its own mean's gradient."""
         student = observation.student.logits.flatten(0, 1)
         teacher = observation.teacher_logits.flatten(0, 1)
-        targets = observation.minibatch.targets.flatten()
         if len(temperatures) != len(student):
             raise InputError(f"temperatures must hold {len(student)} instances, got {len(temperatures)}")
-        losses = self.method.losses(student, teacher, targets, temperatures, observation.progress)
+        labels = observation.minibatch.targets, observation.minibatch.partners
+        losses = mixed_losses(self.method, student, teacher, labels, temperatures, observation.progress)
         return losses.view(observation.minibatch.targets.shape).mean(1).sum()

@@ -84,6 +84,8 @@ class Agent:
         hidden: widths of the hidden layers of policy and value function.
         log_std_init: initial log standard deviation of the exploration noise; of "evolution", that of a layer's weights
             times the square root of its inputs.
+        explore: share of the run, from its start and in [0, 1], in which a tenth of every minibatch is mixed (`MixUp`,
+            RLKD's exploration). Students on which policies are scored are trained without.
         start: a trained policy to continue from, by its folder or name; null starts at one temperature for all
             instances.
         variations: tasks to train on besides the recipe's, in turn, one per rollout: changes of the recipe by dotted
@@ -108,6 +110,7 @@ class Agent:
     minibatches: Annotated[int, Range(1)] = 12
     hidden: Annotated[tuple[Annotated[int, Range(1, WIDEST)], ...], Length(MOST_LAYERS)] = (64, 64)
     log_std_init: Annotated[float, Range(-20, 2)] = -2.0
+    explore: Annotated[float, Range(0, 1)] = 0.0
     start: str | None = None
     variations: Annotated[tuple[dict[str, Any], ...], Length(256)] = ()
     seed: Annotated[int, Range(0)] = 0

@@ -1,8 +1,7 @@
 """Schema of recipes: the complete settings of an experiment, as typed values.
 
 Every field can be overridden by its dotted name (`optimization.epochs`) on the command line or as a keyword. A number's
-range stands beside its type, and is checked whenever a recipe is read or built; `rltemp.recipes.consistency` checks
-values against each other.
+range stands beside its type, and is checked whenever a recipe is read or built, and values against each other too.
 
 A recipe may come from an untrusted source: reading it runs no code. It is allowed to download (`data.download`,
 networks with published weights) only with `--allow-download`, and to import a module that it names for its data or its
@@ -112,9 +111,8 @@ class Optimization:
         ce_weight: weight of the cross-entropy with the labels, >= 0.
         kd_weight: weight of the distillation loss, >= 0.
         objective: distillation loss, "kd" or "dkd".
-        probe_weight: weight of the cross-entropy on clean training images, >= 0, the same as an aligned policy's probe
-            would see: `policy.probe_size` of them, drawn anew every `policy.every` updates. Agents are not trained with
-            it.
+        probe_weight: weight of the cross-entropy on clean training images, >= 0: `policy.probe_size` of them, drawn
+            anew every `policy.every` updates, as an aligned policy's probe is. Agents are not trained with it.
     """
 
     epochs: Annotated[int, Range(1)] = 5
@@ -176,8 +174,7 @@ class Execution:
         device: "cpu", "cuda", or "auto": a GPU if there is one.
         precision: what convolutions are computed in; parameters, logits, and losses are float32 in any case.
         channels_last: use PyTorch's channels-last memory format, with which convolutions are faster on most devices.
-        compile: compile students and teacher. It pays on GPUs, where small networks otherwise wait for the launch of
-            each kernel; on a CPU it gained nothing.
+        compile: compile students and teacher. It pays on GPUs, where kernels of small networks are slow to launch.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "cpu"

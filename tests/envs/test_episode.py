@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from rltemp.distillation import DistillationRun, Task
 from rltemp.distillation.scores import score
 from rltemp.envs import Transition
-from rltemp.envs.episode import Episode, make_features
+from rltemp.envs.episode import Episode, InstanceEffects, make_features
 from rltemp.errors import InputError
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES
 from rltemp.recipes.schema import Agent, Credit, PolicySpace, Recipe
@@ -52,6 +52,16 @@ def _play(episode: Episode, actions: list[Floats]) -> tuple[list[Floats], list[T
 def _influence(transition: Transition) -> Floats:
     assert transition.influence is not None
     return transition.influence
+
+
+def test_an_agent_explores_on_mixtures_early_in_a_run(tiny_task: Task) -> None:
+    usual, explored = (
+        Episode(tiny_task, Recipe(policy=LOGITS, agent=Agent(explore=share)), SEEDS) for share in (0.0, 0.25)
+    )
+    seen = [_play(episode, [np.zeros((2, 8), np.float32)] * 8)[0] for episode in (usual, explored)]
+    # Of a batch of 8, an unsure image stands in the place of one sure image.
+    assert int((seen[0][0] != seen[1][0]).any(2).sum()) == len(SEEDS)
+    assert isinstance(explored.effects, InstanceEffects)
 
 
 def test_the_same_temperatures_give_the_same_reward(tiny_task: Task) -> None:

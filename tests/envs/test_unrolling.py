@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rltemp import InputError
 from rltemp.distillation import DistillationRun, Task
+from rltemp.distillation.mixup import MixUp
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.envs import DistillationVectorEnv
@@ -114,6 +115,30 @@ def test_effects_are_the_derivative_of_the_last_loss(tiny_task: Task, optimizer:
         assert effects[moment, 1, 5].item() == pytest.approx(truth[1].item(), rel=1e-3, abs=1e-9)
         effects[moment, 1, 5] = 0.0
         assert effects.abs().max().item() < 1e-9
+
+
+def test_effects_hold_for_mixed_instances(tiny_task: Task) -> None:
+    task = _double(tiny_task, "mlp", hidden=[8])
+
+    def play(change: float) -> tuple[Tensor, UnrolledRun]:
+        run = DistillationRun(task, SEEDS, mixup=MixUp(range(3)))
+        hindsight, reward = UnrolledRun(run), ProbeReward(task)
+        for update in range(task.steps):
+            chosen = torch.full((16,), 4.0, dtype=torch.float64)
+            chosen[8:] += change * (update == 1)
+            run.observe()
+            hindsight.note(Temperatures.shared(chosen))
+            run.update(Temperatures.shared(chosen))
+        loss = reward.loss(run.students)
+        hindsight.look_back(reward.gradient(run.students))
+        return loss, hindsight
+
+    step = 1e-4
+    truth = (play(-step)[0] - play(step)[0])[1] / (2 * step)
+    _, hindsight = play(0.0)
+    four = torch.full((task.steps, 16), 4.0, dtype=torch.float64)
+    effects = _difference(hindsight, _shared(four + step), _shared(four - step)) / (2 * step)
+    assert effects[1, 1].sum().item() == pytest.approx(truth.item(), rel=1e-3)
 
 
 class Attention(nn.Module):
