@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
+from rltemp.experiments.commands.detect_options import add_detect_options, run_detect_command
 from rltemp.experiments.commands.options import (
     MOST_STUDENTS,
     Overrides,
@@ -232,6 +233,7 @@ COMMANDS = (
         takes_recipe=True,
     ),
     Command("arena", "judge policies over tasks, conditions and lengths, fairly", add_arena_options, run_arena_command),
+    Command("detect", "compare policies on detectors, paired over students", add_detect_options, run_detect_command),
     Command("distill", "one new KD run that reuses a policy", _distill_options, _distill, takes_recipe=True),
     Command("bench", "speed, as ratios inside one run, and what a step is made of", _bench_options, _bench),
     Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),
