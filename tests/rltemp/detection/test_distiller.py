@@ -1,6 +1,7 @@
 """The plug-in against what a loop by hand computes from the detectors' own parts."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import box_iou
+from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 import rltemp
 from rltemp.detection import DetectionDistiller
@@ -77,6 +78,41 @@ def test_the_teacher_classifies_the_same_boxes_of_the_same_images(pair: tuple[An
         heads = network.roi_heads
         pooled = heads.box_roi_pool(features, list(seen.proposals), images.image_sizes)
         torch.testing.assert_close(heads.box_predictor(heads.box_head(pooled))[0], logits)
+
+
+class Pyramid(nn.Module):
+    """A backbone with two maps."""
+
+    out_channels = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(1, 16, 3, 4, 1), nn.Conv2d(1, 16, 3, 8, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return OrderedDict(fine=self.fine(x), coarse=self.coarse(x))
+
+
+def test_the_teacher_may_have_a_pyramid_and_other_parts(pair: tuple[Any, Any], batch: Batch) -> None:
+    student, teacher = pair
+    with torch.random.fork_rng():
+        teacher.backbone = Pyramid()
+        teacher.roi_heads.box_roi_pool = MultiScaleRoIAlign(["fine", "coarse"], 3, 2)
+        teacher.roi_heads.box_head = nn.Sequential(nn.Flatten(), nn.Linear(16 * 9, 64))
+    _, seen = seeded(lambda: distiller(pair).observe(*batch))
+    images, _ = student.transform(batch[0])
+    pooled = teacher.roi_heads.box_roi_pool(teacher.backbone(images.tensors), list(seen.proposals), images.image_sizes)
+    expected = teacher.roi_heads.box_predictor(teacher.roi_heads.box_head(pooled))[0]
+    torch.testing.assert_close(seen.teacher_logits, expected)
+    assert expected.std() > 0.01
+
+
+def test_mixed_precision_is_widened(pair: tuple[Any, Any], batch: Batch) -> None:
+    full = seeded(lambda: distiller(pair)(*batch))["distillation"]
+    with torch.autocast("cpu", torch.bfloat16):
+        half = seeded(lambda: distiller(pair)(*batch))["distillation"]
+    assert half.dtype == torch.float32
+    assert half.item() == pytest.approx(full.item(), rel=0.2)
 
 
 def test_the_term_is_the_weighted_mean_of_a_loop_in_float64(pair: tuple[Any, Any], batch: Batch) -> None:
