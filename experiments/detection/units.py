@@ -97,10 +97,10 @@ class DetectionRun:
         return kept
 
     def _measure(self, spec: PolicySpec, seed: int) -> dict[str, Any]:
-        start = time.monotonic()
+        teacher, start = self._teacher(), time.monotonic()
         method = spec.loss(Method(kd_weight=self.setting.weight))
         try:
-            student = distill(self.data.training, self._teacher(), spec.make(seed), method, self.setting, seed)
+            student = distill(self.data.training, teacher, spec.make(seed), method, self.setting, seed)
         except DivergenceError as error:
             return {"trouble": first_line(error), "seconds": time.monotonic() - start}
         test = average_precision(student, self.data.test)
