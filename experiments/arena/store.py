@@ -39,7 +39,7 @@ class ResultStore:
             with filelock.FileLock(self.folder / ".lock", timeout=0):
                 yield
         except filelock.Timeout as error:
-            raise InputError(f"--runs must be a folder of its own: another arena works in {self.folder}") from error
+            raise InputError(f"--runs must be a folder of its own: another process works in {self.folder}") from error
 
     def keep(self, key: str, result: dict[str, Any]) -> None:
         """Write a result in one step."""

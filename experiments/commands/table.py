@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
+from rltemp.experiments.commands.detect_options import add_detect_options, run_detect_command
 from rltemp.experiments.commands.options import (
     MOST_STUDENTS,
     POLICY_HELP,
@@ -268,6 +269,7 @@ COMMANDS = (
         takes_recipe=True,
     ),
     Command("arena", "judge policies over tasks, conditions and lengths, fairly", add_arena_options, run_arena_command),
+    Command("detect", "compare policies on detectors, paired over students", add_detect_options, run_detect_command),
     Command(
         "distill",
         "one new KD run that reuses a policy, or whose agent learns in it",

@@ -88,7 +88,7 @@ def test_the_zoo_shows_every_policy_with_its_cost_and_licence(site: Path) -> Non
     assert count_passes(load_recipe("digits-varied"), True).total == 96 + 2 * 600 + 2 * 32
 
 
-@pytest.mark.parametrize("name", ["rltemp", "rltemp.envs", "rltemp.agents"])
+@pytest.mark.parametrize("name", ["rltemp", "rltemp.detection", "rltemp.envs", "rltemp.agents"])
 def test_the_api_pages_hold_what_is_public(site: Path, name: str) -> None:
     identifiers = set(re.findall(r'id="([\w.]+)"', _page(site, f"api/{name.removeprefix('rltemp.')}")))
     public = set(importlib.import_module(name).__all__) - {"__version__"}

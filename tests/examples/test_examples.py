@@ -85,6 +85,13 @@ def test_torchdistill_loss() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.parametrize("policy", [None, "rltemp/digits-logits"])
+def test_detection(policy: str | None) -> None:
+    pytest.importorskip("sklearn")
+    losses = load("detection").main(policy)
+    assert sum(losses[-10:]) < 0.5 * sum(losses[1:11])
+
+
 def test_causal_lm() -> None:
     pytest.importorskip("transformers")
     losses = load("causal_lm").main()

@@ -23,7 +23,7 @@ def test_what_cannot_be_read_is_not_there(tmp_path: Path, content: bytes) -> Non
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with ResultStore(tmp_path).alone():
-        with pytest.raises(InputError, match="another arena works in"), ResultStore(tmp_path).alone():
+        with pytest.raises(InputError, match="another process works in"), ResultStore(tmp_path).alone():
             pass
         ResultStore(tmp_path).keep("key", {})
     with ResultStore(tmp_path).alone():

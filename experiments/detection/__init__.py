@@ -1,0 +1,1 @@
+"""Detectors distilled under policies, on paired students: trained, measured, kept, compared."""
