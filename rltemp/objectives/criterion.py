@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from rltemp.checks import check_targets, values_are_readable
+from rltemp.checks import check_mask, check_targets, values_are_readable
 from rltemp.errors import InputError
 from rltemp.objectives.kd import KD
 from rltemp.objectives.method import Method, Terms
@@ -138,7 +138,7 @@ class DistillationLoss(nn.Module):
         aligned = None if alignment is None else alignment.flatten(0, -2)
         with without_autocast(student):
             student, teacher = working_precision(student, teacher)
-            temperatures: Temperatures = self.policy(student, teacher, labels, progress, aligned)
+            temperatures: Temperatures = self.policy(student, teacher, labels, progress, aligned, counts)
             return self._weighted(
                 self.method.terms(student, teacher, labels, temperatures), counts, progress, temperatures
             )
@@ -161,8 +161,7 @@ class DistillationLoss(nn.Module):
     ) -> tuple[Tensor | None, Tensor | None]:
         """Targets [N] that are all class indices, and which of the N instances count, [N] bool (None: all)."""
         if mask is not None:
-            if mask.shape != shape or mask.dtype != torch.bool:
-                raise InputError(f"mask must be bool of shape {list(shape)}, got {mask.dtype} of {list(mask.shape)}")
+            check_mask(mask, shape)
             mask = mask.flatten()
         if targets is None:
             return None, mask
