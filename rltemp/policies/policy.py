@@ -12,7 +12,7 @@ from rltemp.errors import InputError
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["TemperaturePolicy"]
+__all__ = ["TemperaturePolicy", "check_progress"]
 
 
 class TemperaturePolicy(nn.Module, ABC):
@@ -66,7 +66,7 @@ class TemperaturePolicy(nn.Module, ABC):
             _check_alignment(alignment, batch)
         if mask is not None:
             check_mask(mask, torch.Size([batch]))
-        _check_progress(progress, batch)
+        check_progress(progress, batch)
         for name, value in (("targets", targets), ("alignment", alignment)):
             if value is None and name in self.needs:
                 raise InputError(f"{type(self).__name__} needs {name}, got None")
@@ -111,7 +111,8 @@ class TemperaturePolicy(nn.Module, ABC):
         return self.choose(student_logits, teacher_logits, targets, progress, alignment)
 
 
-def _check_progress(progress: float | Tensor, batch: int) -> None:
+def check_progress(progress: float | Tensor, batch: int) -> None:
+    """Raise `InputError` unless `progress` is a number, or a tensor of shape [] or [batch], in [0, 1]."""
     if isinstance(progress, Tensor):
         if progress.ndim > 1 or (progress.ndim == 1 and progress.shape[0] != batch):
             raise InputError(f"progress must be a number or have shape [] or [{batch}], got {list(progress.shape)}")

@@ -1,0 +1,126 @@
+"""Logits of a language model that are not computed yet: hidden states, and the matrix that makes logits of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltemp.errors import InputError
+
+__all__ = ["Head", "chunks", "precision_of", "two_heads"]
+
+_ROWS, _LOGITS = 256, 1 << 22
+"""Tokens at once by default, and logits of one network up to which there are more.
+
+With fewer, adding up the gradient of the output matrix costs more than the matrix products.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The last layer of one network: logits = hidden @ weight^T + bias.
+
+    Attributes:
+        name: "student" or "teacher", for errors.
+        hidden: [N, H]; N may be 0.
+        weight: [V, H], V >= 2, on the device and of the dtype of `hidden`.
+        bias: [V], or None.
+
+    Raises:
+        InputError: for other shapes, integers, or tensors of several devices or dtypes.
+    """
+
+    name: str
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self._check("hidden", self.hidden, "[N, H]", self.hidden.ndim == 2)
+        width = self.hidden.shape[-1]
+        fits = self.weight.ndim == 2 and self.weight.shape[0] >= 2 and self.weight.shape[1] == width
+        self._check("weight", self.weight, f"[V, {width}] with V >= 2", fits)
+        if self.bias is not None:
+            self._check("bias", self.bias, f"[{len(self.weight)}]", self.bias.shape == self.weight.shape[:1])
+
+    def _check(self, part: str, tensor: Tensor, want: str, fits: bool) -> None:
+        if not fits:
+            raise InputError(f"{self.name}_{part} must have shape {want}, got {list(tensor.shape)}")
+        if not tensor.is_floating_point():
+            raise InputError(f"{self.name}_{part} must be floating point, got {tensor.dtype}")
+        wanted, got = (f"{x.dtype} on {x.device}" for x in (self.hidden, tensor))
+        if got != wanted:
+            raise InputError(f"{self.name}_{part} must be {wanted}, as {self.name}_hidden, got {got}")
+
+    def __len__(self) -> int:
+        """Number of tokens N."""
+        return self.hidden.shape[0]
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of classes V."""
+        return self.weight.shape[0]
+
+    def logits(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Logits of the tokens `rows`, [r, V], computed as the network would and then cast to `dtype`."""
+        return F.linear(self.hidden[rows], self.weight, self.bias).to(dtype)
+
+    def detach(self) -> Head:
+        """The same layer, detached from the autograd graph."""
+        bias = None if self.bias is None else self.bias.detach()
+        return Head(self.name, self.hidden.detach(), self.weight.detach(), bias)
+
+
+def two_heads(
+    student: tuple[Tensor, Tensor, Tensor | None], teacher: tuple[Tensor, Tensor, Tensor | None]
+) -> list[Head]:
+    """The heads of student and teacher out of hidden states [..., H], weights and biases; the teacher's is detached.
+
+    Raises:
+        InputError: for heads that do not fit together: other tokens, vocabularies, or devices.
+    """
+    heads = []
+    for name, (hidden, weight, bias) in (("student", student), ("teacher", teacher)):
+        for part, tensor in (("hidden", hidden), ("weight", weight)):
+            if not isinstance(tensor, Tensor):
+                raise InputError(f"{name}_{part} must be a tensor, got {type(tensor).__name__}")
+        if hidden.ndim < 2:
+            raise InputError(f"{name}_hidden must have shape [..., H], got {list(hidden.shape)}")
+        heads.append(Head(name, hidden.flatten(0, -2), weight, bias))
+    if student[0].shape[:-1] != teacher[0].shape[:-1]:
+        raise InputError(
+            "student_hidden and teacher_hidden must have shapes [..., H] that agree in all but H, "
+            f"got {list(student[0].shape)} and {list(teacher[0].shape)}"
+        )
+    if heads[0].vocabulary != heads[1].vocabulary:
+        raise InputError(
+            "student_weight and teacher_weight must have the same vocabulary, "
+            f"got {heads[0].vocabulary} and {heads[1].vocabulary} rows"
+        )
+    if heads[0].hidden.device != heads[1].hidden.device:
+        raise InputError(
+            "student_hidden and teacher_hidden must be on one device, "
+            f"got {heads[0].hidden.device} and {heads[1].hidden.device}"
+        )
+    return [heads[0], heads[1].detach()]
+
+
+def precision_of(*tensors: Tensor) -> torch.dtype:
+    """The dtype of losses and temperatures: float64 if any tensor is, and else float32."""
+    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+
+
+def chunks(tokens: int, vocabulary: int, chunk: int | None) -> Iterator[slice]:
+    """Slices of `chunk` of `tokens` rows each; by default 256, or as many as have 2^22 logits.
+
+    Raises:
+        InputError: for a chunk below 1.
+    """
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+        raise InputError(f"chunk must be a number of tokens >= 1, got {chunk!r}")
+    rows = chunk or max(_ROWS, _LOGITS // vocabulary)
+    return (slice(start, min(start + rows, tokens)) for start in range(0, tokens, rows))
