@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +12,24 @@ from torch import Tensor
 
 from rltemp.errors import InputError
 
-__all__ = ["Head", "chunks", "precision_of", "two_heads"]
+__all__ = ["Head", "Teacher", "chunks", "make_head", "precision_of", "two_heads"]
 
 _ROWS, _LOGITS = 256, 1 << 22
 """Tokens at once by default, and logits of one network up to which there are more.
 
 With fewer, adding up the gradient of the output matrix costs more than the matrix products.
 """
+
+
+class Teacher(Protocol):
+    """Whatever gives logits of the teacher a chunk at a time."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of what the logits come from."""
+
+    def logits(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Logits of the tokens `rows`, [r, V], in `dtype`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +77,11 @@ class Head:
         """Number of classes V."""
         return self.weight.shape[0]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the network's last layer."""
+        return self.hidden.dtype
+
     def logits(self, rows: slice, dtype: torch.dtype) -> Tensor:
         """Logits of the tokens `rows`, [r, V], computed as the network would and then cast to `dtype`."""
         return F.linear(self.hidden[rows], self.weight, self.bias).to(dtype)
@@ -75,43 +92,50 @@ class Head:
         return Head(self.name, self.hidden.detach(), self.weight.detach(), bias)
 
 
+def make_head(name: str, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Head:
+    """The head of a network out of hidden states [..., H], weight [V, H] and bias [V] or None.
+
+    Raises:
+        InputError: for parts that do not fit together.
+    """
+    for part, tensor in (("hidden", hidden), ("weight", weight)):
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"{name}_{part} must be a tensor, got {type(tensor).__name__}")
+    if hidden.ndim < 2:
+        raise InputError(f"{name}_hidden must have shape [..., H], got {list(hidden.shape)}")
+    return Head(name, hidden.flatten(0, -2), weight, bias)
+
+
 def two_heads(
     student: tuple[Tensor, Tensor, Tensor | None], teacher: tuple[Tensor, Tensor, Tensor | None]
-) -> list[Head]:
+) -> tuple[Head, Head]:
     """The heads of student and teacher out of hidden states [..., H], weights and biases; the teacher's is detached.
 
     Raises:
         InputError: for heads that do not fit together: other tokens, vocabularies, or devices.
     """
-    heads = []
-    for name, (hidden, weight, bias) in (("student", student), ("teacher", teacher)):
-        for part, tensor in (("hidden", hidden), ("weight", weight)):
-            if not isinstance(tensor, Tensor):
-                raise InputError(f"{name}_{part} must be a tensor, got {type(tensor).__name__}")
-        if hidden.ndim < 2:
-            raise InputError(f"{name}_hidden must have shape [..., H], got {list(hidden.shape)}")
-        heads.append(Head(name, hidden.flatten(0, -2), weight, bias))
+    ours, theirs = make_head("student", *student), make_head("teacher", *teacher)
     if student[0].shape[:-1] != teacher[0].shape[:-1]:
         raise InputError(
             "student_hidden and teacher_hidden must have shapes [..., H] that agree in all but H, "
             f"got {list(student[0].shape)} and {list(teacher[0].shape)}"
         )
-    if heads[0].vocabulary != heads[1].vocabulary:
+    if ours.vocabulary != theirs.vocabulary:
         raise InputError(
             "student_weight and teacher_weight must have the same vocabulary, "
-            f"got {heads[0].vocabulary} and {heads[1].vocabulary} rows"
+            f"got {ours.vocabulary} and {theirs.vocabulary} rows"
         )
-    if heads[0].hidden.device != heads[1].hidden.device:
+    if ours.hidden.device != theirs.hidden.device:
         raise InputError(
             "student_hidden and teacher_hidden must be on one device, "
-            f"got {heads[0].hidden.device} and {heads[1].hidden.device}"
+            f"got {ours.hidden.device} and {theirs.hidden.device}"
         )
-    return [heads[0], heads[1].detach()]
+    return ours, theirs.detach()
 
 
-def precision_of(*tensors: Tensor) -> torch.dtype:
-    """The dtype of losses and temperatures: float64 if any tensor is, and else float32."""
-    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+def precision_of(*dtypes: torch.dtype) -> torch.dtype:
+    """The dtype of losses and temperatures of networks of these dtypes: float64 if any is, and else float32."""
+    return torch.float64 if torch.float64 in dtypes else torch.float32
 
 
 def chunks(tokens: int, vocabulary: int, chunk: int | None) -> Iterator[slice]:

@@ -13,7 +13,7 @@ from rltemp.policies.over_batch import OverBatchPolicy
 from rltemp.policies.policy import TemperaturePolicy, check_progress
 from rltemp.precision import without_autocast
 from rltemp.temperatures import Temperatures
-from rltemp.tokens.head import Head, chunks, precision_of, two_heads
+from rltemp.tokens.head import Head, Teacher, chunks, precision_of, two_heads
 from rltemp.tokens.walk import Work, losses_by_token
 
 __all__ = ["choose_for_heads", "linear_kd_loss", "linear_temperatures"]
@@ -64,7 +64,7 @@ def linear_kd_loss(
     check_temperatures(temperatures, len(student))
     if targets is not None:
         check_labels(targets, student)
-    chosen, dtype = objective or KD(), precision_of(student.hidden, teacher.hidden)
+    chosen, dtype = objective or KD(), precision_of(student.dtype, teacher.dtype)
     originals = (temperatures.teacher, temperatures.student, temperatures.scale)
     leaves = [value.detach().requires_grad_(value.requires_grad) for value in originals]
 
@@ -120,7 +120,7 @@ def linear_temperatures(
 def choose_for_heads(
     policy: TemperaturePolicy,
     student: Head,
-    teacher: Head,
+    teacher: Teacher,
     targets: Tensor | None,
     progress: float | Tensor,
     mask: Tensor | None,
@@ -139,7 +139,7 @@ def choose_for_heads(
     if len(student) == 0:
         raise InputError("student_hidden must hold at least one token for a policy to choose, got 0")
     check_progress(progress, len(student))
-    dtype, parts = precision_of(student.hidden, teacher.hidden), []
+    dtype, parts = precision_of(student.dtype, teacher.dtype), []
     with torch.no_grad(), without_autocast(student.hidden):
         for rows in chunks(len(student), student.vocabulary, chunk):
             logits = student.logits(rows, dtype), teacher.logits(rows, dtype)
