@@ -39,11 +39,11 @@ class Head:
     Attributes:
         name: "student" or "teacher", for errors.
         hidden: [N, H]; N may be 0.
-        weight: [V, H], V >= 2, on the device and of the dtype of `hidden`.
+        weight: [V, H], V >= 2, on the device of `hidden`.
         bias: [V], or None.
 
     Raises:
-        InputError: for other shapes, integers, or tensors of several devices or dtypes.
+        InputError: for other shapes, integers, or tensors of several devices.
     """
 
     name: str
@@ -64,9 +64,10 @@ class Head:
             raise InputError(f"{self.name}_{part} must have shape {want}, got {list(tensor.shape)}")
         if not tensor.is_floating_point():
             raise InputError(f"{self.name}_{part} must be floating point, got {tensor.dtype}")
-        wanted, got = (f"{x.dtype} on {x.device}" for x in (self.hidden, tensor))
-        if got != wanted:
-            raise InputError(f"{self.name}_{part} must be {wanted}, as {self.name}_hidden, got {got}")
+        if tensor.device != self.hidden.device:
+            raise InputError(
+                f"{self.name}_{part} must be on {self.hidden.device}, as {self.name}_hidden, got {tensor.device}"
+            )
 
     def __len__(self) -> int:
         """Number of tokens N."""
@@ -79,11 +80,19 @@ class Head:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the network's last layer."""
+        """The dtype that the last layer computes in: that of the hidden states, whatever its weight is kept in."""
         return self.hidden.dtype
 
+    def in_one_dtype(self) -> Head:
+        """The same layer with weight and bias in the dtype it computes in, as autocast makes them."""
+        bias = None if self.bias is None else self.bias.to(self.dtype)
+        return Head(self.name, self.hidden, self.weight.to(self.dtype), bias)
+
     def logits(self, rows: slice, dtype: torch.dtype) -> Tensor:
-        """Logits of the tokens `rows`, [r, V], computed as the network would and then cast to `dtype`."""
+        """Logits of the tokens `rows`, [r, V], computed as the network would and then cast to `dtype`.
+
+        The layer must be `in_one_dtype`.
+        """
         return F.linear(self.hidden[rows], self.weight, self.bias).to(dtype)
 
     def detach(self) -> Head:
@@ -130,7 +139,7 @@ def two_heads(
             "student_hidden and teacher_hidden must be on one device, "
             f"got {ours.hidden.device} and {theirs.hidden.device}"
         )
-    return ours, theirs.detach()
+    return ours, theirs.detach().in_one_dtype()
 
 
 def precision_of(*dtypes: torch.dtype) -> torch.dtype:

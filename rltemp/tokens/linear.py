@@ -36,7 +36,7 @@ def linear_kd_loss(
 
     Gradients flow to the student's hidden states, weight and bias and to the temperatures, not to the teacher, and
     there is no second derivative. The backward pass computes all logits again: where the loss of the batch is a mean,
-    `linear_distillation_loss` is faster. Logits have the dtype of their network, as its own last layer gives them;
+    `linear_distillation_loss` is faster. Logits are computed in the dtype of the hidden states, as under autocast;
     losses and the sum of the weight's gradient are float32, or float64 if a network is. Not for `torch.func` or
     compilers.
 
@@ -139,7 +139,7 @@ def choose_for_heads(
     if len(student) == 0:
         raise InputError("student_hidden must hold at least one token for a policy to choose, got 0")
     check_progress(progress, len(student))
-    dtype, parts = precision_of(student.dtype, teacher.dtype), []
+    dtype, student, parts = precision_of(student.dtype, teacher.dtype), student.in_one_dtype(), []
     with torch.no_grad(), without_autocast(student.hidden):
         for rows in chunks(len(student), student.vocabulary, chunk):
             logits = student.logits(rows, dtype), teacher.logits(rows, dtype)

@@ -34,7 +34,7 @@ class TopKWriter:
         path: the folder, which is created with its parents; one that exists must be of the same values.
         vocabulary: V, in [2, 2^31).
         k: classes per token, in [1, V].
-        dtype: "float32", or "float16" for half the size; values of this dtype are read back bit for bit.
+        dtype: "float32", or "float16" for files a quarter smaller; values of this dtype are read back bit for bit.
         shard_tokens: tokens per file, >= 1.
 
     Raises:

@@ -38,6 +38,7 @@ class Work:
 
     def forward(self, head: Head) -> Tensor:
         """Losses of all tokens, [N], without gradient."""
+        head = head.in_one_dtype()
         parts = [self.losses(head.logits(rows, self.dtype), rows) for rows in self._chunks(head)]
         return torch.cat([head.hidden.new_zeros(0, dtype=self.dtype), *parts])
 
@@ -46,6 +47,7 @@ class Work:
 
         Gradients are in the order hidden, weight, bias, leaves, in the dtype of what they are of.
         """
+        kept, head = head, head.in_one_dtype()
         sums = _Sums(head, needs[:3], self.dtype)
         wanted = [leaf for leaf, need in zip(self.leaves, needs[3:], strict=True) if need]
         of_leaves = [torch.zeros_like(leaf) for leaf in wanted]
@@ -63,7 +65,7 @@ class Work:
                 if grad is not None:
                     total.add_(grad)
         rest = iter(of_leaves)
-        gradients = [*sums.results(), *(next(rest) if need else None for need in needs[3:])]
+        gradients = [*sums.results(kept), *(next(rest) if need else None for need in needs[3:])]
         return torch.cat([weights.new_zeros(0), *parts]), gradients
 
     def _chunks(self, head: Head) -> Any:
@@ -94,10 +96,10 @@ class _Sums:
         elif self._weight is not None:
             self._weight.add_(by_logits.T @ head.hidden[rows])
 
-    def results(self) -> list[Tensor | None]:
-        """Gradients of hidden states, weight and bias; None where none is wanted."""
-        parts = (self._hidden, self._weight, self._bias)
-        return [None if part is None else part.to(self._head.weight.dtype) for part in parts]
+    def results(self, kept: Head) -> list[Tensor | None]:
+        """Gradients of hidden states, weight and bias in the dtypes of those of `kept`; None where none is wanted."""
+        pairs = ((self._hidden, kept.hidden), (self._weight, kept.weight), (self._bias, kept.bias))
+        return [None if part is None or of is None else part.to(of.dtype) for part, of in pairs]
 
 
 def losses_by_token(work: Work, head: Head, originals: Sequence[Tensor]) -> Tensor:

@@ -156,6 +156,25 @@ def test_half_precision_has_losses_and_sums_in_float32(dtype: torch.dtype) -> No
         assert error < 4 * torch.finfo(dtype).eps
 
 
+def test_weights_in_float32_meet_hidden_states_of_autocast() -> None:
+    nets, criterion = Networks(40, 30, dtype=torch.float32), DistillationLoss(make_policy("adakd"))
+    hidden, teacher = nets.hidden.detach().bfloat16().requires_grad_(), nets.teacher_hidden.bfloat16()
+    wanted = [hidden, nets.weight, nets.bias]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = F.linear(hidden, nets.weight, nets.bias), F.linear(teacher, nets.teacher_weight, nets.teacher_bias)
+        plain = criterion(*logits, nets.targets)
+        heads = (hidden, nets.weight, teacher, nets.teacher_weight)
+        linear = linear_distillation_loss(criterion, *heads, nets.targets, **nets.biases, chunk=16)
+        at = linear_temperatures(criterion.policy, *heads, **nets.biases, chunk=16)
+    assert logits[0].dtype == torch.bfloat16
+    torch.testing.assert_close(linear, plain, rtol=1e-5, atol=0)
+    torch.testing.assert_close(at.teacher, criterion.policy(*logits).teacher, rtol=1e-5, atol=0)
+    expected, actual = torch.autograd.grad(plain, wanted), torch.autograd.grad(linear, wanted)
+    for one, other in zip(actual, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert (one - other).norm() / other.norm() < 0.02
+
+
 def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
     nets, criterion = Networks(6, 9), DistillationLoss(make_policy("static"))
     with torch.no_grad():
@@ -204,8 +223,10 @@ def test_wrong_input_is_refused() -> None:
         linear_kd_loss(hidden, teacher_weight, teacher_hidden, teacher_weight, at)
     with pytest.raises(InputError, match=r"agree in all but H, got \[4, 5\] and \[3, 7\]"):
         linear_kd_loss(hidden, weight, teacher_hidden[:3], teacher_weight, at)
-    with pytest.raises(InputError, match=r"teacher_weight must be torch\.float64 on cpu"):
-        linear_kd_loss(hidden, weight, teacher_hidden, teacher_weight.float(), at)
+    with pytest.raises(InputError, match=r"teacher_weight must be floating point"):
+        linear_kd_loss(hidden, weight, teacher_hidden, teacher_weight.long(), at)
+    with pytest.raises(InputError, match="student_weight must be on cpu, as student_hidden, got meta"):
+        linear_kd_loss(hidden, weight.to("meta"), teacher_hidden, teacher_weight, at)
     with pytest.raises(InputError, match=r"student_bias must have shape \[9\]"):
         linear_kd_loss(*nets.heads, at, student_bias=nets.bias[:3])
     with pytest.raises(InputError, match="of 4 instances"):
