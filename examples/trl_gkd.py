@@ -74,14 +74,14 @@ class PolicyGKDTrainer(GKDTrainer):
         """The mean over the answers' tokens; over those of all accumulated batches where the Trainer counted them."""
         student, teacher = self.accelerator.unwrap_model(model), self.accelerator.unwrap_model(self.teacher_model)
         with torch.no_grad():
-            taught = hidden_states(teacher.eval(), inputs)
+            taught = hidden_states(self.teacher_model.eval(), inputs)
         labels = inputs["labels"][:, 1:]
         loss = linear_distillation_loss(
             self.criterion,
-            hidden_states(student, inputs),
-            student.lm_head.weight,
+            hidden_states(model, inputs),
+            student.get_output_embeddings().weight,
             taught,
-            teacher.lm_head.weight,
+            teacher.get_output_embeddings().weight,
             labels,
             progress=self.state.global_step / self.state.max_steps,
         )
@@ -90,10 +90,15 @@ class PolicyGKDTrainer(GKDTrainer):
         return (loss, None) if return_outputs else loss
 
 
-def hidden_states(model: LlamaForCausalLM, inputs: Any) -> Tensor:
-    """What the last layer gets at every position but the last, [B, L - 1, H]."""
-    outputs = model.model(inputs["input_ids"], attention_mask=inputs["attention_mask"])
-    return outputs.last_hidden_state[:, :-1]
+def hidden_states(model: nn.Module, inputs: Any) -> Tensor:
+    """What the last layer gets at every position but the last, [B, L - 1, H]; logits of one position only.
+
+    The model is called as a whole, since a wrapper for data-parallel training must see it.
+    """
+    outputs = model(
+        inputs["input_ids"], attention_mask=inputs["attention_mask"], output_hidden_states=True, logits_to_keep=1
+    )
+    return outputs.hidden_states[-1][:, :-1]
 
 
 def main(folder: str | None = None, policy: rltemp.TemperaturePolicy | None = None) -> GKDTrainer:
