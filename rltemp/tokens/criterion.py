@@ -18,7 +18,7 @@ from rltemp.tokens.head import Head, Teacher, make_head, precision_of, two_heads
 from rltemp.tokens.linear import choose_for_heads
 from rltemp.tokens.sparse import sparse_kd_loss
 from rltemp.tokens.topk import TopK
-from rltemp.tokens.walk import Work, weighted_sum
+from rltemp.tokens.walk import Work, mean_loss
 
 __all__ = ["linear_distillation_loss", "sparse_distillation_loss"]
 
@@ -181,15 +181,10 @@ class _Run:
             return self.method(rows).losses(logits, taught, wanted, at, self.progress)
 
         learned = [parameter for parameter in criterion.parameters() if parameter.requires_grad]
-        return weighted_sum(Work(losses, learned, dtype, self.chunk), student, _weights(student, counts, dtype))
+        if counts is None:
+            counts = student.hidden.new_ones(len(student), dtype=torch.bool)
+        return mean_loss(Work(losses, learned, dtype, self.chunk), student, counts)
 
 
 def _rows(temperatures: Temperatures, rows: slice) -> Temperatures:
     return Temperatures(temperatures.teacher[rows], temperatures.student[rows], temperatures.scale[rows])
-
-
-def _weights(head: Head, counts: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """What each of N tokens weighs in the mean, [N]: 0 for those that do not count, [N] bool (None: all count)."""
-    if counts is None:
-        counts = head.hidden.new_ones(len(head), dtype=torch.bool)
-    return counts.to(dtype) / counts.sum().clamp(min=1)

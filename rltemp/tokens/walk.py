@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from rltemp.precision import without_autocast
 from rltemp.tokens.head import Head, chunks
 
-__all__ = ["Work", "losses_by_token", "weighted_sum"]
+__all__ = ["Work", "losses_by_token", "mean_loss"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Work:
     def backward(self, head: Head, weights: Tensor, needs: Sequence[bool]) -> tuple[Tensor, list[Tensor | None]]:
         """Losses of all tokens, [N], and gradients of their sum with `weights` [N], each as `needs` says.
 
-        Gradients are in the order hidden, weight, bias, leaves, in the dtype of what they are of.
+        Gradients are in the order hidden, weight, bias, leaves, the first three in the dtype of the losses.
         """
-        kept, head = head, head.in_one_dtype()
+        head = head.in_one_dtype()
         sums = _Sums(head, needs[:3], self.dtype)
         wanted = [leaf for leaf, need in zip(self.leaves, needs[3:], strict=True) if need]
         of_leaves = [torch.zeros_like(leaf) for leaf in wanted]
@@ -65,7 +65,7 @@ class Work:
                 if grad is not None:
                     total.add_(grad)
         rest = iter(of_leaves)
-        gradients = [*sums.results(kept), *(next(rest) if need else None for need in needs[3:])]
+        gradients = [*sums.totals, *(next(rest) if need else None for need in needs[3:])]
         return torch.cat([weights.new_zeros(0), *parts]), gradients
 
     def _chunks(self, head: Head) -> Any:
@@ -77,29 +77,22 @@ class _Sums:
 
     def __init__(self, head: Head, needs: Sequence[bool], dtype: torch.dtype) -> None:
         self._head = head
-        hidden, weight, bias = needs
-        self._hidden = torch.empty_like(head.hidden) if hidden else None
-        self._weight = torch.zeros_like(head.weight, dtype=dtype) if weight else None
-        self._bias = torch.zeros_like(head.bias, dtype=dtype) if bias and head.bias is not None else None
+        parts = zip((head.hidden, head.weight, head.bias), needs, strict=True)
+        self.totals = [torch.zeros_like(of, dtype=dtype) if need and of is not None else None for of, need in parts]
 
     def add(self, rows: slice, by_logits: Tensor) -> None:
         """Add the chunk whose loss has the gradient `by_logits`, [r, V]."""
-        head = self._head
-        if self._bias is not None:
-            self._bias.add_(by_logits.sum(0))
+        head, (hidden, weight, bias) = self._head, self.totals
+        if bias is not None:
+            bias.add_(by_logits.sum(0))
         # As the backward pass of a linear layer does, products are of the layer's own dtype.
-        by_logits = by_logits.to(head.weight.dtype)
-        if self._hidden is not None:
-            self._hidden[rows] = by_logits @ head.weight
-        if self._weight is not None and self._weight.dtype == head.weight.dtype:
-            self._weight.addmm_(by_logits.T, head.hidden[rows])
-        elif self._weight is not None:
-            self._weight.add_(by_logits.T @ head.hidden[rows])
-
-    def results(self, kept: Head) -> list[Tensor | None]:
-        """Gradients of hidden states, weight and bias in the dtypes of those of `kept`; None where none is wanted."""
-        pairs = ((self._hidden, kept.hidden), (self._weight, kept.weight), (self._bias, kept.bias))
-        return [None if part is None or of is None else part.to(of.dtype) for part, of in pairs]
+        by_logits = by_logits.to(head.dtype)
+        if hidden is not None:
+            hidden[rows] = (by_logits @ head.weight).to(hidden.dtype)
+        if weight is not None and weight.dtype == head.dtype:
+            weight.addmm_(by_logits.T, head.hidden[rows])
+        elif weight is not None:
+            weight.add_(by_logits.T @ head.hidden[rows])
 
 
 def losses_by_token(work: Work, head: Head, originals: Sequence[Tensor]) -> Tensor:
@@ -114,16 +107,16 @@ def losses_by_token(work: Work, head: Head, originals: Sequence[Tensor]) -> Tens
     return losses
 
 
-def weighted_sum(work: Work, head: Head, weights: Tensor) -> Tensor:
-    """Sum of losses times `weights` [N], which carry no gradient; gradients are computed along with the losses.
+def mean_loss(work: Work, head: Head, counts: Tensor) -> Tensor:
+    """Mean of the losses of the tokens that count, 0 if there is none; gradients are computed along with the losses.
 
     Args:
         work: what is done; its leaves are leaves of the autograd graph, such as the parameters of a policy.
         head: the student's.
-        weights: [N].
+        counts: [N] bool.
     """
-    total: Tensor = _Weighted.apply(work, weights, head.name, head.hidden, head.weight, head.bias, *work.leaves)
-    return total
+    mean: Tensor = _Mean.apply(work, counts, head.name, head.hidden, head.weight, head.bias, *work.leaves)
+    return mean
 
 
 class _ByToken(torch.autograd.Function):
@@ -142,32 +135,47 @@ class _ByToken(torch.autograd.Function):
         head = Head(ctx.name, *ctx.saved_tensors)
         with without_autocast(head.hidden):
             _, gradients = ctx.work.backward(head, grad, ctx.needs_input_grad[2:])
-        return None, None, *gradients
+        kept = (head.hidden, head.weight, head.bias)
+        pairs = zip(gradients[:3], kept, strict=True)
+        of_head = (None if part is None or of is None else part.to(of.dtype) for part, of in pairs)
+        return None, None, *of_head, *gradients[3:]
 
 
-class _Weighted(torch.autograd.Function):
+class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
         work: Work,
-        weights: Tensor,
+        counts: Tensor,
         name: str,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         *leaves: Tensor,
     ) -> Tensor:
-        head = Head(name, hidden, weight, bias)
+        head, weights = Head(name, hidden, weight, bias), counts.to(work.dtype)
+        total = weights.sum().clamp(min=1.0)
         with without_autocast(hidden):
             if any(ctx.needs_input_grad):
                 losses, gradients = work.backward(head, weights, ctx.needs_input_grad[3:])
-                ctx.save_for_backward(*gradients)
+                ctx.save_for_backward(total, *gradients)
+                ctx.dtypes = [None if of is None else of.dtype for of in (hidden, weight, bias, *leaves)]
             else:
                 losses = work.forward(head)
-        return torch.dot(losses, weights)
+        return torch.dot(losses, weights) / total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = (None if part is None else part * grad.to(part.dtype) for part in ctx.saved_tensors)
-        return None, None, None, *gradients
+        # Of the sum until here, and in float32: those of a mean over many tokens would vanish in float16, before the
+        # factor that is to keep them from it.
+        total, *gradients = ctx.saved_tensors
+        return (
+            None,
+            None,
+            None,
+            *(
+                None if part is None else torch.mul(part, grad / total, out=torch.empty_like(part, dtype=dtype))
+                for part, dtype in zip(gradients, ctx.dtypes, strict=True)
+            ),
+        )

@@ -156,6 +156,24 @@ def test_half_precision_has_losses_and_sums_in_float32(dtype: torch.dtype) -> No
         assert error < 4 * torch.finfo(dtype).eps
 
 
+def test_a_scaled_loss_keeps_small_gradients_from_vanishing_in_float16() -> None:
+    """A gradient scaler multiplies the loss: what is computed along with it must not be rounded before."""
+    generator, found = torch.Generator().manual_seed(0), []
+    hidden, weight = torch.randn(2048, 8, generator=generator), torch.randn(100, 8, generator=generator)
+    taught = hidden + 0.02 * torch.randn(2048, 8, generator=generator)
+    criterion = DistillationLoss(make_policy("static", temperature=2.0), ce_weight=0.0)
+    for dtype, linear in ((torch.float32, False), (torch.float16, False), (torch.float16, True)):
+        leaves = [value.to(dtype).clone().requires_grad_() for value in (hidden, weight)]
+        heads = (leaves[0], leaves[1], taught.to(dtype), weight.to(dtype))
+        if linear:
+            loss = linear_distillation_loss(criterion, *heads, chunk=512)
+        else:
+            loss = criterion(F.linear(*heads[:2]), F.linear(*heads[2:]))
+        found.append([grad.float() / 2**16 for grad in torch.autograd.grad(2**16 * loss, leaves)])
+    for precise, plain, ours in zip(*found, strict=True):
+        assert (ours - precise).norm() < 1.1 * (plain - precise).norm() < 0.1 * precise.norm()
+
+
 def test_weights_in_float32_meet_hidden_states_of_autocast() -> None:
     nets, criterion = Networks(40, 30, dtype=torch.float32), DistillationLoss(make_policy("adakd"))
     hidden, teacher = nets.hidden.detach().bfloat16().requires_grad_(), nets.teacher_hidden.bfloat16()
