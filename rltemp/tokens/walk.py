@@ -115,7 +115,9 @@ def mean_loss(work: Work, head: Head, counts: Tensor) -> Tensor:
         head: the student's.
         counts: [N] bool.
     """
-    mean: Tensor = _Mean.apply(work, counts, head.name, head.hidden, head.weight, head.bias, *work.leaves)
+    # Where gradients are off, `needs_input_grad` says nothing of it.
+    wanted = torch.is_grad_enabled()
+    mean: Tensor = _Mean.apply(work, counts, wanted, head.name, head.hidden, head.weight, head.bias, *work.leaves)
     return mean
 
 
@@ -147,6 +149,7 @@ class _Mean(torch.autograd.Function):
         ctx: Any,
         work: Work,
         counts: Tensor,
+        wanted: bool,
         name: str,
         hidden: Tensor,
         weight: Tensor,
@@ -156,13 +159,13 @@ class _Mean(torch.autograd.Function):
         head, weights = Head(name, hidden, weight, bias), counts.to(work.dtype)
         total = weights.sum().clamp(min=1.0)
         with without_autocast(hidden):
-            if any(ctx.needs_input_grad):
-                losses, gradients = work.backward(head, weights, ctx.needs_input_grad[3:])
+            if wanted and any(ctx.needs_input_grad):
+                losses, gradients = work.backward(head, weights, ctx.needs_input_grad[4:])
                 ctx.save_for_backward(total, *gradients)
                 ctx.dtypes = [None if of is None else of.dtype for of in (hidden, weight, bias, *leaves)]
             else:
                 losses = work.forward(head)
-        return torch.dot(losses, weights) / total
+        return torch.where(counts, losses, 0.0).sum() / total
 
     @staticmethod
     @once_differentiable
@@ -170,12 +173,9 @@ class _Mean(torch.autograd.Function):
         # Of the sum until here, and in float32: those of a mean over many tokens would vanish in float16, before the
         # factor that is to keep them from it.
         total, *gradients = ctx.saved_tensors
-        return (
-            None,
-            None,
-            None,
-            *(
-                None if part is None else torch.mul(part, grad / total, out=torch.empty_like(part, dtype=dtype))
-                for part, dtype in zip(gradients, ctx.dtypes, strict=True)
-            ),
+        factor = grad / total
+        results = (
+            None if part is None else torch.mul(part, factor, out=torch.empty_like(part, dtype=dtype))
+            for part, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
+        return None, None, None, None, *results

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rltemp
-from rltemp import DKD, DistillationLoss, InputError, Temperatures, make_policy
+from rltemp import DKD, DistillationLoss, InputError, Temperatures, kd_loss, make_policy
 from rltemp.experiments.bench.memory import peak_bytes
 from rltemp.objectives import AdaptiveKD, JensenShannonKD, ReverseKD
 from rltemp.policies.controls import AnnealPolicy
@@ -194,10 +194,21 @@ def test_weights_in_float32_meet_hidden_states_of_autocast() -> None:
 
 
 def test_nothing_is_kept_where_no_gradient_is_wanted() -> None:
-    nets, criterion = Networks(6, 9), DistillationLoss(make_policy("static"))
+    nets, seen = Networks(6, 9), []
+
+    def spy(
+        student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
+    ) -> Tensor:
+        seen.append(torch.is_grad_enabled())
+        return kd_loss(student_logits, teacher_logits, temperatures)
+
+    criterion = DistillationLoss(make_policy("static"), spy)
     with torch.no_grad():
         loss = linear_distillation_loss(criterion, *nets.heads, nets.targets, chunk=2)
     assert not loss.requires_grad
+    assert seen == [False] * 3
+    assert linear_distillation_loss(criterion, *nets.heads, nets.targets, chunk=2).item() == loss.item()
+    assert seen[3:] == [True] * 3
     hidden, weight, *teacher = (leaf.detach() for leaf in nets.heads)
     given: dict[str, Any] = {"teacher_hidden": teacher[0], "teacher_weight": teacher[1], "targets": nets.targets}
     assert not linear_distillation_loss(criterion, hidden, weight, **given).requires_grad
