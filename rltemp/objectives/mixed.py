@@ -21,7 +21,7 @@ class AdaptiveKD:
     The head are the teacher's most probable classes up to a mass, its first class always among them; g is the sum of
     |p - q| over head or tail, without gradient, and both weights are 1/2 where the networks agree. Softened
     probabilities stand for the paper's, which has no temperature. Source: Wu et al. (2025), "Rethinking
-    Kullback-Leibler Divergence in Knowledge Distillation for Large Language Models", section 4.
+    Kullback-Leibler Divergence in Knowledge Distillation for Large Language Models".
 
     Attributes:
         mass: most probability of the head beyond its first class, in (0, 1]; the paper takes 0.5.
