@@ -20,6 +20,7 @@ __all__ = [
     "check_finite",
     "check_logit_shapes",
     "check_logits",
+    "check_mask",
     "check_number",
     "check_positive",
     "check_targets",
@@ -157,3 +158,10 @@ def check_targets(targets: Tensor, batch: int, classes: int) -> None:
         low, high = (int(bound) for bound in targets.aminmax())
         if not 0 <= low <= high < classes:
             raise InputError(f"targets must lie in [0, {classes}), got values from {low} to {high}")
+
+
+def check_mask(mask: Tensor, shape: torch.Size) -> None:
+    """Raise `InputError` unless `mask` is bool of `shape`."""
+    if not isinstance(mask, Tensor) or mask.shape != shape or mask.dtype != torch.bool:
+        got = f"{mask.dtype} of {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise InputError(f"mask must be bool of shape {list(shape)}, got {got}")

@@ -45,6 +45,8 @@ class Temperatures:
                 check_positive(name, tensor)
 
     def _in_range(self) -> bool:
+        if len(self) == 0:
+            return True
         # One pass over all three is cheaper than three.
         low, high = torch.stack((self.teacher, self.student, self.scale)).detach().aminmax()
         return low.item() > 0.0 and high.item() < math.inf

@@ -16,7 +16,7 @@ from rltemp.seeding import make_generator
 
 __all__ = ["measure"]
 
-_RULES = ("static", "anneal", "ctkd", "dtkd", "normkd", "lskd", "ttm", "wttm", "spread")
+_RULES = ("static", "anneal", "ctkd", "dtkd", "normkd", "lskd", "ttm", "wttm", "adakd", "spread")
 
 
 def measure(seconds: float, batch: int = 128, classes: int = 1000) -> Section:

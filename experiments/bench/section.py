@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rltemp.experiments.bench.timing import Quartiles
 
-__all__ = ["AtLeast", "AtMost", "Phase", "Row", "Section", "tables"]
+__all__ = ["AtLeast", "AtMost", "Peak", "Phase", "Row", "Section", "tables"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,6 +75,23 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """The most memory a call takes at once.
+
+    Attributes:
+        name: what is measured.
+        size: in bytes.
+        ratio: as the section says.
+        bar: what the ratio is held to, if anything.
+    """
+
+    name: str
+    size: int
+    ratio: float
+    bar: AtMost | None = None
+
+
+@dataclass(frozen=True)
 class Section:
     """One measurement.
 
@@ -83,19 +100,23 @@ class Section:
         ratio: what the ratios are, in a few words.
         rows: the ratios.
         phases: what the step is made of, if that was looked at.
+        peaks: memory, if that was looked at.
     """
 
     title: str
     ratio: str
     rows: tuple[Row, ...]
     phases: tuple[Phase, ...] = ()
+    peaks: tuple[Peak, ...] = ()
 
 
 def tables(section: Section) -> list[Table]:
-    """The section's ratios and, if it has any, its phases."""
+    """The section's ratios and, if it has any, its phases and its memory."""
     result = [_ratios(section)]
     if section.phases:
         result.append(_phases(section.phases))
+    if section.peaks:
+        result.append(_peaks(section))
     return result
 
 
@@ -105,16 +126,32 @@ def _ratios(section: Section) -> Table:
     for heading in ("ms", section.ratio, "quartiles", "bar", ""):
         table.add_column(heading, justify="right")
     for row in section.rows:
-        verdict = "" if row.bar is None else ("met" if row.bar.met(row.ratio.median) else "missed")
         table.add_row(
             row.name,
             _three_digits(row.milliseconds),
             _three_digits(row.ratio.median),
             f"{_three_digits(row.ratio.low)} to {_three_digits(row.ratio.high)}",
-            "" if row.bar is None else str(row.bar),
-            verdict,
+            *_judged(row.bar, row.ratio.median),
         )
     return table
+
+
+def _peaks(section: Section) -> Table:
+    table = Table("peak memory")
+    for heading in ("MiB", section.ratio, "bar", ""):
+        table.add_column(heading, justify="right")
+    for peak in section.peaks:
+        table.add_row(
+            peak.name, _three_digits(peak.size / 2**20), _three_digits(peak.ratio), *_judged(peak.bar, peak.ratio)
+        )
+    return table
+
+
+def _judged(bar: AtMost | AtLeast | None, ratio: float) -> tuple[str, str]:
+    """A bar, and whether the ratio is within it; two empty texts without a bar."""
+    if bar is None:
+        return "", ""
+    return str(bar), "met" if bar.met(ratio) else "missed"
 
 
 def _phases(phases: tuple[Phase, ...]) -> Table:

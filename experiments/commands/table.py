@@ -192,7 +192,14 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
 
 def _bench_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse or throughput"
+        "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse, throughput or tokens"
+    )
+    parser.add_argument(
+        "--tokens",
+        nargs=3,
+        type=int,
+        metavar=("N", "V", "H"),
+        help="tokens, vocabulary and width of the section tokens (default 2048 32000 256)",
     )
     parser.add_argument("--quick", action="store_true", help="a few seconds per section, with wider quartiles")
 
@@ -201,7 +208,8 @@ def _bench(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.bench.bench import bench
     from rltemp.experiments.console import output
 
-    bench(output(), only=options.only, quick=options.quick)
+    sizes = None if options.tokens is None else tuple(options.tokens)
+    bench(output(), only=options.only, quick=options.quick, sizes=sizes)
 
 
 def _nothing(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from rltemp.checks import check_targets, values_are_readable
+from rltemp.checks import check_mask, check_targets, values_are_readable
 from rltemp.errors import InputError
 from rltemp.objectives.kd import KD
 from rltemp.objectives.method import Method, Terms
@@ -16,7 +16,7 @@ from rltemp.policies.policy import TemperaturePolicy
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["DistillationLoss", "LossParts"]
+__all__ = ["DistillationLoss", "LossParts", "labels_and_counts"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,13 +132,13 @@ class DistillationLoss(nn.Module):
         """
         student, teacher = _flatten_logits(student_logits, teacher_logits)
         shape = student_logits.shape[:-1]
-        labels, counts = self._labels(targets, mask, shape, student)
+        labels, counts = labels_and_counts(targets, mask, shape, student.shape[1], self.ignore_index)
         if labels is None and self.method.ce_weight > 0.0:
             raise InputError("targets must be given where ce_weight is > 0, got None")
         aligned = None if alignment is None else alignment.flatten(0, -2)
         with without_autocast(student):
             student, teacher = working_precision(student, teacher)
-            temperatures: Temperatures = self.policy(student, teacher, labels, progress, aligned)
+            temperatures: Temperatures = self.policy(student, teacher, labels, progress, aligned, counts)
             return self._weighted(
                 self.method.terms(student, teacher, labels, temperatures), counts, progress, temperatures
             )
@@ -156,25 +156,36 @@ class DistillationLoss(nn.Module):
             plain = fade * method.plain_weight * _mean(terms.plain, counts)
         return LossParts(ce + kd + plain, ce, kd, plain, temperatures)
 
-    def _labels(
-        self, targets: Tensor | None, mask: Tensor | None, shape: torch.Size, student: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Targets [N] that are all class indices, and which of the N instances count, [N] bool (None: all)."""
-        if mask is not None:
-            if mask.shape != shape or mask.dtype != torch.bool:
-                raise InputError(f"mask must be bool of shape {list(shape)}, got {mask.dtype} of {list(mask.shape)}")
-            mask = mask.flatten()
-        if targets is None:
-            return None, mask
-        if targets.shape != shape:
-            raise InputError(f"targets must have shape {list(shape)}, got {list(targets.shape)}")
-        labels = targets.flatten()
-        ignored = labels == self.ignore_index
-        if values_are_readable(ignored) and mask is None and not bool(ignored.any()):
-            return labels, None
-        labels = torch.where(ignored, 0, labels)
-        check_targets(labels, *student.shape)
-        return labels, ~ignored if mask is None else mask & ~ignored
+
+def labels_and_counts(
+    targets: Tensor | None, mask: Tensor | None, shape: torch.Size, classes: int, ignore_index: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """Targets [N] that are all class indices, and which of the N instances count, [N] bool (None: all).
+
+    Args:
+        targets: [...] class indices, or `ignore_index`, or None.
+        mask: [...] bool, False for instances that do not count, or None.
+        shape: what [...] stands for, N in all.
+        classes: number of classes C.
+        ignore_index: target of instances that do not count.
+
+    Raises:
+        InputError: for other shapes, a mask of another dtype, or targets that are no class indices.
+    """
+    if mask is not None:
+        check_mask(mask, shape)
+        mask = mask.flatten()
+    if targets is None:
+        return None, mask
+    if targets.shape != shape:
+        raise InputError(f"targets must have shape {list(shape)}, got {list(targets.shape)}")
+    labels = targets.flatten()
+    ignored = labels == ignore_index
+    if values_are_readable(ignored) and mask is None and not bool(ignored.any()):
+        return labels, None
+    labels = torch.where(ignored, 0, labels)
+    check_targets(labels, shape.numel(), classes)
+    return labels, ~ignored if mask is None else mask & ~ignored
 
 
 def _flatten_logits(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:

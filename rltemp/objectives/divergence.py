@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rltemp.tracing import is_transformed
 
-__all__ = ["softened_kl"]
+__all__ = ["soften", "softened_kl"]
 
 _NATS = math.log(2.0)
 """Nats in one bit."""
@@ -39,12 +39,12 @@ def softened_kl(student_logits: Tensor, teacher_logits: Tensor, student: Tensor,
 
 
 def _textbook(student_logits: Tensor, teacher_logits: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
-    log_p = _soften(teacher_logits, teacher).log_softmax(1)
-    log_q = _soften(student_logits, student).log_softmax(1)
+    log_p = soften(teacher_logits, teacher).log_softmax(1)
+    log_q = soften(student_logits, student).log_softmax(1)
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
-def _soften(logits: Tensor, temperature: Tensor) -> Tensor:
+def soften(logits: Tensor, temperature: Tensor) -> Tensor:
     """Logits [B, C] over temperature [B], shifted so that the largest is 0: the same softmax without cancellation."""
     return (logits - logits.detach().amax(1, keepdim=True)) / temperature[:, None]
 

@@ -13,7 +13,7 @@ from rltemp.objectives.divergence import softened_kl
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["KD", "check_temperatures", "kd_loss"]
+__all__ = ["KD", "check_temperatures", "kd_loss", "name_bad_logits"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +52,18 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temper
     with without_autocast(student_logits):
         student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
         losses = _kd_loss(student_logits, teacher_logits, temperatures.to(student_logits.dtype))
-    # A NaN or infinite logit makes its instance's loss NaN or infinite: B values to read instead of 2 B C.
+    name_bad_logits(losses, student_logits, teacher_logits)
+    return losses
+
+
+def name_bad_logits(losses: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> None:
+    """Raise `InputError` if losses [B] are not finite because logits [B, C] are not.
+
+    A NaN or infinite logit makes its instance's loss NaN or infinite: B values to read instead of 2 B C.
+    """
     if values_are_readable(losses) and not math.isfinite(losses.detach().sum().item()):
         check_finite("student_logits", student_logits)
         check_finite("teacher_logits", teacher_logits)
-    return losses
 
 
 def check_temperatures(temperatures: Temperatures, batch: int) -> None:

@@ -92,16 +92,21 @@ class Method:
         return min(progress / self.warmup, 1.0)
 
     def losses(
-        self, student: Tensor, teacher: Tensor, targets: Tensor, temperatures: Temperatures, progress: float
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        targets: Tensor | None,
+        temperatures: Temperatures,
+        progress: float | Tensor,
     ) -> Tensor:
-        """Weighted loss per instance, [N], in nats.
+        """Weighted loss per instance, [N], in nats; without targets there is no cross-entropy.
 
         Args:
             student: the student's logits, [N, C].
             teacher: the teacher's logits, [N, C].
-            targets: [N] class indices.
+            targets: [N] class indices, or None.
             temperatures: of N instances.
-            progress: share of the run that is done, in [0, 1].
+            progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [].
         """
         terms = self.terms(student, teacher, targets, temperatures)
         distillation = self.kd_weight * terms.kd

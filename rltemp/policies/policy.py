@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from rltemp.checks import check_finite, check_logits, check_targets, values_are_readable
+from rltemp.checks import check_finite, check_logits, check_mask, check_targets, values_are_readable
 from rltemp.errors import InputError
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["TemperaturePolicy"]
+__all__ = ["TemperaturePolicy", "check_progress"]
 
 
 class TemperaturePolicy(nn.Module, ABC):
@@ -39,6 +39,7 @@ class TemperaturePolicy(nn.Module, ABC):
         targets: Tensor | None = None,
         progress: float | Tensor = 0.0,
         alignment: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Temperatures:
         """Temperatures for one batch.
 
@@ -48,6 +49,8 @@ class TemperaturePolicy(nn.Module, ABC):
             targets: [B] class indices; required if "targets" is in `needs`.
             progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [] or [B].
             alignment: [B, A] from `ProbeAlignment`; required if "alignment" is in `needs`.
+            mask: [B] bool, False for instances, such as padding, that must not influence those of others; only rules
+                that look over their batch ask for it. Masked instances get temperatures as well.
 
         Returns:
             Temperatures of B instances, float32 or float64; half precision is widened to float32.
@@ -61,12 +64,16 @@ class TemperaturePolicy(nn.Module, ABC):
             check_targets(targets, batch, classes)
         if alignment is not None:
             _check_alignment(alignment, batch)
-        _check_progress(progress, batch)
+        if mask is not None:
+            check_mask(mask, torch.Size([batch]))
+        check_progress(progress, batch)
         for name, value in (("targets", targets), ("alignment", alignment)):
             if value is None and name in self.needs:
                 raise InputError(f"{type(self).__name__} needs {name}, got None")
         with without_autocast(student_logits):
             student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
+            if mask is not None:
+                return self.choose_among(student_logits, teacher_logits, targets, progress, alignment, mask)
             return self.choose(student_logits, teacher_logits, targets, progress, alignment)
 
     @abstractmethod
@@ -88,8 +95,24 @@ class TemperaturePolicy(nn.Module, ABC):
             alignment: [B, A] from `ProbeAlignment`; None only if "alignment" is not in `needs`.
         """
 
+    def choose_among(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+        mask: Tensor,
+    ) -> Temperatures:
+        """Choose as `choose` does where only the instances of `mask`, [B] bool, count.
 
-def _check_progress(progress: float | Tensor, batch: int) -> None:
+        A rule that takes each instance by itself has nothing to define here.
+        """
+        return self.choose(student_logits, teacher_logits, targets, progress, alignment)
+
+
+def check_progress(progress: float | Tensor, batch: int) -> None:
+    """Raise `InputError` unless `progress` is a number, or a tensor of shape [] or [batch], in [0, 1]."""
     if isinstance(progress, Tensor):
         if progress.ndim > 1 or (progress.ndim == 1 and progress.shape[0] != batch):
             raise InputError(f"progress must be a number or have shape [] or [{batch}], got {list(progress.shape)}")

@@ -6,6 +6,7 @@ import inspect
 from typing import Any, NamedTuple
 
 from rltemp.errors import InputError
+from rltemp.policies.adakd import AdaKDPolicy
 from rltemp.policies.artifact import load_policy
 from rltemp.policies.controls import AnnealPolicy, RandomPolicy
 from rltemp.policies.ctkd import CTKDInstancePolicy, CTKDPolicy
@@ -44,6 +45,7 @@ _ENTRIES = {
     "lskd": _Entry(LSKDPolicy, "logits standardized before softening", "Sun et al. 2024"),
     "ttm": _Entry(TTMPolicy, "only the teacher softened", "Zheng & Yang 2024"),
     "wttm": _Entry(WTTMPolicy, "TTM with soft instances counting more", "Zheng & Yang 2024"),
+    "adakd": _Entry(AdaKDPolicy, "colder where the networks differ more than usual", "Xie et al. 2026"),
     "spread": _Entry(SpreadPolicy, "from hot to cold in units of the teacher's spread", "this project"),
     "influence": _Entry(InfluencePolicy, "greedy by first-order effect on a probe", "this project"),
 }

@@ -111,6 +111,31 @@ def test_causal_lm_with_the_vocabulary_of_a_large_one() -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_trl_gkd(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    example = load("trl_gkd")
+    trainer = example.main(str(tmp_path))
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
+
+    batch = trainer.data_collator(list(example.conversations(5)))
+    batch = {name: value.to(trainer.args.device) for name, value in batch.items()}
+    assert (batch["labels"] == -100).any()
+    plain = rltemp.make_policy("static", temperature=1.0)
+    trainer.criterion.policy = plain
+    for counted in (None, 40):
+        theirs = super(type(trainer), trainer).compute_loss(trainer.model, batch, num_items_in_batch=counted)
+        ours = trainer.compute_loss(trainer.model, batch, num_items_in_batch=counted)
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+    features = rltemp.LogitFeatures()
+    trainer.criterion.policy = rltemp.load_policy(
+        rltemp.save_policy(rltemp.LearnedPolicy(features, scale=2.0), tmp_path / "policy")
+    )
+    trainer.compute_loss(trainer.model, batch).backward()
+    assert trainer.model.lm_head.weight.grad.abs().sum() > 0
+
+
 def test_single_file(capsys: pytest.CaptureFixture[str]) -> None:
     single = load("single_file")
     gains = single.main(single.Args(students=4, rollouts=2, steps=30))

@@ -27,13 +27,14 @@ from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import ImagesInMemory
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES
 from rltemp.networks import Network, make_network
-from rltemp.objectives import DKD
+from rltemp.objectives import DKD, ReverseKD
 from rltemp.objectives.features import CRD, Activations
 from rltemp.policies import list_policies
 from rltemp.policies.static import StaticPolicy
 from rltemp.recipes.schema import Optimization, PolicySpace
 from rltemp.seeding import make_generator
 from rltemp.temperatures import Temperatures
+from rltemp.tokens import TopK, linear_distillation_loss, linear_kd_loss, linear_temperatures, sparse_distillation_loss
 
 META = torch.device("meta")
 BATCH, CLASSES = 8, 10
@@ -105,6 +106,20 @@ def test_the_criterion_does_not_wait(name: str, objective: Any) -> None:
         student, teacher, targets = _batch()
         alignment = torch.empty(BATCH, 7, device=META) if "alignment" in criterion.policy.needs else None
         criterion(student, teacher, targets, 0.5, alignment).backward()
+
+
+@pytest.mark.parametrize("name", ["static", "ctkd", "spread", "adakd", "learned"])
+def test_losses_of_hidden_states_do_not_wait(name: str) -> None:
+    criterion = DistillationLoss(REUSED[name](), ReverseKD()).to(META)
+    hidden, weight = (torch.empty(n, 4, device=META, requires_grad=True) for n in (BATCH, CLASSES))
+    targets, mask = _batch()[2], torch.empty(BATCH, dtype=torch.bool, device=META)
+    teacher = TopK(torch.empty(BATCH, 3, device=META), torch.empty(BATCH, 3, dtype=torch.int32, device=META), CLASSES)
+    with NoWaiting():
+        heads = (hidden, weight, hidden.detach(), weight.detach())
+        linear_distillation_loss(criterion, *heads, targets, 0.5, mask, chunk=3).backward()
+        sparse_distillation_loss(criterion, hidden, weight, teacher, targets, 0.5, mask, chunk=3).backward()
+        temperatures = linear_temperatures(criterion.policy, *heads, targets, 0.5, mask, chunk=3)
+        linear_kd_loss(*heads, temperatures, chunk=3).sum().backward()
 
 
 @pytest.mark.parametrize("scope", ["classifier", "network"])

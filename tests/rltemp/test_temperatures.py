@@ -18,6 +18,10 @@ def test_shared_squares_the_temperature() -> None:
     assert len(temperatures) == 3
 
 
+def test_of_no_instance_at_all() -> None:
+    assert len(Temperatures.shared(torch.ones(0))) == 0
+
+
 def test_a_scale_for_all_replaces_the_square() -> None:
     temperatures = Temperatures.shared(torch.tensor([0.5, 2.0, 32.0], dtype=torch.float64), 16.0)
     assert temperatures.student.tolist() == [0.5, 2.0, 32.0]

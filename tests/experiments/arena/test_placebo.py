@@ -106,6 +106,7 @@ def test_a_cheat_of_one_student_is_caught(tiny_recipe: Recipe, task: Task, seed:
         "dtkd",
         "lskd",
         "wttm",
+        "adakd",
         "influence",
         "no-kd",
     ],

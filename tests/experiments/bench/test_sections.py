@@ -9,8 +9,9 @@ import torch
 from rich.console import Console
 
 from rltemp.errors import InputError
-from rltemp.experiments.bench import agent_and_loss, bench, environment, population, reuse, rules
-from rltemp.experiments.bench.section import AtLeast, AtMost, Row, Section, tables
+from rltemp.experiments.bench import agent_and_loss, bench, environment, population, reuse, rules, tokens
+from rltemp.experiments.bench.memory import peak_bytes
+from rltemp.experiments.bench.section import AtLeast, AtMost, Peak, Row, Section, tables
 from rltemp.experiments.bench.timing import Quartiles
 from rltemp.recipes import Recipe
 
@@ -18,6 +19,7 @@ SMALL: dict[str, Callable[[float], Section]] = {
     "agent_and_loss": partial(agent_and_loss.measure, batch=4, classes=5),
     "rules": partial(rules.measure, batch=4, classes=5),
     "reuse": partial(reuse.measure, teacher="resnet8", student="resnet8", batch=2, probe=2, shape=(3, 8, 8)),
+    "tokens": partial(tokens.measure, tokens=6, vocabulary=5, width=4),
 }
 
 
@@ -62,6 +64,25 @@ def test_a_population_is_timed_with_and_without_its_teacher(two_students: Recipe
     assert len(section.rows) == 2
 
 
+def test_the_memory_of_tokens_is_that_of_a_chunk() -> None:
+    plain, *chunked = tokens.measure(0.0, tokens=256, vocabulary=1000, width=4, chunk=16).peaks
+    assert plain.size > 4 * 4 * 256 * 1000
+    assert plain.ratio == 1.0
+    for peak in chunked:
+        assert 4 * 16 * 1000 < peak.size < plain.size / 4
+        assert peak.ratio == peak.size / plain.size
+
+
+def test_a_tensor_counts_for_as_long_as_it_lives() -> None:
+    def call() -> None:
+        for size in (100, 300, 200):
+            torch.zeros(size, dtype=torch.uint8)
+
+    before = torch.zeros(1000)
+    assert peak_bytes(call) == 300
+    assert len(before) == 1000
+
+
 def test_bars_judge_the_median() -> None:
     assert AtMost(1.3).met(1.3)
     assert not AtMost(1.3).met(1.31)
@@ -76,13 +97,18 @@ def test_the_tables_say_what_was_measured() -> None:
         Row("plain", 1.0, Quartiles(1.0, 1.0, 1.0)),
     )
     text = io.StringIO()
-    Console(file=text, width=100).print(*tables(Section("rules", "of plain", rows)), sep="\n")
+    peaks = (Peak("all at once", 3 << 20, 1.0), Peak("in chunks", 1 << 20, 1 / 3, AtMost(0.25)))
+    Console(file=text, width=100).print(*tables(Section("rules", "of plain", rows, peaks=peaks)), sep="\n")
     lines = text.getvalue().splitlines()
     quick, slow, plain = (next(line for line in lines if name in line) for name in ("quick", "slow", "plain │"))
     assert "0.912" in quick
     assert "met" in quick
     assert "120" in slow
     assert "missed" in slow
+    whole, part = (next(line for line in lines if name in line) for name in ("all at once", "in chunks"))
+    assert "3" in whole
+    assert "0.333" in part
+    assert "missed" in part
     assert "met" not in plain
     assert "missed" not in plain
 
@@ -110,3 +136,11 @@ def test_an_unknown_section_is_refused_before_any_work() -> None:
     with pytest.raises(InputError, match=r"rules.*got 'speed'"):
         bench.bench(Console(file=text), only="speed")
     assert not text.getvalue()
+
+
+def test_tokens_are_measured_at_the_sizes_that_are_asked_for() -> None:
+    text = io.StringIO()
+    bench.bench(Console(file=text, width=100), only="tokens", quick=True, sizes=(3, 4, 2))
+    assert "tokens: 3 of width 2, vocabulary 4, float32" in text.getvalue()
+    with pytest.raises(InputError, match="--tokens must be three numbers >= 1, got 3 0 2"):
+        bench.bench(Console(file=text), only="tokens", sizes=(3, 0, 2))

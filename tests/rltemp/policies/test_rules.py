@@ -25,8 +25,8 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 def test_every_rule_is_listed_with_its_paper_and_made_without_options() -> None:
     listed = list_policies()
     assert list(listed) == [
-        "static", "random", "anneal", "ctkd", "ctkd-instance", "dtkd", "normkd", "lskd", "ttm", "wttm", "spread",
-        "influence",
+        "static", "random", "anneal", "ctkd", "ctkd-instance", "dtkd", "normkd", "lskd", "ttm", "wttm", "adakd",
+        "spread", "influence",
     ]  # fmt: skip
     alignment = draw(4, len(ALIGNMENT_TEMPERATURES))
     for name, line in listed.items():
@@ -275,7 +275,7 @@ def test_influence_takes_the_best_column_and_its_default_where_all_are_equal() -
 
 
 @pytest.mark.parametrize(
-    "name", ["static", "anneal", "ctkd", "ctkd-instance", "normkd", "lskd", "ttm", "wttm", "spread"]
+    "name", ["static", "anneal", "ctkd", "ctkd-instance", "normkd", "lskd", "ttm", "wttm", "adakd", "spread"]
 )
 @settings(deadline=None, max_examples=15)
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.integers(0, 1000))
@@ -315,7 +315,7 @@ def test_both_derivatives_of_a_rule_equal_numeric_ones(name: str, case: str) -> 
     assert name == "wttm" or torch.autograd.gradgradcheck(answer, inputs)
 
 
-@pytest.mark.parametrize("name", [*LOGITS_ALONE, "ctkd-instance", "spread"])
+@pytest.mark.parametrize("name", [*LOGITS_ALONE, "ctkd-instance", "adakd", "spread"])
 def test_students_side_by_side_get_what_each_gets_alone(name: str) -> None:
     options = [{"classes": 6, "generator": torch.Generator().manual_seed(k)} for k in range(3)]
     policies = [make_policy(name, **(options[k] if name == "ctkd-instance" else {})).double() for k in range(3)]

@@ -82,7 +82,7 @@ def test_an_instance_sees_its_batch_unless_each_has_its_own_spread() -> None:
         assert policy.over_batch is not each
         whole, alone = policy(student, teacher, None, 0.3), policy(student[2:3], teacher[2:3], None, 0.3)
         assert torch.allclose(alone.teacher, whole.teacher[2:3], rtol=1e-12) is each
-    others = [name for name in rltemp.list_policies() if name != "spread"]
+    others = [name for name in rltemp.list_policies() if name not in ("adakd", "spread")]
     assert not any(make_policy(name).over_batch for name in others)
 
 
@@ -92,3 +92,26 @@ def test_dense_predictions_share_the_spread_of_all_their_tokens() -> None:
     flat = make_policy("spread")(student.view(6, 5), teacher.view(6, 5), None, 0.5)
     assert torch.equal(parts.temperatures.teacher, flat.teacher)
     assert parts.temperatures.teacher.unique().numel() == 1
+
+
+def test_masked_instances_do_not_count_for_the_spread_of_the_others() -> None:
+    student, teacher = draw(5, 6), draw(5, 6, seed=1)
+    mask = torch.tensor([True, False, True, True, False])
+    loud = torch.where(mask[:, None], teacher, 50 * teacher)
+    alone = make_policy("spread")(student[mask], teacher[mask], None, 0.3)
+    masked = make_policy("spread")(student, loud, None, 0.3, mask=mask)
+    torch.testing.assert_close(masked.teacher[mask], alone.teacher, rtol=1e-12, atol=0)
+    torch.testing.assert_close(masked.scale[mask], alone.scale, rtol=1e-12, atol=0)
+    targets = torch.where(mask, 0, -100)
+    criterion = rltemp.DistillationLoss(make_policy("spread"), ce_weight=0.0)
+    assert torch.equal(criterion.parts(student, loud, targets, 0.3).temperatures.teacher, masked.teacher)
+    nobody = make_policy("spread")(student, teacher, None, 0.0, mask=torch.zeros(5, dtype=torch.bool))
+    assert nobody.teacher.tolist() == [2.0] * 5
+    every = make_policy("spread", each=True)
+    assert torch.equal(every(student, loud, None, 0.3, mask=mask).teacher, every(student, loud, None, 0.3).teacher)
+
+
+def test_a_mask_of_another_kind_is_refused() -> None:
+    for mask in (torch.ones(4, dtype=torch.bool), torch.ones(5), [True] * 5):
+        with pytest.raises(rltemp.InputError, match=r"mask must be bool of shape \[5\]"):
+            make_policy("static")(draw(5, 6), draw(5, 6), mask=mask)
