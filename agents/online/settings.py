@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
+from rltemp.actions import HIGHEST, LOWEST
 from rltemp.errors import InputError
-from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST
+from rltemp.policies.learned import MOST_LAYERS, WIDEST
 from rltemp.recipes.ranges import Length, Range
 from rltemp.recipes.typed import typed
 
