@@ -6,6 +6,7 @@ no-kd                       cross-entropy with the labels alone, no distillation
 dtkd                        a rule with its defaults
 anneal(start=8, end=2)      a rule with options; kd_weight and ce_weight, of distillation and labels, are every rule's
 preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
+preset(dtkd, warmup=1)      the same with another warm-up, a share of the run; pair=R56-R20 has that pair's weights
 runs/digits/policy          a trained policy
 """
 
@@ -17,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rltemp.checks import check_number
@@ -189,7 +191,8 @@ def _expand(item: str) -> list[PolicySpec]:
         return [_rule(item, {})]
     if call := _CALL.fullmatch(item):
         if call["name"] == "preset":
-            return [_preset(call["options"])]
+            name, _, options = call["options"].partition(",")
+            return [_preset(name.strip(), _options(options, item))]
         return [_rule(*parse_call(item))]
     return [trained_policy(item)]
 
@@ -217,10 +220,15 @@ class _Rule:
         return make_policy(self.name, **self.options)
 
 
-def _preset(name: str) -> PolicySpec:
-    preset = make_preset(name)
+def _preset(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> PolicySpec:
+    if unknown := [key for key in options if key not in ("pair", "warmup")]:
+        raise InputError(f"preset({name}) takes the options pair and warmup, got {unknown[0]!r}")
+    preset = make_preset(name, options.get("pair"))
+    if "warmup" in options:
+        preset = replace(preset, warmup=check_number("warmup", options["warmup"], low=0.0, high=1.0))
     rule = _rule(preset.policy, dict(preset.options))
-    item = f"preset({name})"
+    listed = "".join(f", {key}={value}" for key, value in options.items())
+    item = f"preset({name}{listed})"
     return replace(rule, name=item, label=item, family="rule", method=preset)
 
 

@@ -17,6 +17,7 @@ from rltemp.experiments.evaluation.specs import (
     trained_policy,
 )
 from rltemp.objectives.method import Method
+from rltemp.presets import make_preset
 
 LOGITS = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
 
@@ -109,6 +110,33 @@ def test_a_preset_brings_its_loss() -> None:
     assert spec.method is not None
     assert spec.method.kd_weight == 9.0
     assert spec.label == "preset(lskd)"
+
+
+def test_a_preset_takes_another_warmup_or_a_pair() -> None:
+    plain, longer = parse_policies("preset(dkd),preset(dkd, warmup=1)")
+    assert (longer.label, longer.name, longer.family) == (*["preset(dkd, warmup=1)"] * 2, "rule")
+    assert plain.method is not None
+    assert longer.method == dataclasses.replace(plain.method, warmup=1.0)
+    assert longer.method is not None
+    assert (longer.method.fade(0.25), plain.method.fade(0.25)) == (0.25, 1.0)
+    (both,) = parse_policies("preset(dtkd,pair=R56-R20,warmup=0.5)")
+    assert both.label == "preset(dtkd, pair=R56-R20, warmup=0.5)"
+    assert both.method == dataclasses.replace(make_preset("dtkd", "R56-R20"), warmup=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("kd_weight=2", r"preset\(dkd\) takes the options pair and warmup, got 'kd_weight'"),
+        ("warmup=2", "warmup must be finite and >= 0 and <= 1"),
+        ("warmup=long", "warmup must be a number, got str"),
+        ("1", "must read name=value"),
+        ("pair=A-B", "pair must be one of those the preset 'dkd' has values for"),
+    ],
+)
+def test_wrong_options_of_a_preset_are_refused(options: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_policies(f"preset(dkd, {options})")
 
 
 def test_without_distillation_the_labels_are_all_there_is() -> None:
