@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from rltemp.errors import InputError
 from rltemp.policies.learned import HIGHEST, LOWEST, MOST_LAYERS, WIDEST
 from rltemp.recipes.ranges import Length, Range
+from rltemp.recipes.schema import Optimization
 from rltemp.recipes.typed import typed
 
 __all__ = ["AGENTS", "Online", "Role", "make_online"]
@@ -86,6 +87,16 @@ class Online:
             raise InputError(f"high must be > low = {self.low:g}, got {self.high:g}")
         if self.squash == "log" and not self.low <= self.temperature <= self.high:
             raise InputError(f"temperature must lie in [{self.low:g}, {self.high:g}], got {self.temperature:g}")
+
+    def check(self, optimization: Optimization) -> None:
+        """Refuse a run whose agent would never learn, or would not know a term of the loss.
+
+        Raises:
+            InputError: for epochs that are all warm-up, or a `probe_weight`.
+        """
+        self.roles(optimization.epochs)
+        if optimization.probe_weight:
+            raise InputError(f"optimization.probe_weight must be 0 for an agent, got {optimization.probe_weight:g}")
 
     def roles(self, epochs: int) -> tuple[Role, ...]:
         """What the agent does in each of a run's `epochs`: it waits for the warm-up's end, learns, or acts.
