@@ -64,8 +64,7 @@ class OnlineRun:
         self, task: Task, online: Online, seed: int, *, scale: float | None = None, method: Method | None = None
     ) -> None:
         settings = task.optimization
-        if settings.probe_weight:
-            raise InputError(f"optimization.probe_weight must be 0 for an agent, got {settings.probe_weight:g}")
+        online.check(settings)
         self.roles = online.roles(settings.epochs)
         self._scale = scale
         self._online, self._updates = online, task.steps // settings.epochs

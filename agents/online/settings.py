@@ -11,6 +11,7 @@ from rltemp.actions import HIGHEST, LOWEST
 from rltemp.errors import InputError
 from rltemp.policies.learned import MOST_LAYERS, WIDEST
 from rltemp.recipes.ranges import Length, Range
+from rltemp.recipes.schema import Optimization
 from rltemp.recipes.typed import typed
 
 __all__ = ["AGENTS", "Online", "Role", "make_online"]
@@ -55,7 +56,7 @@ class Online:
             short runs have a hundredth of that.
         epochs: passes over a batch per update of the agent, >= 1; the public code's 5.
         log_std: initial log standard deviation of the noise, by the weights of the last hidden layer with `noise`
-            "batch". -2 moves T by about a quarter.
+            "batch", where -2 moves an instance's T by a factor of about 1.5 at the start.
         hidden: widths of the hidden layers of policy and value function.
 
     Raises:
@@ -87,6 +88,16 @@ class Online:
             raise InputError(f"high must be > low = {self.low:g}, got {self.high:g}")
         if self.squash == "log" and not self.low <= self.temperature <= self.high:
             raise InputError(f"temperature must lie in [{self.low:g}, {self.high:g}], got {self.temperature:g}")
+
+    def check(self, optimization: Optimization) -> None:
+        """Refuse a run whose agent would never learn, or would not know a term of the loss.
+
+        Raises:
+            InputError: for epochs that are all warm-up, or a `probe_weight`.
+        """
+        self.roles(optimization.epochs)
+        if optimization.probe_weight:
+            raise InputError(f"optimization.probe_weight must be 0 for an agent, got {optimization.probe_weight:g}")
 
     def roles(self, epochs: int) -> tuple[Role, ...]:
         """What the agent does in each of a run's `epochs`: it waits for the warm-up's end, learns, or acts.

@@ -63,12 +63,15 @@ def distill(
         task: what the recipe builds, if it is at hand already.
 
     Raises:
-        InputError: if this run has finished, or was started with another recipe, policy, agent or seed.
+        InputError: for an agent that cannot learn in such a run; if this run has finished, or was started with another
+            recipe, policy, agent or seed.
         DivergenceError: for a teacher, a student or an agent that diverges; whole epochs before are kept.
     """
     kind, label = ("policy", spec.label) if isinstance(spec, PolicySpec) else ("agent", spec.name)
     if isinstance(spec, PolicySpec):
         check_probe([spec], setting.recipe.policy)
+    else:
+        spec.online.check(setting.recipe.optimization)
     config = f"{dump_recipe(setting.recipe, agent=False)}# {kind}: {spec.name}\n# seed: {seed}\n"
     folder = RunFolder.start(root, setting.name, name, config)
     with folder.measuring():
@@ -89,7 +92,7 @@ def distill(
     )
     atomic_write(folder.path / "scores.json", json.dumps(scores, indent=1) + "\n")
     if not isinstance(whole, PolicyRun) and whole.is_exportable:
-        save_policy(whole.export(), folder.path / "policy")
+        save_policy(whole.export(), folder.path / "policy", overwrite=True)
     folder.finish()
     return Distilled(folder.path, test)
 

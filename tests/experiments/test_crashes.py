@@ -41,15 +41,17 @@ COMMANDS = {
     "train": ["train", *RECIPE],
     "evaluate": ["evaluate", *RECIPE, "--students=2", "--no-references", "--policy=static(temperature=2),dtkd"],
     "distill": ["distill", *RECIPE, "--policy=static"],
+    "agent": ["distill", *RECIPE, "--agent=rlkd(hidden=(4,))", "--name=agent"],
     "tune": ["tune", *RECIPE, "--trials=2", "--students=1"],
 }
 RESULTS = {
     "train": ("policy/policy.safetensors", "policy/policy.json", "policy/README.md", "metrics.csv", "finished"),
     "evaluate": ("results.csv", "evaluation.json", "table.md", "report.html"),
     "distill": ("student.safetensors", "scores.json", "metrics.csv", "finished"),
+    "agent": ("student.safetensors", "scores.json", "metrics.csv", "policy/policy.safetensors", "finished"),
     "tune": ("digits-short-tuned.yaml", "finished"),
 }
-FOLDER = {"train": "train", "evaluate": "evaluation", "distill": "distill", "tune": "tune"}
+FOLDER = {"train": "train", "evaluate": "evaluation", "distill": "distill", "agent": "agent", "tune": "tune"}
 OPERATIONS = ("mkdir", "open", "fsync", "rename", "replace", "unlink", "rmdir")
 
 
