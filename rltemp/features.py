@@ -134,6 +134,7 @@ class LogitFeatures:
         progress: float | Tensor,
         alignment: Tensor | None,
         students: int = 1,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Compute the features of a batch from inputs that `TemperaturePolicy` has checked.
 
@@ -144,6 +145,7 @@ class LogitFeatures:
             progress: share of the run that is done, in [0, 1]; a number or a tensor of shape [] or [B].
             alignment: [B, A]; may be None where "alignment" is not in `needs`.
             students: whose batches of equal size stand one after the other, a divisor of B.
+            mask: [B] bool, which instances count for the means over a batch; None for all.
 
         Returns:
             [B, F] float32 in [0, 1], without gradient.
@@ -160,7 +162,7 @@ class LogitFeatures:
             ]
             columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if self.over_batch:
-            columns.update(_of_batch(columns, students))
+            columns.update(_of_batch(columns, students, mask))
         return torch.stack([columns[name] for name in self.names], dim=-1).clamp(0.0, 1.0)
 
     def _of(
@@ -229,11 +231,16 @@ def _of_labels(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, T
     return dict(zip(names, (*right.unbind(), *losses.unbind()), strict=True))
 
 
-def _of_batch(columns: Mapping[str, Tensor], students: int) -> dict[str, Tensor]:
+def _of_batch(columns: Mapping[str, Tensor], students: int, mask: Tensor | None) -> dict[str, Tensor]:
     """Means of columns [B] over the batch of each student, which all its instances get, [B], by name."""
     known = [name for name in _AVERAGED if name in columns]
     values = torch.stack([columns[name] for name in known]).unflatten(1, (students, -1))
-    means = values.mean(-1, keepdim=True).expand_as(values).flatten(1)
+    if mask is None:
+        mean = values.mean(-1, keepdim=True)
+    else:
+        counts = mask.to(values.dtype).unflatten(0, (students, -1))
+        mean = (values * counts).sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp_min(1.0)
+    means = mean.expand_as(values).flatten(1)
     losses = torch.tensor([name.endswith("loss") for name in known], device=means.device).unsqueeze(1)
     return dict(
         zip((f"{_BATCH}{name}" for name in known), torch.where(losses, 1.0 - torch.exp(-means), means), strict=True)

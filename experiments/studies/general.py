@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rltemp.errors import InputError
+from rltemp.errors import DivergenceError, InputError
 from rltemp.experiments.cli import main as rltemp
 from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.evaluation.statistics import mean_interval
@@ -68,13 +68,13 @@ def main() -> None:
     arms = options.arms.split(",")
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise InputError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
-    for seed in range(options.seeds):
-        for arm in arms:
-            _train(arm, seed, options.rollouts, options.runs)
+    diverged = [arm for arm in arms if not _train(arm, options.seeds, options.rollouts, options.runs)]
+    arms = [arm for arm in arms if arm not in diverged]
     words = [word for arm in arms for word in ("--trainings", f"{arm}={options.runs}/{RECIPE}/{_slug(arm)}-*/policy")]
     where = ["--conditions", ",".join(CONDITIONS), "--budgets", "1", "--methods", "spread", "--data", options.data]
     if rltemp(["arena", *JUDGED_ON, *where, *words, "--runs", options.runs]) == 0:
         print(table(Path(options.runs, "arena", "arena.csv"), arms))
+        print("".join(f"{arm}: its training diverges\n" for arm in diverged))
 
 
 def table(path: Path, arms: Sequence[str]) -> str:
@@ -99,13 +99,20 @@ def _cells(rows: Sequence[Mapping[str, str]]) -> list[str]:
     return [*(f"{mean:+.1f}" for mean in means), interval, f"{regrets[worst]:+.1f} ({', '.join(worst)})"]
 
 
-def _train(arm: str, seed: int, rollouts: int, root: str) -> None:
-    name = f"{_slug(arm)}-{seed}"
-    if Path(root, RECIPE, name, "policy").exists():
-        return
-    recipe = load_recipe(RECIPE, {"agent.rollouts": rollouts, "agent.seed": seed, **ARMS[arm]})
-    setting = NamedRecipe(RECIPE, recipe)
-    train(setting, root, name, build_all(setting, root))
+def _train(arm: str, seeds: int, rollouts: int, root: str) -> bool:
+    """Train what is not trained yet; whether none of the trainings diverges."""
+    for seed in range(seeds):
+        name = f"{_slug(arm)}-{seed}"
+        if Path(root, RECIPE, name, "policy").exists():
+            continue
+        recipe = load_recipe(RECIPE, {"agent.rollouts": rollouts, "agent.seed": seed, **ARMS[arm]})
+        setting = NamedRecipe(RECIPE, recipe)
+        try:
+            train(setting, root, name, build_all(setting, root))
+        except DivergenceError as error:
+            print(f"{arm}, training {seed}: {error}")
+            return False
+    return True
 
 
 def _slug(arm: str) -> str:

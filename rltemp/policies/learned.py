@@ -113,6 +113,19 @@ class LearnedPolicy(TemperaturePolicy):
         features = self.features(student_logits, teacher_logits, targets, progress, alignment, students)
         return self._act(features)
 
+    def choose_among(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+        mask: Tensor,
+    ) -> Temperatures:
+        """Temperatures of B instances, of which those of `mask`, [B] bool, count in features of the batch."""
+        inputs = (student_logits, teacher_logits, targets, progress, alignment)
+        return self._act(self.features(*inputs, mask=mask))
+
     def temperature(self, features: Tensor) -> Tensor:
         """Temperatures [B] of features [B, F] in [0, 1], without gradient."""
         return self._act(features).teacher

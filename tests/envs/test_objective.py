@@ -7,6 +7,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from rltemp.envs.objective import fitted_sharpness, objective_loss
+from rltemp.recipes.schema import Objective
 
 STUDENTS, IMAGES, CLASSES = 3, 40, 5
 
@@ -43,21 +44,22 @@ def test_every_objective_equals_its_definition(size: float) -> None:
     for k, (student, y) in enumerate((row.numpy(), targets.numpy()) for row in logits):
         sharpness, least = _best_sharpness(student, y)
         wrong = 1.0 - _probabilities(student, 2.0 * sharpness)[np.arange(IMAGES), y]
-        expected = {
+        expected: dict[Objective, float] = {
             "nll": _nll(student, y),
             "calibrated-nll": least,
             "soft-error": wrong.mean(),
             "error": float((student.argmax(-1) != y).mean()),
         }
         for name, value in expected.items():
-            got = objective_loss(name, logits, targets)[k]  # type: ignore[arg-type]
+            got = objective_loss(name, logits, targets)[k]
             assert float(got) == pytest.approx(value, rel=1e-4), name
 
 
 def test_calibration_is_not_paid_for() -> None:
     logits, targets = _inputs()
-    for name in ("calibrated-nll", "soft-error", "error"):
-        once, thrice = (objective_loss(name, size * logits, targets) for size in (1.0, 3.0))  # type: ignore[arg-type]
+    names: tuple[Objective, ...] = ("calibrated-nll", "soft-error", "error")
+    for name in names:
+        once, thrice = (objective_loss(name, size * logits, targets) for size in (1.0, 3.0))
         torch.testing.assert_close(once, thrice, rtol=1e-6, atol=1e-9)
     assert not torch.allclose(objective_loss("nll", logits, targets), objective_loss("nll", 3.0 * logits, targets))
 

@@ -115,6 +115,17 @@ def test_several_students_at_once_get_the_context_of_their_own_batch() -> None:
         torch.testing.assert_close(whole[own], alone, rtol=0.0, atol=1e-6)
 
 
+def test_masked_instances_count_in_no_mean() -> None:
+    student, teacher, targets, progress, _alignment = _inputs(12, 10)
+    features = LogitFeatures(CONTEXT_FEATURES)
+    mask = torch.arange(12) % 3 != 1
+    kept = features(student[mask], teacher[mask], targets[mask], progress, None)
+    whole = features(student, teacher, targets, progress, None, mask=mask)
+    torch.testing.assert_close(whole[mask], kept, rtol=0.0, atol=1e-6)
+    nothing = features(student, teacher, targets, progress, None, mask=torch.zeros(12, dtype=torch.bool))
+    assert bool(torch.isfinite(nothing).all())
+
+
 @settings(max_examples=60)
 @given(
     st.integers(1, 6),

@@ -32,7 +32,7 @@ def test_a_policy_that_says_the_weights_of_its_loss_is_used_in_that_loss(tmp_pat
     policy = LearnedPolicy(LogitFeatures(["progress"]), (), scale_range=(1.0, 4.0), weights=weights)
     spec = trained_policy(str(save_policy(policy, tmp_path / "mine")))
     usual = Method(ce_weight=0.1, kd_weight=0.5)
-    assert spec.loss(usual) == Method(**weights)
+    assert spec.loss(usual) == Method(ce_weight=1.0, kd_weight=0.9)
     assert trained_policy("rltemp/digits").loss(usual) == usual
 
 

@@ -140,3 +140,16 @@ def test_needs_are_the_features(names: Sequence[str] | None, needs: set[str]) ->
 def test_what_cannot_be_is_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         LearnedPolicy(LogitFeatures(), **options)  # type: ignore[arg-type]
+
+
+def test_padding_has_no_say_in_a_policy_that_looks_at_its_batch() -> None:
+    policy = LearnedPolicy(
+        LogitFeatures(["batch_teacher_entropy", "batch_student_loss", "progress"]), (), low=1, high=9
+    )
+    for number, parameter in enumerate(policy.parameters()):
+        parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    student, teacher = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(2)).unbind()
+    targets, mask = torch.arange(8) % 5, torch.arange(8) < 6
+    short = policy(student[:6], teacher[:6], targets[:6], 0.5)
+    torch.testing.assert_close(policy(student, teacher, targets, 0.5, mask=mask).teacher[:6], short.teacher)
+    assert not torch.allclose(policy(student, teacher, targets, 0.5).teacher[:6], short.teacher)
