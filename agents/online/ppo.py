@@ -40,7 +40,7 @@ def make_online_ppo(venv: VecEnv, online: Online) -> PPO:
         learning_rate=online.learning_rate,
         n_steps=1,
         batch_size=venv.num_envs,
-        n_epochs=online.epochs,
+        n_epochs=online.n_epochs,
         gamma=0.0,
         normalize_advantage=False,
         use_sde=per_batch,
@@ -51,7 +51,7 @@ def make_online_ppo(venv: VecEnv, online: Online) -> PPO:
             "net_arch": {"pi": hidden, "vf": hidden},
             "activation_fn": nn.ReLU if released else nn.Tanh,
             # The public code's deviation is that of x, and its layers have PyTorch's initialization.
-            "log_std_init": online.log_std - (math.log(REACH) if released else 0.0),
+            "log_std_init": online.log_std_init - (math.log(REACH) if released else 0.0),
             "ortho_init": not released,
             **options,
         },

@@ -192,7 +192,7 @@ class OnlineRun:
                 trouble = error
         if not can_act(self.model):
             raise DivergenceError(
-                f"the agent diverged at update {self.run.step}: lower learning_rate, or log_std where it is large"
+                f"the agent diverged at update {self.run.step}: lower learning_rate, or log_std_init where it is large"
             ) from trouble
         if trouble is not None:
             raise trouble

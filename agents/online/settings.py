@@ -54,8 +54,8 @@ class Online:
         labels: of mixtures: "both", or "one", that of the lesser image, as the public code.
         learning_rate: Adam's, > 0. 1e-3 where the public code has 1e-4 for twelve learning epochs of 781 batches:
             short runs have a hundredth of that.
-        epochs: passes over a batch per update of the agent, >= 1; the public code's 5.
-        log_std: initial log standard deviation of the noise, by the weights of the last hidden layer with `noise`
+        n_epochs: passes over a batch per update of the agent, >= 1; the public code's 5.
+        log_std_init: initial log standard deviation of the noise, by the weights of the last hidden layer with `noise`
             "batch", where -2 moves an instance's T by a factor of about 1.5 at the start.
         hidden: widths of the hidden layers of policy and value function.
 
@@ -79,8 +79,8 @@ class Online:
     explore: Annotated[float, Range(0, 1)] = 0.5
     labels: Literal["both", "one"] = "both"
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
-    epochs: Annotated[int, Range(1)] = 5
-    log_std: Annotated[float, Range(-20, 2)] = -2.0
+    n_epochs: Annotated[int, Range(1)] = 5
+    log_std_init: Annotated[float, Range(-20, 2)] = -2.0
     hidden: Annotated[tuple[Annotated[int, Range(1, WIDEST)], ...], Length(MOST_LAYERS)] = (32, 32)
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ AGENTS: Mapping[str, Online] = MappingProxyType(
             explore=1.0,
             labels="one",
             learning_rate=1e-4,
-            log_std=-0.5,
+            log_std_init=-0.5,
             hidden=(256, 256),
         ),
     }

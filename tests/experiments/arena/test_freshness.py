@@ -134,8 +134,17 @@ def test_the_policies_that_come_with_the_package_say_what_they_saw(
     assert all(shared_images(recipe, judged, {"images": total, "own_test": own_test}) for recipe in recipes)
 
 
+def test_the_general_policy_saw_two_data_sets_and_took_no_run_on_any_other() -> None:
+    learned = load_policy("rltemp/general")
+    recipes = training_recipes(learned)
+    assert recipes is not None
+    assert {recipe.data.name for recipe in recipes} == {"digits", "mnist1d"}
+    assert training_runs(learned) == runs_spent_on(learned, load_recipe("arena-digits")) == 1460 * 32
+    assert runs_spent_on(learned, load_recipe("arena-fashion")) == 0
+
+
 def test_every_policy_that_comes_with_the_package_was_looked_at() -> None:
-    assert len(list_pretrained()) == 4
+    assert len(list_pretrained()) == 5
 
 
 @pytest.mark.parametrize(

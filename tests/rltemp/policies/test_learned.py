@@ -147,7 +147,7 @@ def test_padding_has_no_say_in_a_policy_that_looks_at_its_batch() -> None:
         LogitFeatures(["batch_teacher_entropy", "batch_student_loss", "progress"]), (), low=1, high=9
     )
     for number, parameter in enumerate(policy.parameters()):
-        parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+        parameter.copy_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
     student, teacher = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(2)).unbind()
     targets, mask = torch.arange(8) % 5, torch.arange(8) < 6
     short = policy(student[:6], teacher[:6], targets[:6], 0.5)
