@@ -35,9 +35,9 @@ def main() -> None:
         mine = [row for row in rows if row["kind"] == "trained" and row["method"].split(" (")[0] == name]
         if mine:
             policy = load_policy(name)
-            said = {
-                f"{budget} times the task's updates": judged(mine, budget) for budget in budgets(mine)
-            } | FIRST_FIGURES
+            said = {f"{budget} times the task's updates": judged(mine, budget) for budget in budgets(mine)} | (
+                FIRST_FIGURES if "scores" in policy.card else {}
+            )
             policy.card |= {"arena": said, "results": results(mine)}
             save_policy(policy, Path("rltemp/pretrained") / name.removeprefix("rltemp/"), overwrite=True)
             print(name, said)
