@@ -15,6 +15,9 @@ from rltemp.recipes import load_recipe
 
 __all__ = ["policy_zoo"]
 
+_MOST_NAMED = 8
+"""Variations of a recipe that are written out."""
+
 
 def policy_zoo() -> str:
     """A section for every policy of the package, as Markdown."""
@@ -29,8 +32,7 @@ def _section(name: str) -> str:
         "chooses": f"temperatures from {policy.low:g} to {policy.high:g}; the loss is scaled by {_scale(policy)}",
         "was trained on": _training(card["recipe"], card["training"]),
         **{f"in the arena, {length}": text for length, text in card["arena"].items() if length != "scores"},
-        **{f"first scores, {task}": text for task, text in card["scores"].items() if task != "where"},
-        "first scores, where": card["scores"]["where"],
+        **_first_scores(card.get("scores", {})),
         "costs": _costs(policy, card["recipe"]),
         "size": f"{sum(file.stat().st_size for file in pretrained_folder(name).iterdir()) / 1024:.0f} KiB",
         "licence": metadata("rltemp")["License-Expression"],
@@ -39,20 +41,34 @@ def _section(name: str) -> str:
     return f"## {name}\n\n| | |\n| :-- | :-- |\n{table}"
 
 
+def _first_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """What policies of before the arena were said to score."""
+    told = {f"first scores, {task}": text for task, text in scores.items() if task != "where"}
+    return {**told, "first scores, where": scores["where"]} if scores else {}
+
+
 def _inputs(policy: LearnedPolicy) -> str:
     if policy.is_schedule:
         return "the progress of the run and nothing else: a schedule"
     if "alignment" in policy.needs:
         return "both networks' logits, labels, progress, and clean training images through a probe"
+    if policy.over_batch:
+        return "both networks' logits and labels, of the instance and in the mean of its minibatch, and progress"
     return "both networks' logits, labels and progress"
 
 
 def _scale(policy: LearnedPolicy) -> str:
+    if policy.scale_range is not None:
+        weights = ", ".join(f"{name} {value:g}" for name, value in policy.weights.items())
+        return f"{policy.actions.describe_scale()}, chosen for each instance, in a loss of {weights}"
     return "T²" if policy.scale is None else f"{policy.scale:g} for all instances"
 
 
 def _training(recipe: str, training: Mapping[str, Any]) -> str:
-    others = ["; then " + ", ".join(f"{key} {value}" for key, value in task.items()) for task in _variations(training)]
+    variations = _variations(training)
+    others = ["; then " + ", ".join(f"{key} {value}" for key, value in task.items()) for task in variations]
+    if len(variations) > _MOST_NAMED:
+        others = [f" and {len(variations)} variations of it, which the recipe lists"]
     credit = training.get("agent.credit")
     return (
         f"`{recipe}`{''.join(others)}: {training['rollouts']} rollouts of {training['agent.students']} students, "
