@@ -60,8 +60,8 @@ def main() -> None:
     """Train, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--arms", default=",".join(ARMS), help="which of them (default: all)")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each arm (default: %(default)s)")
-    parser.add_argument("--rollouts", type=int, default=146, help="of each training (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each arm (default: %(default)s)")
+    parser.add_argument("--rollouts", type=int, default=730, help="of each training (default: %(default)s)")
     parser.add_argument("--data", default="data", help="as of rltemp arena (default: %(default)s)")
     parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
     options = parser.parse_args()
