@@ -92,13 +92,14 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
 
     Args:
         recipe: the recipe.
-        agent: whether to include the agent's settings, which a run with a trained policy does not use.
+        agent: whether to include the agent's settings, and what it may choose beside temperatures, which a run with a
+            trained policy does not use.
     """
     import yaml
 
     values = plain(dataclasses.asdict(recipe))
     if not agent:
-        del values["agent"]
+        del values["agent"], values["policy"]["scale_range"]
     return yaml.safe_dump(values, sort_keys=False)
 
 

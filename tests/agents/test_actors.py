@@ -212,7 +212,6 @@ class Rooted(VectorObservationWrapper[Any, Any, Any, Any]):
         (lambda: sb3(PPO)().policy, "model must be the algorithm itself, got its policy, ActorCriticPolicy"),
         (lambda: nn.Conv2d(3, 3, 3), "linear layers with tanh or ReLU between them, got Conv2d"),
         (lambda: module(nn.Linear(3, 3)), r"model must give actions \[N\], \[N, 1\] or \[N, 2\], got \[256, 3\]"),
-        (lambda: module(nn.Linear(3, 2)), "space must give an action 2 numbers, as the model's, got 1"),
         (Hidden, "model must act as its layers say"),
         (lambda: nn.Bilinear(3, 3, 1), "got Bilinear"),
         (sb3(PPO, policy_kwargs={"activation_fn": nn.ELU}), "got ELU"),
