@@ -13,6 +13,7 @@ import torch
 
 import rltemp
 from rltemp.experiments import cli
+from rltemp.experiments.detection.precision import require_torchmetrics
 from rltemp.export import export_onnx
 from rltemp.hub import load_policy_from_hub, push_policy
 from rltemp.networks import make_network
@@ -21,7 +22,12 @@ tomllib = pytest.importorskip("tomllib")  # Python 3.11
 
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("rltemp", "envs", "agents", "experiments")
-BEHIND = {"export": "rltemp/export.py", "hub": "rltemp/hub.py", "timm": "rltemp/networks/external.py"}
+BEHIND = {
+    "detection": "experiments/detection/precision.py",
+    "export": "rltemp/export.py",
+    "hub": "rltemp/hub.py",
+    "timm": "rltemp/networks/external.py",
+}
 CALLED_OTHERWISE = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
 # torch.utils.tensorboard imports it, which the agents' callbacks do.
 THROUGH_TORCH = "tensorboard"
@@ -90,6 +96,10 @@ def _pull(folder: Path) -> object:
     return load_policy_from_hub("mine/policy")
 
 
+def _precision(folder: Path) -> object:
+    return require_torchmetrics()
+
+
 def _timm(folder: Path) -> object:
     return make_network("timm:resnet18", 10, (3, 32, 32), torch.Generator())
 
@@ -97,6 +107,8 @@ def _timm(folder: Path) -> object:
 @pytest.mark.parametrize(
     ("extra", "module", "call"),
     [
+        ("detection", "pycocotools", _precision),
+        ("detection", "torchmetrics.detection", _precision),
         ("export", "onnxruntime", _onnx),
         ("export", "onnxscript", _onnx),
         ("hub", "huggingface_hub", _push),

@@ -54,7 +54,5 @@ def require_torchmetrics() -> Any:
         import pycocotools  # noqa: F401
         from torchmetrics.detection import MeanAveragePrecision
     except ImportError as error:
-        raise InputError(
-            f"torchmetrics and pycocotools must be installed, pip install rltemp[detection]: {error}"
-        ) from error
+        raise InputError('AP needs the packages of the extra: pip install "rltemp[detection]"') from error
     return MeanAveragePrecision

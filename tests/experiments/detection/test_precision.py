@@ -47,5 +47,5 @@ def test_an_overlap_counts_up_to_its_size() -> None:
 
 def test_without_the_libraries_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
-    with pytest.raises(InputError, match=r"^torchmetrics and pycocotools must be installed, pip install rltemp"):
+    with pytest.raises(InputError, match=r'^AP needs the packages of the extra: pip install "rltemp\[detection\]"$'):
         require_torchmetrics()

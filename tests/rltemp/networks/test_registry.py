@@ -182,7 +182,7 @@ def test_timm_networks_are_made_by_timm(monkeypatch: pytest.MonkeyPatch) -> None
 def test_timm_is_only_missed_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
-        InputError, match=r"^timm:resnet18 needs the package of the extra: pip install 'rltemp\[timm\]'$"
+        InputError, match=r'^timm:resnet18 needs the package of the extra: pip install "rltemp\[timm\]"$'
     ):
         make_network("timm:resnet18", 4, (3, 8, 8), _generator(0))
 
