@@ -70,7 +70,7 @@ def main() -> None:
         raise InputError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
     diverged = [arm for arm in arms if not _train(arm, options.seeds, options.rollouts, options.runs)]
     arms = [arm for arm in arms if arm not in diverged]
-    words = [word for arm in arms for word in ("--trainings", f"{arm}={options.runs}/{RECIPE}/{_slug(arm)}-*/policy")]
+    words = [word for arm in arms for word in _to_judge(arm, options.seeds, options.runs)]
     where = ["--conditions", ",".join(CONDITIONS), "--budgets", "1", "--methods", "spread", "--data", options.data]
     if rltemp(["arena", *JUDGED_ON, *where, *words, "--runs", options.runs]) == 0:
         print(table(Path(options.runs, "arena", "arena.csv"), arms))
@@ -84,7 +84,8 @@ def table(path: Path, arms: Sequence[str]) -> str:
     methods = [*dict.fromkeys(row["method"] for row in rows if row["kind"] == "single"), *arms]
     lines = [f"| Arm | {' | '.join(CONDITIONS)} | Mean | Worst |", f"| :-- |{' --: |' * (len(CONDITIONS) + 1)} :-- |"]
     for method in methods:
-        mine = [row for row in rows if row["method"].split(" (")[0] == method or row["method"] == method]
+        names = (method, f"{RECIPE}/{_slug(method)}-0")  # of several trainings, and of one
+        mine = [row for row in rows if row["method"] == method or row["method"].split(" (")[0] in names]
         if mine:
             lines.append(f"| {method} | {' | '.join(_cells(mine))} |")
     return "\n".join(lines)
@@ -113,6 +114,12 @@ def _train(arm: str, seeds: int, rollouts: int, root: str) -> bool:
             print(f"{arm}, training {seed}: {error}")
             return False
     return True
+
+
+def _to_judge(arm: str, seeds: int, root: str) -> tuple[str, str]:
+    """Options of `rltemp arena`."""
+    folder = f"{root}/{RECIPE}/{_slug(arm)}-"
+    return ("--policy", f"{folder}0/policy") if seeds == 1 else ("--trainings", f"{arm}={folder}*/policy")
 
 
 def _slug(arm: str) -> str:
