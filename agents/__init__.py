@@ -1,4 +1,4 @@
-"""The agent: SB3's PPO on the distillation environment, with coherent exploration and credit per instance.
+"""The agent: SB3's PPO on the environment, with coherent exploration and credit per instance, or evolution.
 
 make_sb3_env    the vector environment as an SB3 `VecEnv`
 train_policy    from a recipe to a policy that needs neither SB3 nor Gymnasium
@@ -11,7 +11,9 @@ from rltemp.agents.buffer import StudentRolloutBuffer
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
 from rltemp.agents.credit.hindsight import HindsightPPO
 from rltemp.agents.credit.redistribution import Redistribution
+from rltemp.agents.evolution import Evolution
 from rltemp.agents.exploration import CoherentPolicy
+from rltemp.agents.learner import Learner
 from rltemp.agents.online import AGENTS, Online, OnlineRun, make_online
 from rltemp.agents.policy_io import export_policy, import_policy
 from rltemp.agents.ppo import make_ppo
@@ -24,8 +26,10 @@ __all__ = [
     "CalibratedReward",
     "Calibration",
     "CoherentPolicy",
+    "Evolution",
     "HindsightPPO",
     "Influence",
+    "Learner",
     "Online",
     "OnlineRun",
     "Redistribution",
