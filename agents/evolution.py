@@ -100,10 +100,8 @@ class Evolution(Learner):
             observation, _ = env.reset(seed=episode_seed(self.agent.seed, number), options=options)
             for _ in range(env.horizon):
                 values = center(torch.from_numpy(observation)).view(env.students, env.batch_size, -1)
-                for weight, bias in layers[:-1]:
+                for weight, bias in layers:  # behind the last one, tanh squashes the action
                     values = torch.tanh(torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2)))
-                weight, bias = layers[-1]
-                values = torch.tanh(torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2)))
                 observation, *_ = env.step(values.flatten(0, 1).nan_to_num(0.0).numpy())
                 record.note(env.transition)
                 progress.advance()
