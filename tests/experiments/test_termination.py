@@ -27,6 +27,9 @@ TRAIN = [
     "--policy.alignment=none",
     "--agent.students=1",
     "--agent.rollouts=120",
+    "--agent.keep=last",
+    "--agent.n_epochs=2",
+    "--agent.minibatches=2",
     "--agent.hidden=[4]",
 ]
 RESULTS = ("policy/policy.safetensors", "policy/policy.json", "metrics.csv", "finished")
