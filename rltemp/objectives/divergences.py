@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -20,15 +21,11 @@ from rltemp.objectives.kd import check_temperatures, name_bad_logits
 from rltemp.precision import without_autocast, working_precision
 from rltemp.temperatures import Temperatures
 
-__all__ = ["JensenShannonKD", "ReverseKD", "SkewedKD", "divergence_loss", "kl"]
+__all__ = ["DivergenceObjective", "JensenShannonKD", "ReverseKD", "SkewedKD", "divergence_loss", "kl"]
 
 
-@dataclasses.dataclass(frozen=True)
-class ReverseKD:
-    """Distillation by the reverse divergence, scale * KL(q || p), as an objective; it ignores targets.
-
-    Source: Gu et al. (2024), "MiniLLM: Knowledge Distillation of Large Language Models", for language models.
-    """
+class DivergenceObjective(ABC):
+    """A divergence of the softened distributions as an objective; it ignores targets."""
 
     def __call__(
         self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
@@ -38,11 +35,26 @@ class ReverseKD:
         Raises:
             InputError: for logits and temperatures that do not fit together.
         """
-        return divergence_loss(student_logits, teacher_logits, temperatures, lambda log_p, log_q: kl(log_q, log_p))
+        return divergence_loss(student_logits, teacher_logits, temperatures, self._divergence)
+
+    @abstractmethod
+    def _divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """The divergence, [B], of log-probabilities [B, C] of teacher and student."""
 
 
 @dataclasses.dataclass(frozen=True)
-class JensenShannonKD:
+class ReverseKD(DivergenceObjective):
+    """Distillation by the reverse divergence, scale * KL(q || p), as an objective; it ignores targets.
+
+    Source: Gu et al. (2024), "MiniLLM: Knowledge Distillation of Large Language Models", for language models.
+    """
+
+    def _divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return kl(log_q, log_p)
+
+
+@dataclasses.dataclass(frozen=True)
+class JensenShannonKD(DivergenceObjective):
     """Generalized Jensen-Shannon divergence, beta KL(p || m) + (1 - beta) KL(q || m) with m = beta p + (1 - beta) q.
 
     Its value is at most log 2. Over beta it tends to KL(p || q) as beta tends to 0, and over 1 - beta to KL(q || p) as
@@ -58,23 +70,13 @@ class JensenShannonKD:
         if not 0.0 < check_number("beta", self.beta) < 1.0:
             raise InputError(f"beta must lie in (0, 1), got {self.beta:g}: take KD() for 0 and ReverseKD() for 1")
 
-    def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
-    ) -> Tensor:
-        """Loss per instance, [B], in nats, of logits [B, C].
-
-        Raises:
-            InputError: for logits and temperatures that do not fit together.
-        """
-        return divergence_loss(student_logits, teacher_logits, temperatures, self._divergence)
-
     def _divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         log_m = _mixture(log_p, log_q, self.beta)
         return self.beta * kl(log_p, log_m) + (1.0 - self.beta) * kl(log_q, log_m)
 
 
 @dataclasses.dataclass(frozen=True)
-class SkewedKD:
+class SkewedKD(DivergenceObjective):
     """Divergence from a mixture: KL(p || alpha p + (1 - alpha) q), or reversed KL(q || alpha q + (1 - alpha) p).
 
     It is at most -log alpha, however far apart the networks are. Source: Ko et al. (2024), "DistiLLM: Towards
@@ -93,16 +95,6 @@ class SkewedKD:
             raise InputError(f"alpha must lie in [0, 1), got {self.alpha:g}")
         if not isinstance(self.reverse, bool):
             raise InputError(f"reverse must be true or false, got {self.reverse!r}")
-
-    def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
-    ) -> Tensor:
-        """Loss per instance, [B], in nats, of logits [B, C].
-
-        Raises:
-            InputError: for logits and temperatures that do not fit together.
-        """
-        return divergence_loss(student_logits, teacher_logits, temperatures, self._divergence)
 
     def _divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         own, other = (log_q, log_p) if self.reverse else (log_p, log_q)

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from rltemp.checks import check_number
-from rltemp.objectives.divergences import divergence_loss, kl
-from rltemp.temperatures import Temperatures
+from rltemp.objectives.divergences import DivergenceObjective, kl
 
 __all__ = ["AdaptiveKD", "EntropySplitKD"]
 
 
 @dataclasses.dataclass(frozen=True)
-class AdaptiveKD:
+class AdaptiveKD(DivergenceObjective):
     """Adaptive KL (AKL): g_head / (g_head + g_tail) KL(p || q) + g_tail / (g_head + g_tail) KL(q || p), per instance.
 
     The head are the teacher's most probable classes up to a mass, its first class always among them; g is the sum of
@@ -32,23 +31,13 @@ class AdaptiveKD:
     def __post_init__(self) -> None:
         check_number("mass", self.mass, low=0.0, high=1.0, low_open=True)
 
-    def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
-    ) -> Tensor:
-        """Loss per instance, [B], in nats, of logits [B, C].
-
-        Raises:
-            InputError: for logits and temperatures that do not fit together.
-        """
-        return divergence_loss(student_logits, teacher_logits, temperatures, self._divergence)
-
     def _divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         forward = _head_share(log_p.detach().exp(), log_q.detach().exp(), self.mass)
         return forward * kl(log_p, log_q) + (1.0 - forward) * kl(log_q, log_p)
 
 
 @dataclasses.dataclass(frozen=True)
-class EntropySplitKD:
+class EntropySplitKD(DivergenceObjective):
     """KL(q || p), and KL(p || q) added to it where the entropy of p, the softened teacher, is above a threshold.
 
     Source of the idea: Jin et al. (2026), "Entropy-Aware On-Policy Distillation of Language Models"; the threshold
@@ -62,16 +51,6 @@ class EntropySplitKD:
 
     def __post_init__(self) -> None:
         check_number("threshold", self.threshold, low=0.0)
-
-    def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor, targets: Tensor | None, temperatures: Temperatures
-    ) -> Tensor:
-        """Loss per instance, [B], in nats, of logits [B, C].
-
-        Raises:
-            InputError: for logits and temperatures that do not fit together.
-        """
-        return divergence_loss(student_logits, teacher_logits, temperatures, self._divergence)
 
     def _divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         entropy = -(log_p.detach().exp() * log_p.detach()).sum(1)
