@@ -87,7 +87,8 @@ class Episode:
             InputError: after the last update, or for actions of another shape or not finite.
             DivergenceError: for students whose logits are not finite, or too large to recover.
         """
-        temperatures = _temperatures(actions, self._seen.shape[:2], self._map, self._seen.device)
+        values = _checked(actions, self._seen.shape[:2], self._map, self._seen.device)
+        temperatures = _temperatures(values, self._map)
         influence = None
         if self._agent.credit == "influence":
             influence = _to_numpy(self._reward.influence(self._run, temperatures))
@@ -146,10 +147,8 @@ class InstanceEffects:
         Raises:
             InputError: for actions of another shape or not finite.
         """
-        steps, device = self._unrolled.shape, self._unrolled.device
-        whole = _checked(actions, steps, self._map)
-        each = [_temperatures(part, steps[1:], self._map, device) for part in whole]
-        return _to_numpy(self._unrolled.effects(each))
+        values = _checked(actions, self._unrolled.shape, self._map, self._unrolled.device)
+        return _to_numpy(self._unrolled.effects([_temperatures(part, self._map) for part in values]))
 
 
 def make_features(space: PolicySpace) -> LogitFeatures:
@@ -165,16 +164,16 @@ def make_features(space: PolicySpace) -> LogitFeatures:
     return features
 
 
-def _temperatures(actions: npt.ArrayLike, shape: Sequence[int], map_: ActionMap, device: torch.device) -> Temperatures:
-    values = to_device(torch.from_numpy(_checked(actions, shape, map_)), device)
-    return map_.temperatures(values.reshape(-1, map_.count))
+def _temperatures(actions: Tensor, map_: ActionMap) -> Temperatures:
+    """Of K * B instances, from actions [K, B] or [K, B, A]."""
+    return map_.temperatures(actions.reshape(-1, map_.count))
 
 
-def _checked(actions: npt.ArrayLike, shape: Sequence[int], map_: ActionMap) -> Floats:
+def _checked(actions: npt.ArrayLike, shape: Sequence[int], map_: ActionMap, device: torch.device) -> Tensor:
     values, want = np.array(actions, dtype=np.float32), [*shape, *([map_.count] if map_.count > 1 else [])]
     if list(values.shape) != want or not np.isfinite(values).all():
         raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
-    return values
+    return to_device(torch.from_numpy(values), device)
 
 
 def _to_numpy(tensor: Tensor) -> Floats:

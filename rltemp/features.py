@@ -241,10 +241,10 @@ def _of_batch(columns: Mapping[str, Tensor], students: int, mask: Tensor | None)
         counts = mask.to(values.dtype).unflatten(0, (students, -1))
         mean = (values * counts).sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp_min(1.0)
     means = mean.expand_as(values).flatten(1)
-    losses = torch.tensor([name.endswith("loss") for name in known], device=means.device).unsqueeze(1)
-    return dict(
-        zip((f"{_BATCH}{name}" for name in known), torch.where(losses, 1.0 - torch.exp(-means), means), strict=True)
-    )
+    return {
+        f"{_BATCH}{name}": 1.0 - torch.exp(-mean) if name.endswith("loss") else mean
+        for name, mean in zip(known, means.unbind(), strict=True)
+    }
 
 
 def _of_probe(alignment: Tensor) -> dict[str, Tensor]:
