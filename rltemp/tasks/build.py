@@ -21,7 +21,8 @@ from rltemp.recipes import schema
 from rltemp.recipes.consistency import check_consistency
 from rltemp.seeding import make_generator
 from rltemp.tasks.parts import make_parts
-from rltemp.tasks.sources import check_source, load_source, make_augmentation
+from rltemp.tasks.shelf import FolderShelf, Shelf
+from rltemp.tasks.sources import Source, check_source, load_source, make_augmentation
 from rltemp.tasks.teacher_bank import BANK_CHUNK, teacher_bank
 from rltemp.tasks.teachers import make_teacher
 
@@ -34,6 +35,8 @@ def build_task(
     device: torch.device | str | None = None,
     advance: Callable[[], None] = lambda: None,
     cache: str | Path | None = None,
+    shelf: Shelf | None = None,
+    source: Source | None = None,
     allow_download: bool = False,
     allow_code: bool = False,
 ) -> Task:
@@ -45,6 +48,8 @@ def build_task(
         advance: called `build_steps(recipe)` times while the teacher is trained and its logits are computed.
         cache: a folder, created if missing, where trained teachers, their logits, and decoded images are kept and
             looked for, so that a recipe's teacher is trained once.
+        shelf: where teachers and their logits are kept instead.
+        source: what `load_source` reads for the recipe's data, if it is at hand already.
         allow_download: whether data and networks may be downloaded.
         allow_code: whether modules that the recipe names, for its data or its networks, may be imported, which runs
             their code.
@@ -53,15 +58,18 @@ def build_task(
         InputError: for values out of range or that contradict each other, unknown networks or options, missing files, a
             download that is not allowed, or data and networks that do not fit together.
     """
-    check_recipe(recipe, allow_download=allow_download, allow_code=allow_code)
+    _check_settings(recipe, allow_download=allow_download, allow_code=allow_code)
     cache = None if cache is None else Path(cache)
+    if shelf is None and cache is not None:
+        shelf = FolderShelf(cache / "teachers")
     device = torch.device(device if device is not None else _device(recipe.execution.device))
     execution = _execution(recipe.execution)
-    source = load_source(recipe.data, cache, allow_code=allow_code)
+    if source is None:
+        check_source(recipe.data, allow_download=allow_download, allow_code=allow_code)
+        source = load_source(recipe.data, cache, allow_code=allow_code)
     parts = make_parts(recipe, source, cache)
     probe = parts.sample.to(device)
     make_student = _builder(recipe.student, probe, allow_code)
-    kept = cache and cache / "teachers"
 
     def images(part: Dataset | ImageFiles, settings: schema.Data) -> ImagesInMemory | ImagesOnDisk:
         augmentation = make_augmentation(settings, probe, source.preparation)
@@ -77,11 +85,11 @@ def build_task(
         _builder(recipe.teacher.network, probe, allow_code),
         images(parts.teacher, _of_teacher(recipe)),
         execution,
-        cache=kept,
+        shelf=shelf,
         advance=advance,
     )
     training = _with_views(students_images, recipe.data)
-    asked = teacher_bank(training, network, cache=kept, advance=advance) if isinstance(training, ImageViews) else None
+    asked = teacher_bank(training, network, shelf=shelf, advance=advance) if isinstance(training, ImageViews) else None
     return Task(
         training=training,
         probe=probe,
@@ -109,11 +117,16 @@ def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False, allow_c
         InputError: for values out of range or that contradict each other, unknown networks or options, missing files,
             or a download or an import that is not allowed.
     """
+    _check_settings(recipe, allow_download=allow_download, allow_code=allow_code)
+    check_source(recipe.data, allow_download=allow_download, allow_code=allow_code)
+
+
+def _check_settings(recipe: schema.Recipe, *, allow_download: bool, allow_code: bool) -> None:
+    """All of `check_recipe` but where the data come from."""
     check_consistency(recipe)
     for field, network in (("student", recipe.student), ("teacher.network", recipe.teacher.network)):
         leave = {"allow_download": allow_download, "allow_code": allow_code}
         check_request(field, network.name, network.options, **leave)
-    check_source(recipe.data, allow_download=allow_download, allow_code=allow_code)
     checkpoint = recipe.teacher.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise InputError(f"teacher.checkpoint must be a file, got {checkpoint}, which does not exist")

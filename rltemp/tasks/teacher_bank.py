@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from rltemp.distillation.image_views import ImageViews
-from rltemp.errors import InputError
-from rltemp.files import atomic_write
-from rltemp.reading import read_safetensors
+from rltemp.tasks.shelf import Shelf
 
 __all__ = ["BANK_CHUNK", "teacher_bank"]
 
@@ -25,7 +21,7 @@ def teacher_bank(
     views: ImageViews,
     teacher: nn.Module,
     *,
-    cache: Path | None = None,
+    shelf: Shelf | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """The teacher's logits [V * N, C] for all V views of N training images, on the device of the views.
@@ -33,11 +29,11 @@ def teacher_bank(
     Args:
         views: of the training images.
         teacher: maps images [M, ...] to logits [M, C].
-        cache: folder where the logits are kept and looked for; None computes them every time.
+        shelf: where the logits are kept and looked for; None computes them every time.
         advance: called after every `BANK_CHUNK` views that are computed.
     """
-    kept = None if cache is None else cache / f"{_fingerprint(views, teacher)}-logits.safetensors"
-    bank = _read(kept, views.rows) if kept is not None else None
+    name = f"{_fingerprint(views, teacher)}-logits"
+    bank = None if shelf is None else _read(shelf, name, views.rows)
     if bank is not None:
         return bank.to(views.device)
     parts: list[Tensor] = []
@@ -45,9 +41,8 @@ def teacher_bank(
         parts.append(teacher(views.look(rows)[0]))
         advance()
     bank = torch.cat(parts)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(kept, safetensors.torch.save({"logits": bank.cpu()}))
+    if shelf is not None:
+        shelf.keep(name, {"logits": bank})
     return bank
 
 
@@ -60,11 +55,9 @@ def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read(path: Path, rows: int) -> Tensor | None:
-    """The logits [rows, C] in the cache at `path`; None if there are none, or they cannot be used."""
-    try:
-        logits = read_safetensors(path)["logits"]
-    except (KeyError, InputError):
+def _read(shelf: Shelf, name: str, rows: int) -> Tensor | None:
+    """The logits [rows, C] of this name; None if there are none, or they cannot be used."""
+    logits = (shelf.read(name) or {}).get("logits")
+    if logits is None or logits.ndim != 2 or len(logits) != rows or not logits.is_floating_point():
         return None
-    fits = logits.ndim == 2 and len(logits) == rows and logits.is_floating_point()
-    return logits if fits and bool(torch.isfinite(logits).all()) else None
+    return logits if bool(torch.isfinite(logits).all()) else None

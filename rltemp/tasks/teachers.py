@@ -6,9 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -16,14 +14,12 @@ from rltemp.distillation.randomness import random_layers
 from rltemp.distillation.students import LoopStudents, StackedStudents
 from rltemp.distillation.teacher import Ensemble
 from rltemp.distillation.training_images import TrainingImages
-from rltemp.errors import InputError
-from rltemp.files import atomic_write
 from rltemp.networks import Execution, Network, load_checkpoint
 from rltemp.networks.own import code_of
-from rltemp.reading import read_safetensors
 from rltemp.recipes import schema
 from rltemp.seeding import make_generator
 from rltemp.tasks.label_training import train_on_labels
+from rltemp.tasks.shelf import Shelf
 
 __all__ = ["make_teacher"]
 
@@ -37,7 +33,7 @@ def make_teacher(
     train: TrainingImages,
     execution: Execution,
     *,
-    cache: Path | None = None,
+    shelf: Shelf | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Ensemble:
     """The teacher of a recipe, on the device of `train`.
@@ -47,7 +43,7 @@ def make_teacher(
         build: builds a member from a generator.
         train: the teacher's training images.
         execution: precision, memory layout, and compilation.
-        cache: folder where trained teachers are kept and looked for; None trains every time.
+        shelf: where trained teachers are kept and looked for; None trains every time.
         advance: called after every update of the training.
 
     Raises:
@@ -60,11 +56,11 @@ def make_teacher(
     if settings.checkpoint is not None:
         load_checkpoint(members[0], settings.checkpoint)
         return Ensemble(members, execution).to(train.device)
-    kept = None if cache is None else _place(cache, settings, members[0], train, execution)
-    if kept is None or not _load(nn.ModuleList(members), kept):
+    name = "" if shelf is None else _name(shelf, settings, members[0], train, execution)
+    if shelf is None or not _load(nn.ModuleList(members), shelf.read(name)):
         members = _train(settings, members, seeds, train, execution, advance)
-        if kept is not None:
-            _keep(nn.ModuleList(members), kept)
+        if shelf is not None:
+            shelf.keep(name, nn.ModuleList(members).state_dict())
     return Ensemble(members, execution).to(train.device)
 
 
@@ -89,15 +85,15 @@ def _train(
     return [students.extract(index) for index in range(len(members))]
 
 
-def _place(cache: Path, settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> Path:
-    """The file in `cache` where the teacher is, or will be."""
+def _name(shelf: Shelf, settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> str:
+    """The name under which the teacher is on the shelf, or will be."""
     # An augmentation that the teacher's settings repeat makes no other teacher than one that they leave to the data,
     # but they were part of the name.
-    places = [
-        cache / f"{_fingerprint(named, member, train, execution)}.safetensors"
+    names = [
+        _fingerprint(named, member, train, execution)
         for named in (dataclasses.replace(settings, shift=None, flip=None), settings)
     ]
-    return next((place for place in places if place.exists()), places[0])
+    return next(filter(shelf.holds, names), names[0])
 
 
 def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImages, execution: Execution) -> str:
@@ -117,20 +113,12 @@ def _kept_settings(settings: schema.Teacher) -> dict[str, object]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("without", "noise")}
 
 
-def _keep(members: nn.ModuleList, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in members.state_dict().items()}
-    atomic_write(path, safetensors.torch.save(weights))
-
-
-def _load(members: nn.ModuleList, path: Path) -> bool:
-    """Load the members' weights from the cache at `path`; false, without a change, if there are none that fit."""
-    try:
-        weights = read_safetensors(path)
-    except InputError:
-        return False
+def _load(members: nn.ModuleList, weights: dict[str, Tensor] | None) -> bool:
+    """Load the members' weights; false, without a change, if there are none, or they do not fit."""
     own = members.state_dict()
-    if set(weights) != set(own) or not all(_fits(weights[name], value) for name, value in own.items()):
+    if weights is None or set(weights) != set(own):
+        return False
+    if not all(_fits(weights[name], value) for name, value in own.items()):
         return False
     members.load_state_dict(weights)
     return True

@@ -28,6 +28,7 @@ from rltemp.networks import load_checkpoint, make_network
 from rltemp.reading import restore
 from rltemp.recipes import Recipe
 from rltemp.recipes.schema import Agent
+from rltemp.tasks.shelf import FolderShelf
 from rltemp.tasks.teacher_bank import _read as read_bank
 from rltemp.tasks.teachers import _load as read_teacher
 
@@ -74,13 +75,13 @@ def kept_teacher(folder: Path) -> Reader:
     path, _ = safe_teacher(folder)
     members = nn.ModuleList([_network()])
     path.write_bytes(safetensors.torch.save(members.state_dict()))
-    return path, lambda: read_teacher(nn.ModuleList([_network()]), path)
+    return path, lambda: read_teacher(nn.ModuleList([_network()]), FolderShelf(folder).read("teacher"))
 
 
 def kept_bank(folder: Path) -> Reader:
     path = folder / "logits.safetensors"
     path.write_bytes(safetensors.torch.save({"logits": torch.randn(20, 3, generator=torch.Generator().manual_seed(0))}))
-    return path, lambda: read_bank(path, 20) is not None
+    return path, lambda: read_bank(FolderShelf(folder), "logits", 20) is not None
 
 
 def _tree(folder: Path) -> Path:

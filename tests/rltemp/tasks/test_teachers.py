@@ -18,6 +18,7 @@ from rltemp.networks.initialization import seeded_by
 from rltemp.recipes import Recipe
 from rltemp.tasks import build_task
 from rltemp.tasks import teachers as module
+from rltemp.tasks.shelf import FolderShelf
 from rltemp.tasks.teachers import make_teacher
 
 
@@ -32,7 +33,8 @@ def _teacher(
 ) -> Ensemble:
     settings = dataclasses.replace(recipe.teacher, seed=seed, members=members)
     images = ImagesInMemory(task.probe, task.augmentation)
-    return make_teacher(settings, lambda generator: _perceptron(generator, rate), images, task.execution, cache=cache)
+    shelf = None if cache is None else FolderShelf(cache)
+    return make_teacher(settings, lambda generator: _perceptron(generator, rate), images, task.execution, shelf=shelf)
 
 
 def _weights(teacher: Ensemble, member: int = 0) -> Tensor:
