@@ -18,10 +18,10 @@ from rltemp.agents.policy_io import check_continuable
 from rltemp.agents.selection import validation_score
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation.task import Task
+from rltemp.envs.contract import StudentVectorEnv
 from rltemp.envs.episode import make_features
-from rltemp.envs.vector import DistillationVectorEnv
+from rltemp.envs.split import SplitVectorEnv
 from rltemp.errors import InputError
-from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import load_policy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress, Progress
@@ -44,6 +44,7 @@ def train_policy(
     progress: Progress | None = None,
     callbacks: Sequence[RolloutCallback] = (),
     score: Callable[[LearnedPolicy], float] | None = None,
+    make_env: Callable[..., StudentVectorEnv] = SplitVectorEnv,
 ) -> LearnedPolicy:
     """Train a temperature policy. The same recipe gives the same policy, bit for bit.
 
@@ -58,6 +59,8 @@ def train_policy(
         callbacks: called after every rollout.
         score: scores the policy after every rollout, higher is better, if `agent.keep` is "best". By default
             `validation_score`. It must not read test data.
+        make_env: makes the environment, from the arguments of `DistillationVectorEnv`; by default with all students in
+            this process.
 
     Returns:
         The policy of the rollout with the best score, or of the last one, on the CPU.
@@ -72,9 +75,9 @@ def train_policy(
         task = [prepare_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.optimization.batch_size
     twins, mode = recipe.agent.learner == "evolution", AutoresetMode.DISABLED
-    with closing(DistillationVectorEnv(slots, recipe, task=task, twins=twins, autoreset_mode=mode)) as env:
+    with closing(make_env(slots, recipe, task=task, twins=twins, autoreset_mode=mode)) as env:
         trainer: Learner = Evolution(env, recipe.agent) if twins else Trainer(env, recipe.agent)
-        features = LogitFeatures(env.feature_names)
+        features = make_features(recipe.policy)
         if start is not None:
             trainer.start_from(start)
 

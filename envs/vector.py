@@ -85,8 +85,12 @@ class DistillationVectorEnv(StudentVectorEnv):
 
     def start_episode(self, task: int) -> Floats:
         """Start the KD runs of K fresh students on a task; returns the first observation, [K, B, F] in [0, 1]."""
+        return self.start_students(task, draw_seeds(self.np_random, self.students, self._twins))
+
+    def start_students(self, task: int, seeds: Sequence[int]) -> Floats:
+        """Start the KD runs of students with these seeds, one each, on a task; returns the first observation."""
         self._episode = None  # frees the last episode before the next is made
-        self._episode = Episode(self._tasks[task], self._recipe, draw_seeds(self.np_random, self.students, self._twins))
+        self._episode = Episode(self._tasks[task], self._recipe, seeds)
         return self._episode.observation
 
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:

@@ -66,6 +66,8 @@ class Agent:
             wrong classes at half that temperature; or "error", the share of wrong images, which has no gradient.
         keep: which rollout's policy is the result: "best", of the least validation loss by `objective`, or "last".
         students: students that train side by side in one rollout, >= 1.
+        stack: students that are computed together, a divisor of `students`; null for all of them. It decides the last
+            bits of sums, and so does not change with the number of workers that share the stacks out.
         rollouts: number of rollouts (whole KD runs of all students), >= 1, each followed by one PPO update.
         credit: how the batch reward is turned into credit for instances: "uniform", "redistribution", and "influence"
             give each instance a reward at every step; "hindsight" gives it an advantage by its effect on the end of the
@@ -97,6 +99,7 @@ class Agent:
     objective: Objective = "nll"
     keep: Literal["best", "last"] = "best"
     students: Annotated[int, Range(1)] = 16
+    stack: Annotated[int, Range(1)] | None = None
     rollouts: Annotated[int, Range(1)] = 12
     credit: Credit = "hindsight"
     influence_weight: Annotated[float, Range(0)] = 2.0

@@ -90,6 +90,8 @@ def _check_agent(agent: Agent) -> None:
             f"agent.objective must have a gradient for agent.credit {agent.credit!r}, got 'error'; "
             "take 'soft-error', or agent.credit 'uniform'"
         )
+    if agent.stack is not None and agent.students % agent.stack:
+        raise InputError(f"agent.stack must divide agent.students, {agent.students}, got {agent.stack}")
     if agent.learner == "evolution" and agent.credit != "uniform":
         raise InputError(f"agent.credit must be 'uniform' for agent.learner 'evolution', got {agent.credit!r}")
     if agent.learner == "evolution" and agent.students % 2:
