@@ -11,6 +11,7 @@ import torch
 
 from rltemp.display import progress
 from rltemp.distillation import Task
+from rltemp.experiments.engines import Leave
 from rltemp.recipes import Recipe, load_recipe, vary
 from rltemp.tasks import build_task
 from rltemp.tasks.build import build_steps, check_recipe
@@ -33,6 +34,11 @@ class NamedRecipe:
     recipe: Recipe
     allow_download: bool = False
     allow_code: bool = False
+
+    @property
+    def leave(self) -> Leave:
+        """What the recipe may do, as workers take it."""
+        return Leave(self.allow_download, self.allow_code)
 
 
 def read(

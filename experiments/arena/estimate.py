@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import torch
 
 from rltemp.distillation import Task, score
 from rltemp.distillation.policy_run import PolicyRun
-from rltemp.experiments.arena.run import Leave
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.work import Learn, Measure, Work
 from rltemp.experiments.arena.workshop import read_recipe
+from rltemp.experiments.engines import Leave
 from rltemp.policies import make_policy
 from rltemp.recipes import Recipe, change_recipe
 from rltemp.tasks import build_task
@@ -52,8 +53,7 @@ def _features(recipe: Recipe) -> tuple[Any, ...]:
 
 def _seconds_of_task(recipe: Recipe, works: Sequence[Work], selection: Selection, leave: Leave) -> float:
     def build(epochs: int) -> Task:
-        changed = change_recipe(recipe, {"teacher.epochs": epochs})
-        return build_task(changed, allow_download=leave.allow_download, allow_code=leave.allow_code)
+        return build_task(change_recipe(recipe, {"teacher.epochs": epochs}), **asdict(leave))
 
     loading, _ = _timed(lambda: build(0))
     with_epoch, task = _timed(lambda: build(1))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rltemp.errors import InputError
 from rltemp.experiments.arena.cells import judge_cell
 from rltemp.experiments.arena.outcome import CellOutcome
 from rltemp.experiments.arena.plan import CellPlan, waves
@@ -16,28 +16,16 @@ from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.work import Learn, Search, Work
 from rltemp.experiments.arena.workshop import Workshop, read_recipe
-from rltemp.experiments.evaluation.sharing import share_out
+from rltemp.experiments.engines import Engine, Failure, Leave, Team, Workplace, refuse
+from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
 from rltemp.experiments.tuning.search import Trial
 from rltemp.experiments.tuning.spaces import find_space
 from rltemp.progress import Progress
 
-__all__ = ["Leave", "all_work", "do_work", "run_arena", "weight"]
+__all__ = ["all_work", "arena_team", "do_work", "run_arena", "weight"]
 
 _TEACHER = 20_000
 """Updates of a student that a teacher's training counts as, for the display."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Leave:
-    """What recipes may do.
-
-    Attributes:
-        allow_download: fetch data and networks.
-        allow_code: import the module of a source of data.
-    """
-
-    allow_download: bool = False
-    allow_code: bool = False
 
 
 def all_work(selection: Selection, store: ResultStore) -> list[Work]:
@@ -60,62 +48,62 @@ def weight(work: Work) -> int:
 
 
 def run_arena(
-    selection: Selection, root: str, store: ResultStore, processes: int, display: Progress, leave: Leave
+    selection: Selection, root: str, store: ResultStore, engine: Engine, display: Progress, leave: Leave
 ) -> list[CellOutcome]:
     """Do the work that is not done yet, and judge every cell.
 
     Args:
         selection: what is compared, and where.
         root: folder of all runs, which also keeps the teachers.
-        store: of finished work.
-        processes: how many work side by side, with the same results.
+        store: of finished work, below `root`.
+        engine: does the work, with the same results whichever it is.
         display: advances by the `weight` of all work.
         leave: what recipes may do.
 
     Raises:
-        InputError: at the end of a wave, for work that two processes died of.
+        InputError: at the end of a wave, for work that failed.
     """
     done: dict[Work, dict[str, Any]] = {}
-    for wave in waves(selection, done.__getitem__):
-        do_work(wave, done, root, store, processes, display, leave)
+    with arena_team(selection, root, store, engine, leave) as team:
+        for wave in waves(selection, done.__getitem__):
+            do_work(wave, done, store, team, display)
     plans = [CellPlan(selection, cell, done.__getitem__) for cell in selection.cells]
     return [judge_cell(plan, plans, done.__getitem__) for plan in plans]
 
 
+def arena_team(
+    selection: Selection, root: str, store: ResultStore, engine: Engine, leave: Leave
+) -> AbstractContextManager[Team]:
+    """Workers for `do_work`; arguments are those of `run_arena`."""
+    # Their folders may be on this machine alone.
+    trained = {path: parse_policy(path) for path in (spec.name.rpartition("@")[0] for spec in selection.trained)}
+    return engine.team(partial(_prepare, store.folder.relative_to(root), trained), root, leave)
+
+
 def do_work(
-    wave: Sequence[Work],
-    done: dict[Work, dict[str, Any]],
-    root: str,
-    store: ResultStore,
-    processes: int,
-    display: Progress,
-    leave: Leave,
+    wave: Sequence[Work], done: dict[Work, dict[str, Any]], store: ResultStore, team: Team, display: Progress
 ) -> None:
     """Add the results of `wave` to `done`: those in the store, then the others, as they are finished."""
     for work in wave:
         if (result := store.find(work.key)) is not None:
             done[work] = result
             display.advance(weight(work))
-    # Long ones first, so that no process is left alone with one at the end; a cell's together, which share a task.
+    # Long ones first, so that no worker is left alone with one at the end; a cell's together, which share a task.
     waiting = sorted((work for work in wave if work not in done), key=lambda work: -_length(work))
-    lost: list[Work] = []
-    for work, result in share_out(partial(_prepare, root, store.folder, leave), waiting, processes):
+    failures: dict[str, Failure] = {}
+    for work, result in team.results(waiting):
         display.describe(work.describe())
         display.advance(weight(work))
-        if result is None:
-            lost.append(work)
+        if isinstance(result, Failure):
+            failures[work.describe()] = result
         else:
             store.keep(work.key, result)
             done[work] = result
-    if lost:
-        raise InputError(
-            f"two processes each died of {', '.join(work.describe() for work in lost)}, perhaps for want of memory; "
-            "the rest is kept, and the same command tries again what is missing"
-        )
+    refuse(failures)
 
 
-def _prepare(root: str, folder: Path, leave: Leave, number: int) -> Callable[[Work], dict[str, Any]]:
-    workshop = Workshop(root, folder, **dataclasses.asdict(leave))
+def _prepare(folder: Path, trained: Mapping[str, PolicySpec], place: Workplace) -> Callable[[Work], dict[str, Any]]:
+    workshop = Workshop(place, place.root / folder, trained)
     return lambda work: work.do(workshop)
 
 

@@ -9,6 +9,8 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from rltemp.experiments.arena.placebo import reads_held_out_labels
@@ -16,12 +18,12 @@ from rltemp.experiments.arena.workshop import Workshop, read_recipe
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import describe_result
-from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.evaluation.units import merge, side_by_side
-from rltemp.experiments.tuning.search import search
+from rltemp.experiments.tuning.search import Setting, search
 from rltemp.experiments.tuning.spaces import find_space
+from rltemp.experiments.tuning.validate import Validation
 from rltemp.progress import NoProgress
-from rltemp.recipes import change_recipe
+from rltemp.recipes import Recipe, change_recipe
 
 __all__ = ["FIRST_MEASURED", "Learn", "Measure", "Search", "Work"]
 
@@ -115,14 +117,20 @@ class Search(Work):
         """All trials."""
         recipe = read_recipe(self.recipe)
         space = find_space(self.space, recipe)
-        found = search(
-            space,
-            self.trials,
-            _SEARCH_SEED,
-            workshop.journal(self.key),
-            lambda policy, changes: workshop.validate(change_recipe(recipe, changes), policy, range(self.students)),
-        )
+        with workshop.journal(self.key) as (journal, keep):
+            found = search(
+                space,
+                self.trials,
+                _SEARCH_SEED,
+                journal,
+                partial(self._try_out, workshop, recipe),
+                keep,
+            )
         return {"trials": [dataclasses.asdict(trial) for trial in found.trials]}
+
+    def _try_out(self, workshop: Workshop, recipe: Recipe, settings: Sequence[Setting]) -> Iterator[Validation]:
+        for policy, changes in settings:
+            yield workshop.validate(change_recipe(recipe, changes), policy, range(self.students))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +158,7 @@ class Measure(Work):
 
     def do(self, workshop: Workshop) -> dict[str, Any]:
         """The measured result, and whether the policy read labels that are held out."""
-        recipe, spec = read_recipe(self.recipe), parse_policy(self.policy)
+        recipe, spec = read_recipe(self.recipe), workshop.policy(self.policy)
         task = workshop.tasks.task(recipe)
         seeds = range(FIRST_MEASURED, FIRST_MEASURED + self.students)
         parts: list[PolicyResult] = []

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rltemp.distillation import Task, score_logits
-from rltemp.experiments.evaluation.specs import parse_policy
+from rltemp.experiments.engines import Workplace
+from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.tuning.validate import Validation, validate
 from rltemp.recipes import Recipe
 from rltemp.recipes.plain_yaml import load_plain
 from rltemp.recipes.typed import typed
-from rltemp.tasks import build_task
-from rltemp.tasks.sources.registry import load_source
 
 __all__ = ["Workshop", "read_recipe"]
 
@@ -29,41 +27,39 @@ def read_recipe(text: str) -> Recipe:
 
 
 class Workshop:
-    """Does what pieces of work ask for, in one process with one thread.
+    """Does what pieces of work ask for, at one worker's place.
 
     Args:
-        cache: folder of teachers and decoded images.
-        folder: of the journals of searches.
-        allow_download: as for `build_task`.
-        allow_code: as for `build_task`.
+        place: where it works.
+        folder: of the journals of searches, below the place's `root`.
+        trained: policies that are at hand already, by what `--policy` calls them.
     """
 
-    def __init__(self, cache: str, folder: Path, *, allow_download: bool = False, allow_code: bool = False) -> None:
-        # As in all processes: sums over several threads round otherwise.
-        torch.set_num_threads(1)
-        self._cache = cache
-        self._folder = folder
-        self._allow_download = allow_download
-        self._allow_code = allow_code
-        self.tasks = TaskCache(self._build)
+    def __init__(self, place: Workplace, folder: Path, trained: Mapping[str, PolicySpec] | None = None) -> None:
+        self._place, self._folder, self._trained = place, folder, trained or {}
+        self.tasks = TaskCache(place.build)
 
-    def journal(self, key: str) -> Path:
-        """Where a search is kept trial by trial."""
+    @contextmanager
+    def journal(self, key: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+        """Where a search is kept trial by trial, and what is to be called after each."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / f"{key}.journal"
+        path = self._folder / f"{key}.journal"
+        with self._place.holding(path) as keep:
+            yield path, keep
+
+    def policy(self, text: str) -> PolicySpec:
+        """What `--policy` calls so."""
+        return self._trained.get(text) or parse_policy(text)
 
     def validate(self, recipe: Recipe, policy: str, seeds: Sequence[int]) -> Validation:
         """Students under a policy, scored on validation data."""
-        return validate(self.tasks, recipe, parse_policy(policy), seeds)
+        return validate(self.tasks, recipe, self.policy(policy), seeds)
 
     def describe_task(self, recipe: Recipe) -> dict[str, Any]:
         """How good the teacher is on test images, the spread of its logits, and how many images the source has."""
         task = self.tasks.task(recipe)
-        source = load_source(recipe.data, Path(self._cache), allow_code=self._allow_code)
+        source = self._place.source(recipe.data)
         return {"images": len(source.images), "own_test": source.test is not None, **_describe_teacher(task)}
-
-    def _build(self, recipe: Recipe) -> Task:
-        return build_task(recipe, cache=self._cache, allow_download=self._allow_download, allow_code=self._allow_code)
 
 
 def _describe_teacher(task: Task) -> dict[str, Any]:

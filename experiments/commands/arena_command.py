@@ -7,10 +7,11 @@ from pathlib import Path
 from rltemp.display import progress
 from rltemp.experiments.arena.estimate import estimate_seconds
 from rltemp.experiments.arena.outcome import ArenaOutcome
-from rltemp.experiments.arena.run import Leave, all_work, run_arena, weight
+from rltemp.experiments.arena.run import all_work, run_arena, weight
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.console import output
+from rltemp.experiments.engines import Engine, Leave
 from rltemp.experiments.machine import describe_machine
 from rltemp.experiments.report.arena_csv import arena_csv
 from rltemp.experiments.report.arena_page import arena_markdown, choose_curves, write_arena_report
@@ -28,13 +29,13 @@ _SHOWN = 4
 """Cells whose tables are printed; more are for the report."""
 
 
-def arena(selection: Selection, root: str, processes: int, command: str, leave: Leave) -> Path:
+def arena(selection: Selection, root: str, engine: Engine, command: str, leave: Leave) -> Path:
     """Do what is not done yet in `<root>/arena/`, and write report.html, arena.md, arena.csv and figures there.
 
     Args:
         selection: what is compared, and where.
         root: folder of all runs.
-        processes: how many work side by side.
+        engine: does the work.
         command: the command line that makes this again.
         leave: what recipes may do.
 
@@ -44,7 +45,7 @@ def arena(selection: Selection, root: str, processes: int, command: str, leave: 
     folder = Path(root, "arena")
     store = ResultStore(folder / "work")
     with store.alone(), progress("arena", sum(map(weight, all_work(selection, store)))) as display:
-        cells = run_arena(selection, root, store, processes, display, leave)
+        cells = run_arena(selection, root, store, engine, display, leave)
     outcome = ArenaOutcome(tuple(cells), describe_machine(), command)
     _print(outcome)
     return _write(outcome, folder, selection.conditions[0])
@@ -83,5 +84,5 @@ def dry_run(selection: Selection, root: str, processes: int, leave: Leave) -> No
     print(
         f"{len(selection.cells)} cells, {len(works)} pieces of work, of which {len(left)} are left to do\n"
         f"{sum(work.runs for work in left)} student runs, {sum(work.updates for work in left)} updates of a student\n"
-        f"about {minutes:.0f} min with {processes} processes on this machine"
+        f"about {minutes:.0f} min with {processes} side by side on machines like this"
     )

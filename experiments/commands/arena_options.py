@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rltemp.errors import InputError, short
+from rltemp.experiments.commands.engine_options import add_engine, check_engine, make_engine
 from rltemp.experiments.commands.options import MOST_STUDENTS, Overrides, add_leave, add_runs, check
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         default=20,
         help="settings tried per reference, a third as many per rule (default: %(default)s)",
     )
-    parser.add_argument("--processes", type=int, default=2, help="processes side by side (default: %(default)s)")
+    add_engine(parser, processes=2)
     parser.add_argument("--dry-run", action="store_true", help="say how much work it is, and do nothing")
     add_leave(parser)
     add_runs(parser)
@@ -73,16 +74,17 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
 
 def run_arena_command(options: argparse.Namespace, overrides: Overrides) -> None:
     """Run it, or say how much work it is."""
-    from rltemp.experiments.arena.run import Leave
     from rltemp.experiments.commands.arena_command import arena, dry_run
+    from rltemp.experiments.engines import Leave
 
     check("--students", options.students, 2, MOST_STUDENTS)
     check("--trials", options.trials, _LEAST_TRIALS, MOST_TRIALS)
-    check("--processes", options.processes, 1)
+    check_engine(options)
     selection = _selection(options)
     leave = Leave(options.allow_download, options.allow_code)
     if options.dry_run:
-        dry_run(selection, options.runs, options.processes, leave)
+        usual = 1 if options.engine == "ray" else options.usual_processes
+        dry_run(selection, options.runs, options.processes or usual, leave)
         return
     words = ["rltemp", "arena", *options.tasks, "--conditions", options.conditions, "--budgets", options.budgets]
     words += ["--methods", options.methods]
@@ -90,7 +92,7 @@ def run_arena_command(options: argparse.Namespace, overrides: Overrides) -> None
     words += [word for text in options.trainings for word in ("--trainings", text)]
     words += ["--data", options.data, "--students", str(options.students), "--trials", str(options.trials)]
     words += ["--allow-download"] * options.allow_download + ["--allow-code"] * options.allow_code
-    print(f"report: {arena(selection, options.runs, options.processes, shlex.join(words), leave)}")
+    print(f"report: {arena(selection, options.runs, make_engine(options), shlex.join(words), leave)}")
 
 
 def _selection(options: argparse.Namespace) -> Selection:

@@ -14,6 +14,7 @@ from rltemp.display import progress
 from rltemp.distillation import Task, score_logits
 from rltemp.experiments.commands.student_pages import check_student_pages, write_student_pages
 from rltemp.experiments.console import output
+from rltemp.experiments.engines import Engine, Here
 from rltemp.experiments.evaluation.comparison import compare
 from rltemp.experiments.evaluation.results import Evaluation, PolicyResult, TeacherResult
 from rltemp.experiments.evaluation.results_files import load_evaluation, save_evaluation
@@ -43,7 +44,7 @@ def run_comparison(
     *,
     training_metrics: Mapping[str, ArrayLike] | None = None,
     command: str | None = None,
-    processes: int = 1,
+    engine: Engine | None = None,
     shown: Sequence[PolicySpec] = (),
     pages: int = 0,
 ) -> Path:
@@ -61,7 +62,7 @@ def run_comparison(
         name: of this comparison.
         training_metrics: of a learned policy, for the report.
         command: the command line that makes this again, for the report.
-        processes: how many work side by side; the results are the same.
+        engine: does the work, with the same results; by default this process.
         shown: the policies of which single students are shown.
         pages: how many of the first students, each on a page of its own under each of these policies.
 
@@ -82,7 +83,7 @@ def run_comparison(
     results = {result.name: result for result in (before.results if before else ())}
     parts = UnitStore(folder.path / "parts")
     units = cut([spec for spec in specs if spec.name not in results], seeds, task.stacked)
-    for result in _run(setting, task, units, parts, root, processes):
+    for result in _run(setting, task, units, parts, root, engine or Here()):
         results[result.name] = result
         save_evaluation(_evaluation(setting, list(results.values()), seeds, teacher), folder.path)
     # What was measured stays; how a policy is called and grouped is for the command to say.
@@ -115,7 +116,7 @@ def run_comparison(
 
 
 def _run(
-    setting: NamedRecipe, task: Task, units: Sequence[Unit], parts: UnitStore, root: str, processes: int
+    setting: NamedRecipe, task: Task, units: Sequence[Unit], parts: UnitStore, root: str, engine: Engine
 ) -> Iterator[PolicyResult]:
     """Results of policies, each as soon as all its units are complete."""
     found = {unit: result for unit in units if (result := parts.find(unit)) is not None}
@@ -123,16 +124,7 @@ def _run(
     done: dict[Unit, PolicyResult] = {}
     with progress("policies", max(1, task.steps * len(units))) as display:
         display.advance(task.steps * len(found))
-        fresh = run_units(
-            setting.recipe,
-            task,
-            waiting,
-            processes,
-            root,
-            display,
-            allow_download=setting.allow_download,
-            allow_code=setting.allow_code,
-        )
+        fresh = run_units(setting.recipe, task, waiting, engine, root, display, setting.leave)
         for unit, result in itertools.chain(found.items(), fresh):
             if unit not in found:
                 parts.keep(unit, result)

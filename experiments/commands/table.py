@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
 from rltemp.experiments.commands.detect_options import add_detect_options, run_detect_command
+from rltemp.experiments.commands.engine_options import add_engine, check_engine, make_engine
 from rltemp.experiments.commands.options import (
     MOST_STUDENTS,
     POLICY_HELP,
@@ -24,6 +25,7 @@ from rltemp.experiments.commands.options import (
     printed,
     read_setting,
 )
+from rltemp.experiments.commands.train_options import add_train_options, run_train_command
 from rltemp.experiments.commands.tune_options import add_tune_options, run_tune_command
 
 if TYPE_CHECKING:
@@ -69,18 +71,6 @@ def _demo(options: argparse.Namespace, overrides: Overrides) -> None:
     demo(options.runs)
 
 
-def _train_options(parser: argparse.ArgumentParser) -> None:
-    add_where(parser, "train")
-
-
-def _train(options: argparse.Namespace, overrides: Overrides) -> None:
-    from rltemp.experiments.commands.train_command import train
-
-    setting = read_setting(options, overrides)
-    if not printed(options, setting.recipe):
-        print(f"policy: {train(setting, options.runs, options.name)}")
-
-
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy",
@@ -106,7 +96,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--students", type=int, default=64, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="processes side by side (default: %(default)s)")
+    add_engine(parser)
     parser.add_argument(
         "--student-pages",
         type=int,
@@ -134,7 +124,7 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
     specs = list(({spec.name: spec for text in named for spec in parse_policies(text)} | given).values()) + trainings
     check_names(specs)
     check("--students", options.students, 2, MOST_STUDENTS)
-    check("--processes", options.processes, 1)
+    check_engine(options)
     check("--seed", options.seed, 0)
     check("--student-pages", options.student_pages, 0, options.students)
     if not printed(options, setting.recipe):
@@ -154,7 +144,7 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
             options.runs,
             options.name,
             command=shlex.join(words),
-            processes=options.processes,
+            engine=make_engine(options),
             shown=[*given.values(), *trainings],
             pages=options.student_pages,
         )
@@ -267,7 +257,7 @@ def _print_table(lines: dict[str, str]) -> None:
 
 COMMANDS = (
     Command("demo", "the main job on embedded data: train, evaluate, reuse", _demo_options, _demo),
-    Command("train", "train a temperature policy", _train_options, _train, takes_recipe=True),
+    Command("train", "train a temperature policy", add_train_options, run_train_command, takes_recipe=True),
     Command("evaluate", "compare policies, paired over students", _evaluate_options, _evaluate, takes_recipe=True),
     Command(
         "tune",

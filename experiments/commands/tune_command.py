@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from rltemp.display import progress
-from rltemp.experiments.evaluation.specs import parse_policy
+from rltemp.experiments.engines import Engine, Here, Team, Workplace
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.run_folder import RunFolder
 from rltemp.experiments.tuning.search import Found, best_static, search
 from rltemp.experiments.tuning.spaces import SCHEDULE, STATIC, find_space
-from rltemp.experiments.tuning.validate import validate
+from rltemp.experiments.tuning.tryouts import prepare_tryouts, try_out, try_with
 from rltemp.files import atomic_write
 from rltemp.recipes import Recipe, change_recipe, dump_recipe
 
@@ -25,7 +24,7 @@ _JOURNAL = "trials.journal"
 _SEED = 0
 
 
-def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str) -> Path:
+def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str, engine: Engine | None = None) -> Path:
     """Search a recipe with a static temperature, then in the best one a static temperature and a schedule.
 
     Everything is chosen on validation data. What was tried is in `<root>/<recipe>/<name>/trials.journal`, a file of
@@ -37,13 +36,16 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str)
         students: per setting, the same in all.
         root: folder of all runs.
         name: of this run.
+        engine: does the work, with the same results; by default this process.
 
     Returns:
         The tuned recipe with its references, which `rltemp evaluate` uses.
 
     Raises:
-        InputError: if this run has finished, or was started with another recipe, trials or students.
+        InputError: if this run has finished, or was started with another recipe, trials or students; for a setting
+            that failed.
     """
+    engine = engine or Here()
     config = f"{dump_recipe(setting.recipe, agent=False)}# trials: {trials}\n# students: {students}\n"
     folder = RunFolder.start(root, setting.name, name, config)
     tasks = TaskCache(lambda recipe: build(dataclasses.replace(setting, recipe=recipe), root))
@@ -52,24 +54,28 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str)
         space = find_space("recipe", setting.recipe)
         for start in space.starts:
             tasks.task(change_recipe(setting.recipe, space.changes(start)))
-    torch.set_num_threads(1)
+    seeds, stacked = range(students), tasks.task(setting.recipe).stacked
 
-    def find(recipe: Recipe, name: str, advance: Callable[[], None]) -> Found:
+    def find(team: Team, recipe: Recipe, name: str, advance: Callable[[], None]) -> Found:
         return search(
             find_space(name, recipe),
             trials,
             _SEED,
             folder.path / _JOURNAL,
-            lambda policy, changes: validate(
-                tasks, change_recipe(recipe, changes), parse_policy(policy), range(students)
-            ),
+            lambda settings: try_out(team, recipe, settings, seeds, stacked),
             advance,
         )
 
-    with progress("settings", 3 * trials) as display:
-        recipe = find(setting.recipe, "recipe", display.advance)
+    def prepare_here(_: Workplace) -> Callable[[Any], Any]:
+        return try_with(tasks)
+
+    with (
+        engine.team(prepare_here if engine.here else prepare_tryouts, root, setting.leave) as team,
+        progress("settings", 3 * trials) as display,
+    ):
+        recipe = find(team, setting.recipe, "recipe", display.advance)
         tuned = change_recipe(setting.recipe, recipe.best.changes)
-        static, schedule = (find(tuned, name, display.advance) for name in (STATIC.name, SCHEDULE.name))
+        static, schedule = (find(team, tuned, name, display.advance) for name in (STATIC.name, SCHEDULE.name))
     found = {STATIC.name: best_static(static, recipe), SCHEDULE.name: schedule.best}
     references = {
         "references.policies": [best.policy for best in found.values()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rltemp.experiments.commands.arena_options import MOST_TRIALS
+from rltemp.experiments.commands.engine_options import add_engine, check_engine, make_engine
 from rltemp.experiments.commands.options import MOST_STUDENTS, Overrides, add_where, check, printed, read_setting
 
 __all__ = ["add_tune_options", "run_tune_command"]
@@ -16,6 +17,7 @@ def add_tune_options(parser: argparse.ArgumentParser) -> None:
         "--trials", type=int, default=24, help="settings tried in each of three searches (default: %(default)s)"
     )
     parser.add_argument("--students", type=int, default=8, help="students per setting (default: %(default)s)")
+    add_engine(parser)
     add_where(parser, "tune")
 
 
@@ -26,5 +28,7 @@ def run_tune_command(options: argparse.Namespace, overrides: Overrides) -> None:
     setting = read_setting(options, overrides)
     check("--trials", options.trials, 2, MOST_TRIALS)
     check("--students", options.students, 1, MOST_STUDENTS)
+    check_engine(options)
     if not printed(options, setting.recipe):
-        print(f"recipe: {tune(setting, options.trials, options.students, options.runs, options.name)}")
+        engine = make_engine(options)
+        print(f"recipe: {tune(setting, options.trials, options.students, options.runs, options.name, engine)}")

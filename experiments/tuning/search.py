@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -17,13 +17,25 @@ from rltemp.experiments.tuning.spaces import Space
 from rltemp.experiments.tuning.validate import Validation
 from rltemp.files import naming
 
-__all__ = ["Found", "Trial", "best_static", "search"]
+__all__ = ["Found", "Setting", "Trial", "best_static", "search"]
 
 # Its warnings are of packages that would make suggestions a little faster.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 _LEAST_TRIALS = 4
 """Before a model is fitted; spaces that start with more settings need none at random."""
+
+
+class Setting(NamedTuple):
+    """One setting to be tried.
+
+    Attributes:
+        policy: as `--policy` takes it.
+        changes: values of the recipe that go with it, by dotted name.
+    """
+
+    policy: str
+    changes: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +86,7 @@ def search(
     trials: int,
     seed: int,
     journal: Path,
-    try_out: Callable[[str, Mapping[str, Any]], Validation],
+    try_out: Callable[[Sequence[Setting]], Iterable[Validation]],
     advance: Callable[[], None] = lambda: None,
 ) -> Found:
     """Try `trials` settings: the space's starts, then what a Gaussian process fitted to all trials proposes.
@@ -88,27 +100,33 @@ def search(
         trials: how many, >= 1.
         seed: of the proposals, >= 0.
         journal: Optuna's file of the finished trials, made if missing; its folder exists.
-        try_out: scores a policy in a recipe with these changes on validation data.
+        try_out: scores settings on validation data, in their order; several at once where none depends on another.
         advance: called once per trial, those found in the journal included.
 
     Raises:
         InputError: for a journal that is damaged.
     """
     study = _open(space, journal)
-    for number in range(trials):
-        if number >= len(study.trials):
-            values = _values(space, study, seed, number)
-            result = try_out(space.policy(values), space.changes(values))
-            trial = optuna.trial.create_trial(
-                params={name: values[name] for name in space.distributions},
-                distributions=dict(space.distributions),
-                value=result.accuracy,
-                user_attrs={"nll": result.nll},
-            )
-            with naming(journal):
-                study.add_trial(trial)
+    for _ in study.trials[:trials]:
         advance()
+    while (number := len(study.trials)) < trials:
+        known = space.starts[number:trials] or [_propose(space, study, seed, number)]
+        settings = [Setting(space.policy(values), space.changes(values)) for values in known]
+        for values, result in zip(known, try_out(settings), strict=True):
+            _note(space, study, journal, values, result)
+            advance()
     return Found(tuple(_trial(space, trial) for trial in study.trials[:trials]))
+
+
+def _note(space: Space, study: optuna.Study, journal: Path, values: Mapping[str, Any], result: Validation) -> None:
+    trial = optuna.trial.create_trial(
+        params={name: values[name] for name in space.distributions},
+        distributions=dict(space.distributions),
+        value=result.accuracy,
+        user_attrs={"nll": result.nll},
+    )
+    with naming(journal):
+        study.add_trial(trial)
 
 
 class _Unlocked(JournalFileOpenLock):
@@ -145,9 +163,7 @@ def _mend(journal: Path) -> None:
         file.truncate(whole)
 
 
-def _values(space: Space, study: optuna.Study, seed: int, number: int) -> Mapping[str, Any]:
-    if number < len(space.starts):
-        return space.starts[number]
+def _propose(space: Space, study: optuna.Study, seed: int, number: int) -> Mapping[str, Any]:
     # Asked of a copy: what is asked of the study itself is kept there even if its process dies before the answer.
     copy = optuna.create_study(direction="maximize", sampler=_sampler(seed, number))
     copy.add_trials(study.trials)

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 
 from rltemp.checks import unchecked
-from rltemp.distillation import Scores, score
+from rltemp.distillation import score
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.evaluation.units import side_by_side
 from rltemp.recipes import Recipe
 
-__all__ = ["Validation", "validate"]
+__all__ = ["Validation", "combine", "validate"]
 
 
 class Validation(NamedTuple):
@@ -41,13 +41,16 @@ def validate(tasks: TaskCache, recipe: Recipe, spec: PolicySpec, seeds: Sequence
         seeds: of the students, side by side if they stack, else one after the other.
     """
     groups = side_by_side(seeds, tasks.task(recipe).stacked)
-    scores = [_score(tasks, recipe, spec, group) for group in groups]
-    accuracy = torch.cat([part.accuracy for part in scores]).mean()
-    nll = torch.cat([part.nll for part in scores]).nan_to_num(nan=torch.inf, posinf=torch.inf).mean()
-    return Validation(float(accuracy), float(nll))
+    return combine([_score(tasks, recipe, spec, group) for group in groups])
 
 
-def _score(tasks: TaskCache, recipe: Recipe, spec: PolicySpec, seeds: tuple[int, ...]) -> Scores:
+def combine(parts: Sequence[Validation]) -> Validation:
+    """The means over all students, from those of groups of equal size."""
+    accuracy, nll = (torch.tensor(values) for values in zip(*parts, strict=True))
+    return Validation(float(accuracy.mean()), float(nll.mean()))
+
+
+def _score(tasks: TaskCache, recipe: Recipe, spec: PolicySpec, seeds: tuple[int, ...]) -> Validation:
     task = tasks.task(recipe)
     sealed = dataclasses.replace(task, test=task.validation)
     policies = [spec.make(seed) for seed in seeds]
@@ -57,4 +60,6 @@ def _score(tasks: TaskCache, recipe: Recipe, spec: PolicySpec, seeds: tuple[int,
         whole = PolicyRun(sealed, policies, seeds, recipe.policy, teacher=teacher, method=spec.loss(sealed.method))
         while not whole.run.finished:
             whole.advance()
-    return score(whole.run.students, sealed.validation, sealed.augmentation)
+    scores = score(whole.run.students, sealed.validation, sealed.augmentation)
+    nll = scores.nll.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    return Validation(float(scores.accuracy.mean()), float(nll.mean()))

@@ -1,19 +1,19 @@
 """Made-up entries to judge, and one real arena in the small that many tests look at."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rltemp.experiments.arena import run as run_module
 from rltemp.experiments.arena.entries import Entry
 from rltemp.experiments.arena.outcome import CellOutcome
 from rltemp.experiments.arena.plan import METHODS
-from rltemp.experiments.arena.run import Leave, run_arena
+from rltemp.experiments.arena.run import run_arena
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
+from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.evaluation.passes import Passes
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.specs import trained_policy
@@ -23,19 +23,6 @@ from rltemp.policies.artifact import save_policy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe, change_recipe
-
-
-def in_this_process(prepare: Callable[[int], Any], items: Sequence[Any], processes: int) -> Iterator[tuple[Any, Any]]:
-    """What `share_out` does, without the seconds that a process takes to begin."""
-    if items:
-        work = prepare(0)
-        yield from ((item, work(item)) for item in items)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arenas run in this process."""
-    monkeypatch.setattr(run_module, "share_out", in_this_process)
 
 
 @pytest.fixture(scope="session")
@@ -87,9 +74,7 @@ def selection(arena_recipe: Recipe, arena_root: Path, save_schedule: Callable[..
 @pytest.fixture(scope="session")
 def outcome(selection: Selection, arena_root: Path) -> list[CellOutcome]:
     """What the arena of `selection` found."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "share_out", in_this_process)
-        return run_arena(selection, str(arena_root), ResultStore(arena_root / "work"), 1, NoProgress(), Leave())
+    return run_arena(selection, str(arena_root), ResultStore(arena_root / "work"), Here(), NoProgress(), Leave())
 
 
 @pytest.fixture

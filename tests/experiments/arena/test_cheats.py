@@ -19,6 +19,7 @@ from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.work import Measure, Work
 from rltemp.experiments.arena.workshop import Workshop
+from rltemp.experiments.engines import Leave, Workplace
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.report.arena_tables import cell_to_markdown
 from rltemp.policies import TemperaturePolicy, registry
@@ -56,7 +57,7 @@ def judged(
 ) -> Callable[..., CellOutcome]:
     """Judges the cell with a cheat planted among what it measures; `method` is made good after it was measured."""
     store = ResultStore(arena_root / "work")
-    workshop = Workshop(str(arena_root), arena_root / "journals")
+    workshop = Workshop(Workplace(arena_root, Leave()), arena_root / "journals")
     build = workshop.tasks._build
 
     def remember(recipe: Recipe) -> Task:

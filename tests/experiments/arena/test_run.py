@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import pytest
 
 from rltemp.errors import InputError
-from rltemp.experiments.arena import run as module
 from rltemp.experiments.arena.outcome import CellOutcome
-from rltemp.experiments.arena.run import Leave, all_work, do_work, run_arena, weight
+from rltemp.experiments.arena.run import all_work, arena_team, do_work, run_arena, weight
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.work import Learn, Measure, Search, Work
 from rltemp.experiments.arena.workshop import Workshop
+from rltemp.experiments.engines import Failure, Here, Leave, Processes
 from rltemp.progress import NoProgress
 
 
@@ -34,10 +35,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.json")}
 
 
-def run(selection: Selection, root: Path, store: ResultStore, processes: int = 1) -> tuple[str, int]:
+def run(selection: Selection, root: Path, store: ResultStore) -> tuple[str, int]:
     """What it finds, in full, and how much the display counted."""
     display = Display()
-    cells = run_arena(selection, str(root), store, processes, display, Leave())
+    cells = run_arena(selection, str(root), store, Here(), display, Leave())
     return repr(cells), display.done
 
 
@@ -46,17 +47,13 @@ def test_work_that_is_done_is_never_done_again(
 ) -> None:
     before = files(arena_root / "work")
 
-    def nothing(prepare: Any, items: Sequence[Work], processes: int) -> Iterator[Any]:
-        assert not items
-        return iter(())
-
-    monkeypatch.setattr(module, "share_out", nothing)
+    for kind in (Learn, Search, Measure):
+        monkeypatch.setattr(kind, "do", None)
     store = ResultStore(arena_root / "work")
     assert run(selection, arena_root, store) == (repr(outcome), sum(map(weight, all_work(selection, store))))
     assert files(arena_root / "work") == before
 
 
-@pytest.mark.usefixtures("here")
 def test_a_killed_arena_goes_on_where_it_was(
     selection: Selection,
     outcome: list[CellOutcome],
@@ -121,37 +118,44 @@ def test_two_processes_find_the_same(
     """A part of the work again, in two processes of their own."""
     expected, works = files(arena_root / "work"), all_work(selection, ResultStore(arena_root / "work"))
     again = [*works[1:4], *works[-9:]]
+    shutil.copytree(arena_root / "teachers", tmp_path / "teachers")
     store, done = ResultStore(tmp_path / "work"), dict[Work, dict[str, Any]]()
-    do_work(again, done, str(arena_root), store, 2, NoProgress(), Leave())
+    with arena_team(selection, str(tmp_path), store, Processes(2), Leave()) as team:
+        do_work(again, done, store, team, NoProgress())
     assert set(done) == set(again)
     names = [f"{work.key}.json" for work in again]
     assert files(store.folder) == {name: expected[name] for name in names}
 
 
-def test_work_that_processes_died_of_is_named_and_the_rest_is_kept(
-    selection: Selection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    works = [Learn("data: {name: digits}"), *(Learn(f"data: {{train: {number}}}") for number in range(1, 4))]
+class Failing:
+    """A team that comes to nothing with some units."""
 
-    def dying(prepare: Any, items: Sequence[Work], processes: int) -> Iterator[tuple[Work, dict[str, Any] | None]]:
-        for item in items:
-            yield item, None if item in works[1:3] else {"found": 1}
+    def __init__(self, *units: Work) -> None:
+        self._units = units
 
-    monkeypatch.setattr(module, "share_out", dying)
+    def results(self, units: Sequence[Work], /) -> Iterator[tuple[Work, Any]]:
+        for unit in units:
+            yield unit, Failure("two processes died of it") if unit in self._units else {"found": 1}
+
+
+def test_work_that_failed_is_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    works = [Measure("data: {name: digits}", policy, policy, 2) for policy in ("dtkd", "normkd", "lskd", "ctkd")]
     store, done = ResultStore(tmp_path), dict[Work, dict[str, Any]]()
-    with pytest.raises(InputError, match=r"died of digits, 5 epochs: teacher, digits, 5 epochs: teacher, perhaps"):
-        do_work(works, done, str(tmp_path), store, 1, NoProgress(), Leave())
+    with pytest.raises(
+        InputError, match=r"2 of .* failed \(digits, 5 epochs: normkd: two .*; digits, 5 epochs: lskd: two"
+    ):
+        do_work(works, done, store, Failing(*works[1:3]), NoProgress())
     assert set(done) == {works[0], works[3]}
     assert set(files(tmp_path)) == {f"{works[0].key}.json", f"{works[3].key}.json"}
 
 
-@pytest.mark.usefixtures("here")
 def test_long_work_is_begun_first(selection: Selection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Work] = []
     monkeypatch.setattr(Measure, "do", _counting(lambda self, workshop: {"accuracy": 1.0}, begun))
     recipes = [f"optimization: {{epochs: {epochs}}}" for epochs in (2, 7, 3)]
     works = [Measure(recipe, "dtkd", "dtkd", students) for students in (2, 9) for recipe in recipes]
-    do_work(works, {}, str(tmp_path), ResultStore(tmp_path), 1, NoProgress(), Leave())
+    with arena_team(selection, str(tmp_path), store := ResultStore(tmp_path), Here(), Leave()) as team:
+        do_work(works, {}, store, team, NoProgress())
     assert [work.recipe for work in begun] == [recipes[i] for i in (1, 1, 2, 2, 0, 0)]
 
 
@@ -165,7 +169,6 @@ def test_a_damaged_result_is_none(tmp_path: Path, damage: bytes) -> None:
     assert store.find("key") is None
 
 
-@pytest.mark.usefixtures("here")
 def test_data_that_do_not_fit_into_the_pool_are_named(selection: Selection, tmp_path: Path) -> None:
     setting = selection.tasks["tiny"]
     large = dataclasses.replace(setting.recipe, data=dataclasses.replace(setting.recipe.data, train=1200))

@@ -13,6 +13,7 @@ import pytest
 from rltemp.distillation import Task
 from rltemp.experiments.arena.work import FIRST_MEASURED, Learn, Measure, Search, Work
 from rltemp.experiments.arena.workshop import Workshop, read_recipe
+from rltemp.experiments.engines import Leave, Workplace
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import METRICS
 from rltemp.experiments.evaluation.results_files import restore_result
@@ -100,7 +101,7 @@ def test_what_is_measured_is_what_students_reach_that_nobody_saw_before(
     tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path, stacked: bool
 ) -> None:
     task = dataclasses.replace(tiny_task, stacked=stacked)
-    workshop = Workshop(str(tmp_path), tmp_path)
+    workshop = Workshop(Workplace(tmp_path, Leave()), tmp_path)
     workshop.tasks = TaskCache(lambda recipe: task)
     text = dump_recipe(tiny_recipe, agent=False)
     found: dict[str, Any] = Measure(text, "random", "random", 3).do(workshop)

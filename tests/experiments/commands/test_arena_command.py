@@ -1,7 +1,6 @@
 """`rltemp arena` from its command line to its report, on data of one's own."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from rltemp.experiments.arena import run as module
 from rltemp.experiments.cli import main
 from rltemp.experiments.commands.arena_options import _told_apart
 from rltemp.experiments.evaluation.specs import trained_policy
@@ -27,6 +25,7 @@ SMALL: dict[str, Any] = {
     "policy": {"probe_size": 32},
 }
 QUICK = ["--conditions=clean", "--budgets=1", "--students=2", "--trials=3", "--policy=rltemp/digits-logits"]
+QUICK += ["--processes=1"]
 
 SOURCE = """
 import torch
@@ -44,16 +43,9 @@ class Halves(SourceLoader):
 """
 
 
-def in_this_process(prepare: Callable[[int], Any], items: Sequence[Any], processes: int) -> Iterator[tuple[Any, Any]]:
-    if items:
-        work = prepare(0)
-        yield from ((item, work(item)) for item in items)
-
-
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "share_out", in_this_process)
 
 
 def write_recipe(file: str, /, **data: Any) -> str:

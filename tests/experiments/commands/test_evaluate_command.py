@@ -16,6 +16,7 @@ from rltemp.distillation.teacher import Teacher
 from rltemp.errors import InputError
 from rltemp.experiments.commands import evaluate_command as module
 from rltemp.experiments.commands.evaluate_command import run_comparison
+from rltemp.experiments.engines import Processes
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import METRICS
 from rltemp.experiments.evaluation.results_files import load_evaluation
@@ -44,7 +45,7 @@ def test_several_processes_change_nothing(tiny_recipe: Recipe, tmp_path: Path) -
     assert list((tmp_path / "teachers").iterdir())
     alone = _compare(tiny_recipe, task, tmp_path, SPECS[:2])
     (tmp_path / "tiny" / "evaluation").rename(tmp_path / "before")
-    assert _compare(tiny_recipe, task, tmp_path, SPECS[:2], processes=2) == alone
+    assert _compare(tiny_recipe, task, tmp_path, SPECS[:2], engine=Processes(2)) == alone
 
 
 def test_students_one_by_one_are_the_students_side_by_side(
@@ -77,11 +78,11 @@ def test_an_interrupted_comparison_repeats_nothing(
     run = Worker.run
     ran: list[tuple[str, tuple[int, ...]]] = []
 
-    def interrupted(self: Worker, unit: Any, display: Any) -> Any:
+    def interrupted(self: Worker, unit: Any) -> Any:
         if len(ran) == 4:
             raise KeyboardInterrupt
         ran.append((unit.spec.name, unit.seeds))
-        return run(self, unit, display)
+        return run(self, unit)
 
     monkeypatch.setattr(Worker, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -104,7 +105,7 @@ def test_a_part_is_forgotten_only_once_its_policy_is_saved(
         with pytest.raises(OSError, match="disk full"):
             _compare(tiny_recipe, tiny_task, tmp_path)
     assert len(list((tmp_path / "tiny" / "evaluation" / "parts").iterdir())) == 1
-    monkeypatch.setattr(Worker, "run", lambda self, unit, display: _fail_for(unit.spec.name))
+    monkeypatch.setattr(Worker, "run", lambda self, unit: _fail_for(unit.spec.name))
     with pytest.raises(AssertionError, match="random"):
         _compare(tiny_recipe, tiny_task, tmp_path)
     (result,) = load_evaluation(tmp_path / "tiny" / "evaluation").results

@@ -16,6 +16,7 @@ from rltemp.experiments.commands import evaluate_command, tune_command
 from rltemp.experiments.evaluation.results_files import load_evaluation
 from rltemp.experiments.evaluation.specs import SCHEDULE_GRID, STATIC_GRID, PolicySpec, parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
+from rltemp.experiments.tuning import tryouts
 from rltemp.experiments.tuning.spaces import SCHEDULE, STATIC, find_space
 from rltemp.experiments.tuning.validate import Validation, validate
 from rltemp.files import is_draft
@@ -105,7 +106,7 @@ def test_it_says_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         faster = recipe.optimization.lr > 0.1 and not recipe.data.shift
         return Validation(0.5 + 0.25 * (spec.name in wanted.values()) + 0.125 * faster, 1.0)
 
-    monkeypatch.setattr(tune_command, "validate", made_up)
+    monkeypatch.setattr(tryouts, "validate", made_up)
     result = run(tmp_path, *TUNE, "--trials=8")
     assert result.code == 0, result.err
     # Of the first eight starts two have three times the learning rate, and of them one no augmentation.
@@ -195,7 +196,7 @@ def test_an_interrupted_search_ends_with_the_same_file(
         tried.append(arguments[2].name)
         return validate(*arguments)
 
-    monkeypatch.setattr(tune_command, "validate", interrupted)
+    monkeypatch.setattr(tryouts, "validate", interrupted)
     stops = {0, 2, 3, 7}
     for _ in range(4):
         broken = run(tmp_path, *TUNE)
@@ -287,7 +288,7 @@ def test_a_file_that_cannot_be_written_leaves_no_half_of_it(
     assert not (tmp_path / TUNED).exists()
     assert not [path for path in tmp_path.rglob("*") if is_draft(path)]
     monkeypatch.undo()
-    monkeypatch.setattr(tune_command, "validate", None)  # nothing is tried again
+    monkeypatch.setattr(tryouts, "validate", None)  # nothing is tried again
     assert run(tmp_path, *TUNE).code == 0
     assert (tmp_path / TUNED).read_bytes() == (tuned / TUNED).read_bytes()
 

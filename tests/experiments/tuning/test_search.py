@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def journal(tmp_path: Path) -> Path:
 
 def find(journal: Path, trials: int = TRIALS, seed: int = 3, **changes: Any) -> Found:
     arguments: dict[str, Any] = {"space": STATIC, "try_out": scored, **changes}
-    return search(trials=trials, seed=seed, journal=journal, **arguments)
+    try_out = arguments.pop("try_out")
+    one_by_one = partial(map, lambda setting: try_out(*setting))
+    return search(trials=trials, seed=seed, journal=journal, try_out=one_by_one, **arguments)
 
 
 @pytest.mark.parametrize("space", [STATIC, SCHEDULE, PROBE, CTKD, find_space("recipe", load_recipe("digits-short"))])

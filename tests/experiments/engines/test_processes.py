@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,10 @@ import pytest
 
 from rltemp.distillation import Task
 from rltemp.errors import InputError
-from rltemp.experiments.evaluation import workers
-from rltemp.experiments.evaluation.sharing import share_out
+from rltemp.experiments.engines import Here, Leave, Processes, Team
 from rltemp.experiments.evaluation.specs import parse_policies
-from rltemp.experiments.evaluation.units import cut
-from rltemp.experiments.evaluation.workers import run_units
+from rltemp.experiments.evaluation.units import Unit, cut
+from rltemp.experiments.evaluation.workers import Worker, run_units
 from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe
 
@@ -47,35 +47,58 @@ def _wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     return value
 
 
-evaluate: Callable[[int], Callable[[str], Any]] = [eval].__getitem__
-"""Prepares process 0 to evaluate expressions. Of all callables this one is known to every process."""
+prepare: Any = partial({"eval": eval}.get, "eval")
+"""Makes a worker that evaluates expressions. Of all callables, these are known to every process."""
 
 
-def test_a_process_that_dies_costs_its_item_one_more_try(tmp_path: Path) -> None:
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    with Processes(1).team(prepare, str(tmp_path), Leave()) as team:
+        yield team
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_that_dies_costs_its_unit_one_more_try(team: Team, tmp_path: Path) -> None:
     end = "__import__('os')._exit(1)"
     once = f"__import__('pathlib').Path({str(tmp_path / 'died')!r})"
-    items = ["6 * 7", f"{once}.exists() or ({once}.touch(), {end})", end, "'last'"]
-    assert dict(share_out(evaluate, items, 1)) == {items[0]: 42, items[1]: True, end: None, "'last'": "last"}
-    assert not multiprocessing.active_children()
+    units = ["6 * 7", f"{once}.exists() or ({once}.touch(), {end})", end, "'last'"]
+    done = dict(team.results(units))
+    assert done.pop(end).reason.startswith("two processes each died of it")
+    assert done == {units[0]: 42, units[1]: True, "'last'": "last"}
 
 
-def test_what_an_item_raises_is_raised_here() -> None:
-    items = share_out(evaluate, ["1", "1 / 0"], 1)
-    assert next(items) == ("1", 1)
-    with pytest.raises(ZeroDivisionError) as caught:
-        next(items)
-    assert "Traceback" in str(caught.value.__cause__)
-    assert not multiprocessing.active_children()
+def test_what_a_unit_raises_costs_no_other(team: Team) -> None:
+    done = dict(team.results(["1", "1 / 0", "2"]))
+    failure = done.pop("1 / 0")
+    assert failure.reason == "ZeroDivisionError: division by zero"
+    assert "Traceback" in str(failure.error.__cause__)
+    assert done == {"1": 1, "2": 2}
 
 
-def test_units_that_two_processes_died_of_are_named_at_the_end(
+def test_a_process_is_kept_for_the_next_units_unless_nobody_waits_for_it(team: Team) -> None:
+    pid = "__import__('os').getpid()"
+    ((_, first),) = team.results([pid])
+    ((_, again),) = team.results([pid])
+    assert first == again
+    left = team.results(["1", "__import__('time').sleep(600)"])
+    assert next(left) == ("1", 1)
+    left.close()  # type: ignore[attr-defined]
+    assert dict(team.results(["2"])) == {"2": 2}
+
+
+def test_units_that_failed_are_named_at_the_end(
     tiny_recipe: Recipe, tiny_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     units = cut(parse_policies("static(temperature=2),dtkd,normkd"), (5, 6), stacked=True)
-    monkeypatch.setattr(workers, "share_out", lambda *_: ((unit, unit is not units[0] or None) for unit in units))
-    results = run_units(tiny_recipe, tiny_task, units, 2, "", NoProgress())
+
+    def fail(unit: Unit) -> None:
+        if unit is units[0]:
+            raise InputError("it must not be")
+
+    monkeypatch.setattr(Worker, "run", lambda self, unit: fail(unit))
+    results = run_units(tiny_recipe, tiny_task, units, Here(), "", NoProgress(), Leave())
     assert [next(results)[0], next(results)[0]] == units[1:]
-    with pytest.raises(InputError, match=r"died of T = 2 \(students from seed 5\), .* tries again what is missing"):
+    with pytest.raises(InputError, match=r"1 of .* \(T = 2 \(students from seed 5\): it must not be\); .* is missing"):
         next(results)
 
 
@@ -110,8 +133,10 @@ def test_ctrl_c_ends_all_processes_at_once_with_one_line(tmp_path: Path) -> None
 def test_no_process_outlives_its_parent() -> None:
     """The parent is killed, so that nothing of it can tidy up."""
     code = (
-        "import time\nfrom rltemp.experiments.evaluation.sharing import share_out\n"
-        "list(share_out([time.sleep].__getitem__, [600], 1))"
+        "import time\nfrom functools import partial\nfrom rltemp.experiments.engines import Leave, Processes\n"
+        "if __name__ == '__main__':\n"
+        "    with Processes(1).team(partial({0: time.sleep}.get, 0), '.', Leave()) as team:\n"
+        "        list(team.results([600]))"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as run:
         (child,) = _wait_for(lambda: _workers(run.pid))
