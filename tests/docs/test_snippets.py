@@ -19,7 +19,9 @@ PAGES = {
 RUN = re.compile(r"^<!-- tests run this -->\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARKED = {page: blocks for page, text in PAGES.items() if (blocks := RUN.findall(text))}
 # Excerpts of examples are run with the whole program: tests/examples/test_examples.py, test_docs.py.
-ACCOUNTED_FOR = re.compile(r"<!-- tests run this -->|<!-- (tests/[\w/]+\.py) runs this -->|From \[examples/\w+\.py\]\(.*\):")
+ACCOUNTED_FOR = re.compile(
+    r"<!-- tests run this -->|<!-- (tests/[\w/]+\.py) runs this -->|From \[examples/\w+\.py\]\(.*\):"
+)
 
 
 def _loop() -> dict[str, Any]:
