@@ -41,9 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in set(re.findall(r"(?:--policy |=)(runs/[\w/*-]+)", "\n".join(SHOWN))):
         for number in range(1 + path.count("*")):
             rltemp.save_policy(rltemp.load_policy("rltemp/digits"), folder / path.replace("*", str(number)))
-    for path in ("data/pets/train", "data/pets/test"):
-        (folder / path).mkdir(parents=True)
-    (folder / "pets.yaml").write_text(RECIPES["arena"])
+    for page, name in (("arena", "pets"), ("data", "photos")):
+        for part in ("train", "test"):
+            (folder / "data" / name / part).mkdir(parents=True)
+        (folder / f"{name}.yaml").write_text(RECIPES[page])
     for name in ("digits-short", "arena-digits"):
         tuned = folder / f"runs/{name}/tune/{name}-tuned.yaml"
         tuned.parent.mkdir(parents=True)
