@@ -84,6 +84,13 @@ def test_no_extra_is_without_code_or_test(project: dict[str, Any]) -> None:
     assert re.search(r"^  - mkdocstrings:", site, re.MULTILINE)
 
 
+def test_the_home_page_names_every_extra_and_what_it_brings(project: dict[str, Any]) -> None:
+    page = (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `rltemp\[(\w+)\]` \| ([^|]+) \|", page, re.MULTILINE)
+    brought = {extra: set(brings.split(", ")) for extra, brings in rows}
+    assert brought == {extra: packages(needed) for extra, needed in project["optional-dependencies"].items()}
+
+
 def _onnx(folder: Path) -> object:
     return export_onnx(rltemp.make_policy("static"), folder / "policy.onnx", 10)
 
