@@ -59,6 +59,16 @@ class Task:
         return self.optimization.epochs * (len(self.training) // self.optimization.batch_size)
 
     @property
+    def positions(self) -> int | None:
+        """Positions L of a window, each of which is an instance, where the task is of texts; None for images."""
+        return self.probe.positions
+
+    @property
+    def instances(self) -> int:
+        """Number of instances B of a student's minibatch: images, or tokens of all its windows."""
+        return self.optimization.batch_size * (self.positions or 1)
+
+    @property
     def augmentation(self) -> Augmentation:
         """Augmentation of the training images; its `clean` prepares probe, validation, and test images."""
         return self.training.augmentation

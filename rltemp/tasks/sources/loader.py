@@ -36,12 +36,14 @@ class SourceLoader(ABC):
         needs_path: whether it reads the folder `data.path`.
         on_disk: whether it can leave images on disk, where `data.in_memory` is false.
         downloads: what `data.download` fetches; None where nothing is.
+        of_texts: whether its instances are the characters of windows, of `data.context` each.
     """
 
     line: ClassVar[str] = ""
     needs_path: ClassVar[bool] = True
     on_disk: ClassVar[bool] = False
     downloads: ClassVar[str | None] = None
+    of_texts: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, settings: schema.Data, cache: Path | None) -> Source:
@@ -62,6 +64,9 @@ class SourceLoader(ABC):
         Raises:
             InputError: for a missing folder, a download without leave, or images on disk where they cannot be.
         """
+        if self.of_texts != (settings.context is not None):
+            want = "a number of characters" if self.of_texts else "null"
+            raise InputError(f"data.context must be {want} for {settings.name!r}, got {settings.context or 'null'}")
         if self.needs_path and settings.path is None:
             raise InputError(f"data.path must name the folder of {settings.name!r}, got null")
         if not settings.in_memory:
@@ -71,7 +76,12 @@ class SourceLoader(ABC):
                 raise InputError(
                     f"data.download true would download {self.downloads}: give --allow-download to allow it"
                 )
-        elif self.needs_path and not Path(settings.path or "").is_dir():
+        elif self.needs_path:
+            self._check_place(settings)
+
+    def _check_place(self, settings: schema.Data) -> None:
+        """Refuse a path at which there is nothing to read."""
+        if not Path(settings.path or "").is_dir():
             hint = " (data.download=true fetches it)" if self.downloads else ""
             raise InputError(f"data.path must be the folder of {settings.name!r}, got {settings.path}, no folder{hint}")
 
