@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from rltemp.display import progress
+from rltemp.experiments.evaluation.measure import measure_of, to_bits
 from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.run_folder import RunFolder
-from rltemp.experiments.evaluation.measure import measure_of, to_bits
 from rltemp.experiments.tuning.search import Found, best_static, search
 from rltemp.experiments.tuning.spaces import SCHEDULE, STATIC, find_space
 from rltemp.experiments.tuning.validate import validate

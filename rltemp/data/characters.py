@@ -17,7 +17,18 @@ ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
 """The classes of every text, the same for all, so that networks and policies of one text fit another."""
 
 _IDS = {character: i for i, character in enumerate(ALPHABET)}
-_SIMILAR = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\t": " ", "\r": "\n"})
+_SIMILAR = str.maketrans(
+    {
+        "\N{LEFT SINGLE QUOTATION MARK}": "'",
+        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+        "\N{EN DASH}": "-",
+        "\N{EM DASH}": "-",
+        "\t": " ",
+        "\r": "\n",
+    }
+)
 _UNKNOWN = "?"
 _TEST_SHARE = 10
 
@@ -52,7 +63,9 @@ def windows(ids: Tensor, context: int) -> Dataset:
     """
     count = (len(ids) - 1) // context
     if count < 1:
-        raise InputError(f"a text must have at least {context + 1} characters for data.context {context}, got {len(ids)}")
+        raise InputError(
+            f"a text must have at least {context + 1} characters for data.context {context}, got {len(ids)}"
+        )
     end = count * context
     return Dataset(ids[:end].view(count, context), ids[1 : end + 1].view(count, context).clone(), len(ALPHABET))
 

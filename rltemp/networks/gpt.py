@@ -48,7 +48,7 @@ class GPT(Network):
     def features(self, x: Tensor) -> Tensor:
         """Hidden states [B, L, width] of windows `x` int64 [B, L]; a position sees itself and those before it."""
         hidden = self.embedding(x) + self.position[: x.shape[1]]
-        # The one kernel with second and forward-mode derivatives, which stacks as well; at small contexts none is faster.
+        # The one kernel with second and forward-mode derivatives, and it stacks; at small contexts none is faster.
         with sdpa_kernel(SDPBackend.MATH):
             for block in self.blocks:
                 hidden = block(hidden)

@@ -167,9 +167,7 @@ def _of_source(recipe: schema.Recipe) -> schema.Data:
     return dataclasses.replace(recipe.data, name=recipe.teacher.source, path=recipe.teacher.path)
 
 
-def _of_another_source(
-    recipe: schema.Recipe, own: Parts, cache: Path | None, allow_code: bool
-) -> Dataset | ImageFiles:
+def _of_another_source(recipe: schema.Recipe, own: Parts, cache: Path | None, allow_code: bool) -> Dataset | ImageFiles:
     """The teacher's images where they are not those of the students' source."""
     settings = _of_source(recipe)
     source = load_source(settings, cache, allow_code=allow_code)
