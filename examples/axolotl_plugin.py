@@ -5,9 +5,9 @@ In the configuration of a run, beside Axolotl's own plugin for distillation:
     plugins: [axolotl.integrations.kd.KDPlugin, axolotl_plugin.TemperaturePlugin]
     kd_temperature: 4.0        # where the loss begins; the callback moves it
 
-Axolotl has one temperature for all tokens, softens the teacher's top k in its collator, and the student in a fused loss.
-The callback needs nothing but the interface of transformers; without Axolotl, `python examples/axolotl_plugin.py` prints
-the temperatures.
+Axolotl has one temperature for all tokens, softens the teacher's top k in its collator, and the student in a fused
+loss. The callback needs nothing but the interface of transformers; without Axolotl, `python
+examples/axolotl_plugin.py` prints the temperatures.
 """
 
 from typing import Any

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from rltemp.data import cut_text, shakespeare_sample
-from rltemp.errors import InputError
 from rltemp.reading import read_text
 from rltemp.recipes import schema
 from rltemp.tasks.sources.loader import Source, SourceLoader
@@ -18,15 +17,12 @@ class Text(SourceLoader):
 
     line = "characters of any UTF-8 text, the file data.path, in windows of data.context"
     of_texts = True
+    place = "file"
 
     def load(self, settings: schema.Data, cache: Path | None) -> Source:
         """Ids int64 [L]."""
         assert settings.context is not None
         return Source(*cut_text(self._text(settings), settings.context))
-
-    def _check_place(self, settings: schema.Data) -> None:
-        if not Path(settings.path or "").is_file():
-            raise InputError(f"data.path must be the file of {settings.name!r}, got {settings.path}, no file")
 
     def _text(self, settings: schema.Data) -> str:
         return read_text(Path(settings.path or ""))
