@@ -69,7 +69,7 @@ def test_hindsight_is_what_another_temperature_of_one_token_does_to_the_end(reci
 
 def test_a_position_needs_tokens(tiny_recipe: Recipe, tiny_task: Task) -> None:
     recipe = change_recipe(tiny_recipe, {"policy.features": ("position",), "policy.alignment": "none"})
-    with pytest.raises(InputError, match="policy.features must do without 'position'"):
+    with pytest.raises(InputError, match=r"policy\.features must do without 'position'"):
         DistillationEnv(recipe, task=tiny_task).reset(seed=0)
     assert tiny_task.position is None
     assert torch.equal(tiny_task.validation.labels, tiny_task.validation.targets)

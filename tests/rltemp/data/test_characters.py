@@ -27,7 +27,7 @@ def test_windows_stand_end_to_end_and_each_character_follows_its_own() -> None:
     assert cut.positions == 5
     assert torch.equal(cut.images.flatten(), ids[:20])
     assert torch.equal(cut.labels, ids[1:21])
-    with pytest.raises(InputError, match="at least 24 characters for data.context 23, got 23"):
+    with pytest.raises(InputError, match=r"at least 24 characters for data\.context 23, got 23"):
         windows(ids, 23)
 
 

@@ -1,4 +1,4 @@
-"""A causal transformer: no position sees what comes after it, and students of it run side by side as they would alone."""
+"""A causal transformer: no position sees what comes after it, and students run side by side as they would alone."""
 
 import pytest
 import torch
