@@ -46,7 +46,8 @@ class Episode:
         seeds: one per student.
 
     Raises:
-        InputError: for features that need an alignment if `policy.alignment` is "none".
+        InputError: for features that need an alignment if `policy.alignment` is "none", or a position that images have
+            not.
     """
 
     # Learners step environments without gradients, as suits most; a student takes its own.
@@ -58,6 +59,9 @@ class Episode:
         self._run = DistillationRun(task, seeds, mixup=MixUp(explored) if explored else None)
         self._unrolled = UnrolledRun(self._run) if recipe.agent.credit == "hindsight" else None
         self._probe = PopulationProbe.of(task, recipe.policy, seeds)
+        self._position = None if task.position is None else task.position.repeat(len(seeds))
+        if "position" in self._features.needs and self._position is None:
+            raise InputError("policy.features must do without 'position' where instances are no tokens, got it")
         self._reward = ProbeReward(task, recipe.agent.objective)
         self._loss = self._reward.loss(self._run.students)
         self._seen = self._look()
@@ -119,6 +123,7 @@ class Episode:
             seen.progress,
             alignment.flatten(0, 1) if alignment is not None else None,
             students=len(seen.minibatch.targets),
+            position=self._position,
         )
         return features.view(*seen.minibatch.targets.shape, -1)
 

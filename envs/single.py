@@ -44,7 +44,7 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
 
     def __init__(self, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any) -> None:
         self._recipe, (self._task,) = resolve(recipe, task, overrides)
-        batch, features = self._task.optimization.batch_size, make_features(self._recipe.policy)
+        batch, features = self._task.instances, make_features(self._recipe.policy)
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(features)), np.float32)
         numbers = self._recipe.policy.actions.count
         shape = (batch,) if numbers == 1 else (batch, numbers)

@@ -119,7 +119,7 @@ class UnrolledRun:
         self._run: DistillationRun | None = run
         self.device = run.task.device
         self._method = run.method
-        self._batch = (run.students.count, run.task.optimization.batch_size)
+        self._batch = (run.students.count, run.task.instances)
         StatisticsAdjoint.check(run.students)
         self._fixed = FixedBuffers(run.students)
         self._updates: list[_Update] = []

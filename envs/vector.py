@@ -30,7 +30,8 @@ class DistillationVectorEnv(StudentVectorEnv):
     with `terminated`; see `StudentVectorEnv` for the autoreset modes.
 
     Args:
-        num_envs: K * B, a multiple of the recipe's batch size.
+        num_envs: K * B, a multiple of the recipe's instances per minibatch: its batch size, times `data.context` for
+            texts.
         recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".
         task: the recipe's task if it is already built, which saves training the teacher again. If several are given,
             each episode plays one: that of `reset(options={"task": index})`, or a random one.
@@ -127,7 +128,7 @@ class DistillationVectorEnv(StudentVectorEnv):
 
 def _common(tasks: Sequence[Task]) -> tuple[int, int]:
     """Batch size and number of updates, which all tasks must share, since a rollout is one episode of any of them."""
-    sizes = {(task.optimization.batch_size, task.steps) for task in tasks}
+    sizes = {(task.instances, task.steps) for task in tasks}
     if len(sizes) != 1:
         raise InputError(f"task must be tasks of one batch size and number of updates, got {sorted(sizes)}")
     return sizes.pop()

@@ -20,7 +20,7 @@ from rltemp.networks import Execution, Network, check_request, make_network
 from rltemp.recipes import schema
 from rltemp.recipes.consistency import check_consistency
 from rltemp.seeding import make_generator
-from rltemp.tasks.parts import make_parts
+from rltemp.tasks.parts import Parts, make_parts
 from rltemp.tasks.sources import check_source, load_source, make_augmentation
 from rltemp.tasks.teacher_bank import BANK_CHUNK, teacher_bank
 from rltemp.tasks.teachers import make_teacher
@@ -59,6 +59,7 @@ def build_task(
     execution = _execution(recipe.execution)
     source = load_source(recipe.data, cache, allow_code=allow_code)
     parts = make_parts(recipe, source, cache)
+    taught = parts.teacher if recipe.teacher.source is None else _of_another_source(recipe, parts, cache, allow_code)
     probe = parts.sample.to(device)
     make_student = _builder(recipe.student, probe, allow_code)
     kept = cache and cache / "teachers"
@@ -75,7 +76,7 @@ def build_task(
     network = make_teacher(
         recipe.teacher,
         _builder(recipe.teacher.network, probe, allow_code),
-        images(parts.teacher, _of_teacher(recipe)),
+        images(taught, _of_teacher(recipe)),
         execution,
         cache=kept,
         advance=advance,
@@ -114,6 +115,11 @@ def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False, allow_c
         leave = {"allow_download": allow_download, "allow_code": allow_code}
         check_request(field, network.name, network.options, **leave)
     check_source(recipe.data, allow_download=allow_download, allow_code=allow_code)
+    if recipe.teacher.source is not None:
+        try:
+            check_source(_of_source(recipe), allow_download=allow_download, allow_code=allow_code)
+        except InputError as error:
+            raise InputError(f"teacher.source {recipe.teacher.source!r}: {error}") from error
     checkpoint = recipe.teacher.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise InputError(f"teacher.checkpoint must be a file, got {checkpoint}, which does not exist")
@@ -153,6 +159,26 @@ def _of_teacher(recipe: schema.Recipe) -> schema.Data:
         flip=data.flip if teacher.flip is None else teacher.flip,
         noise=data.noise if teacher.noise is None else teacher.noise,
     )
+
+
+def _of_source(recipe: schema.Recipe) -> schema.Data:
+    """The data settings with the teacher's source."""
+    assert recipe.teacher.source is not None
+    return dataclasses.replace(recipe.data, name=recipe.teacher.source, path=recipe.teacher.path)
+
+
+def _of_another_source(recipe: schema.Recipe, own: Parts, cache: Path | None, allow_code: bool) -> Dataset | ImageFiles:
+    """The teacher's images where they are not those of the students' source."""
+    settings = _of_source(recipe)
+    source = load_source(settings, cache, allow_code=allow_code)
+    images = make_parts(dataclasses.replace(recipe, data=settings), source, cache).teacher
+    theirs = images.shape if isinstance(images, Dataset) else own.sample.shape
+    if (images.classes, theirs) != (own.sample.classes, own.sample.shape):
+        raise InputError(
+            f"teacher.source must have {own.sample.classes} classes and instances of shape {list(own.sample.shape)}, "
+            f"as {recipe.data.name!r}, got {images.classes} and {list(theirs)} of {settings.name!r}"
+        )
+    return images
 
 
 def _with_views(images: ImagesInMemory | ImagesOnDisk, settings: schema.Data) -> TrainingImages:

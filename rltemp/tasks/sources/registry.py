@@ -15,8 +15,9 @@ from rltemp.tasks.sources.fashion import Fashion
 from rltemp.tasks.sources.folder import Folder
 from rltemp.tasks.sources.loader import Source, SourceLoader
 from rltemp.tasks.sources.mnist1d import MNIST1D
-from rltemp.tasks.sources.news import News
+from rltemp.tasks.sources.news import News, NewsText
 from rltemp.tasks.sources.spoken_digits import SpokenDigits
+from rltemp.tasks.sources.text import Shakespeare, Text
 
 __all__ = ["check_source", "list_sources", "load_source", "register_source"]
 
@@ -28,6 +29,9 @@ _BUILT_IN: dict[str, type[SourceLoader]] = {
     "fashion": Fashion,
     "spoken-digits": SpokenDigits,
     "news": News,
+    "news-text": NewsText,
+    "shakespeare": Shakespeare,
+    "text": Text,
 }
 _REGISTERED: dict[str, type[SourceLoader]] = {}
 
