@@ -98,9 +98,17 @@ class LanguageDistillationTrainer(Trainer):
 
 
 def hidden_states(model: nn.Module, inputs: Any) -> Tensor:
-    """What the last layer gets at every position but the last, [B, L - 1, H]; the wrapper sees the whole model."""
+    """What the last layer gets at every position but the last, [B, L - 1, H]; the wrapper sees the whole model.
+
+    Without a mask and without a cache, positions tell transformers where one text ends; with a cache, which a model in
+    evaluation mode makes by itself, they do not, and texts would see one another.
+    """
     outputs = model(
-        input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], output_hidden_states=True, logits_to_keep=1
+        input_ids=inputs["input_ids"],
+        position_ids=inputs["position_ids"],
+        output_hidden_states=True,
+        logits_to_keep=1,
+        use_cache=False,
     )
     return outputs.hidden_states[-1][:, :-1]
 

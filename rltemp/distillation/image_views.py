@@ -61,8 +61,8 @@ class ImageViews:
         return self._images.device
 
     @property
-    def positions(self) -> tuple[int, ...]:
-        """(L,) for windows of L tokens; () for images."""
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of the labels of one view: () for images, (L,) for windows of L tokens."""
         return tuple(self._images.dataset.targets.shape[1:])
 
     @property

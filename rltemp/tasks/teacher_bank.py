@@ -40,7 +40,7 @@ def teacher_bank(
         advance: called after every `BANK_CHUNK` views that are computed.
     """
     kept = None if cache is None else cache / f"{_fingerprint(views, teacher)}-logits.safetensors"
-    shape = (views.rows, *views.positions)
+    shape = (views.rows, *views.label_shape)
     bank = _read(kept, math.prod(shape)) if kept is not None else None
     if bank is not None:
         return bank.to(views.device).unflatten(0, shape)

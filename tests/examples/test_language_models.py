@@ -16,6 +16,8 @@ from torch import Tensor
 import rltemp
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SCHEDULE = "rltemp/cifar100-schedule"
+"""It looks at no batch, which would be another one in two processes."""
 
 
 def load(name: str) -> ModuleType:
@@ -78,7 +80,7 @@ def test_accumulated_batches_make_the_mean_over_all_their_tokens(huggingface: Mo
         total = sum(trainer.compute_loss(trainer.model, part, num_items_in_batch=count) for part in parts)
         torch.testing.assert_close(total, trainer.compute_loss(trainer.model, whole))
         ours, theirs = (
-            model(whole["input_ids"], position_ids=whole["position_ids"]).logits[:, :-1]
+            model(whole["input_ids"], position_ids=whole["position_ids"], use_cache=False).logits[:, :-1]
             for model in (trainer.model, trainer.teacher)
         )
         plain = trainer.model.criterion(ours, theirs, whole["labels"][:, 1:], progress=1.0)
@@ -89,14 +91,15 @@ def test_two_processes_train_what_one_does(huggingface: ModuleType, tmp_path: Pa
     safetensors = pytest.importorskip("safetensors.torch")
     code = (
         f"import sys; sys.path.insert(0, {str(EXAMPLES)!r}); import huggingface_lm\n"
-        "huggingface_lm.main(sys.argv[1], max_steps=3, bf16=False, per_device_train_batch_size=2).save_model()\n"
+        f"options = dict(policy={SCHEDULE!r}, max_steps=3, bf16=False, per_device_train_batch_size=2)\n"
+        "huggingface_lm.main(sys.argv[1], **options).save_model()\n"
     )
     (tmp_path / "run.py").write_text(code)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, *launcher, str(tmp_path / "run.py"), str(tmp_path / "two")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    one = huggingface.main(str(tmp_path / "one"), max_steps=3, bf16=False)
+    one = huggingface.main(str(tmp_path / "one"), SCHEDULE, max_steps=3, bf16=False)
     both = safetensors.load_file(tmp_path / "two" / "model.safetensors")
     for name, value in one.model.state_dict().items():
         torch.testing.assert_close(both[name], value, rtol=1e-3, atol=1e-5)
