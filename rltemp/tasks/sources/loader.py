@@ -60,6 +60,14 @@ class SourceLoader(ABC):
             InputError: for files that are missing, damaged or of another format, naming them.
         """
 
+    def resemble(self, settings: schema.Data, count: int) -> Source | None:
+        """Noise in place of the instances, as many training instances as `count`, where that can be known unread.
+
+        It is what time and memory are measured on before any data are there. None, unless a loader says otherwise:
+        only reading tells.
+        """
+        return None
+
     def check(self, settings: schema.Data, *, allow_download: bool = False) -> None:
         """Refuse what can be seen to be wrong before a file is opened.
 
