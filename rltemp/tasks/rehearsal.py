@@ -34,13 +34,8 @@ def rehearse_task(recipe: Recipe, *, cache: Path | None = None, allow_code: bool
         recipe,
         {
             **{"data.train": images, "data.pool": "all", "data.label_noise": 0.0, "data.junk": 0.0},
-            **{
-                "teacher.train": None,
-                "teacher.without": 0.0,
-                "teacher.epochs": 0,
-                "teacher.checkpoint": None,
-                "teacher.source": None,
-            },
+            **{"teacher.train": None, "teacher.source": None, "teacher.without": 0.0, "teacher.epochs": 0},
+            "teacher.checkpoint": None,
         },
     )
     source = resemble_source(small.data, images + validation, allow_code=allow_code)
