@@ -36,7 +36,7 @@ def validation_score(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[Learned
         while not whole.run.finished:
             whole.advance()
         logits = clean_logits(lambda x: whole.run.students.predict(x).logits, task.validation, task.augmentation)
-        return float(objective_loss(recipe.agent.objective, logits, task.validation.targets).mean())
+        return float(objective_loss(recipe.agent.objective, logits, task.validation.labels).mean())
 
     def judge(policy: LearnedPolicy) -> float:
         return -sum(loss(policy, *pair) for pair in zip(tasks, teachers, strict=True)) / len(tasks)

@@ -70,7 +70,7 @@ def train_policy(
     start, weights = load_start(recipe), _weights(recipe)
     if task is None:
         task = [prepare_task(variation) for variation in vary(recipe)]
-    slots = recipe.agent.students * recipe.optimization.batch_size
+    slots = recipe.agent.students * recipe.instances
     twins, mode = recipe.agent.learner == "evolution", AutoresetMode.DISABLED
     with closing(DistillationVectorEnv(slots, recipe, task=task, twins=twins, autoreset_mode=mode)) as env:
         trainer: Learner = Evolution(env, recipe.agent) if twins else Trainer(env, recipe.agent)

@@ -29,7 +29,7 @@ class ProbeReward:
     def __init__(self, task: Task, objective: Objective = "nll") -> None:
         self._objective: Objective = objective
         self._images = task.augmentation.clean(task.validation.images)
-        self._targets = task.validation.targets
+        self._targets = task.validation.labels
         self._logits: Tensor | None = None
 
     def loss(self, students: Students) -> Tensor:

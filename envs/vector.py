@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, StudentVectorEnv, Transition, draw_seeds
+from rltemp.envs.credit_memory import check_credit_memory
 from rltemp.envs.episode import Episode, InstanceEffects, make_features
 from rltemp.envs.from_recipe import resolve
 from rltemp.errors import InputError
@@ -30,7 +31,8 @@ class DistillationVectorEnv(StudentVectorEnv):
     with `terminated`; see `StudentVectorEnv` for the autoreset modes.
 
     Args:
-        num_envs: K * B, a multiple of the recipe's batch size.
+        num_envs: K * B, a multiple of the recipe's instances per minibatch: its batch size, times `data.context` for
+            texts.
         recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".
         task: the recipe's task if it is already built, which saves training the teacher again. If several are given,
             each episode plays one: that of `reset(options={"task": index})`, or a random one.
@@ -44,8 +46,8 @@ class DistillationVectorEnv(StudentVectorEnv):
         policy_space: what actions mean, and what is observed.
 
     Raises:
-        InputError: for a wrong recipe or override, a `num_envs` that is no multiple of the batch size, or tasks that
-            differ in batch size or number of updates.
+        InputError: for a wrong recipe or override, a `num_envs` that is no multiple of the batch size, tasks that
+            differ in batch size or number of updates, or credit in hindsight that would run out of memory.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class DistillationVectorEnv(StudentVectorEnv):
             )
         if twins and students % 2:
             raise InputError(f"num_envs must be that of an even number of students with twins, got {students} students")
+        first = self._tasks[0]
+        check_credit_memory(self._recipe, first, students, updates=first.steps, images=len(first.training))
         self._twins = twins
         self.policy_space = self._recipe.policy
         self.feature_names = make_features(self.policy_space).names
@@ -105,10 +109,14 @@ class DistillationVectorEnv(StudentVectorEnv):
         """First-order effects of actions on the loss at the end of the last finished episode.
 
         An effect is the decrease of that loss by the slot's instance, if it had got this action and everything else had
-        been the same; [horizon, K * B]. Only differences between actions of one instance are meaningful.
+        been the same. Only differences between actions of one instance are meaningful. With the recipe's
+        agent.checkpoints "auto", every call makes the run anew: ask for alternatives in one call.
 
         Args:
-            actions: [horizon, K * B], or [horizon, K * B, 2], in [-1, 1].
+            actions: [horizon, K * B], or [horizon, K * B, 2], in [-1, 1]; or N such alternatives, [N, ...].
+
+        Returns:
+            [horizon, K * B], or [N, horizon, K * B]; 0 at updates that are not credited.
 
         Raises:
             InputError: without the recipe's agent.credit "hindsight", before the end of an episode, after `forget`, or
@@ -116,9 +124,12 @@ class DistillationVectorEnv(StudentVectorEnv):
         """
         if self._effects is None:
             raise InputError("effects() needs a recipe with agent.credit 'hindsight' and an episode at its end")
-        numbers = (self.actions,) if self.actions > 1 else ()
-        by_student = np.asarray(actions).reshape(len(actions), self.students, self.batch_size, *numbers)
-        return self._effects.of(by_student).reshape(len(actions), -1)
+        values, slots = np.asarray(actions), -1 if self.actions == 1 else -2
+        if self.actions == 1 and values.shape[-2:] == (self.num_envs, 1):
+            values = values[..., 0]  # as the action space has them
+        steps = values.shape[:slots]
+        by_student = values.reshape(*steps, self.students, self.batch_size, *values.shape[slots:][1:])
+        return self._effects.of(by_student).reshape(*steps, -1)
 
     def forget(self) -> None:
         """Free the recorded run of the last finished episode, which `effects` needs."""
@@ -127,7 +138,7 @@ class DistillationVectorEnv(StudentVectorEnv):
 
 def _common(tasks: Sequence[Task]) -> tuple[int, int]:
     """Batch size and number of updates, which all tasks must share, since a rollout is one episode of any of them."""
-    sizes = {(task.optimization.batch_size, task.steps) for task in tasks}
+    sizes = {(task.instances, task.steps) for task in tasks}
     if len(sizes) != 1:
         raise InputError(f"task must be tasks of one batch size and number of updates, got {sorted(sizes)}")
     return sizes.pop()

@@ -13,7 +13,7 @@ from rltemp.display import progress
 from rltemp.distillation import Task
 from rltemp.recipes import Recipe, load_recipe, vary
 from rltemp.tasks import build_task
-from rltemp.tasks.build import build_steps, check_recipe
+from rltemp.tasks.build import build_steps, check_networks, check_recipe
 
 __all__ = ["NamedRecipe", "build", "build_all", "read"]
 
@@ -36,12 +36,26 @@ class NamedRecipe:
 
 
 def read(
-    recipe: str, overrides: Mapping[str, Any], *, allow_download: bool = False, allow_code: bool = False
+    recipe: str,
+    overrides: Mapping[str, Any],
+    *,
+    files: bool = True,
+    allow_download: bool = False,
+    allow_code: bool = False,
 ) -> NamedRecipe:
-    """The recipe of this name or file, with overrides, checked before any work starts."""
+    """The recipe of this name or file, with overrides, checked before any work starts.
+
+    Args:
+        recipe: name or file.
+        overrides: values by dotted name.
+        files: whether data and checkpoints must be there.
+        allow_download: as `check_recipe` takes it.
+        allow_code: likewise.
+    """
     setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides), allow_download, allow_code)
+    check = check_recipe if files else check_networks
     for variation in vary(setting.recipe):
-        check_recipe(variation, allow_download=allow_download, allow_code=allow_code)
+        check(variation, allow_download=allow_download, allow_code=allow_code)
     return setting
 
 

@@ -75,8 +75,16 @@ def test_an_extra_is_what_the_code_behind_it_imports(extra: str, project: dict[s
     assert packages(project["optional-dependencies"][extra]) == needed
 
 
+def test_the_extra_of_language_models_is_what_their_examples_import(project: dict[str, Any]) -> None:
+    examples = ("causal_lm", "huggingface_lm", "axolotl_plugin", "trl_gkd", "trl_distillation")
+    used = set().union(*(imported(REPOSITORY / "examples" / f"{name}.py") for name in examples))
+    # What these two bring, another example, and what cannot be installed beside them.
+    brought = {"datasets", "tokenizers", "trl-gkd", "axolotl"}
+    assert used - packages(project["dependencies"]) - brought == packages(project["optional-dependencies"]["lm"])
+
+
 def test_no_extra_is_without_code_or_test(project: dict[str, Any]) -> None:
-    assert project["optional-dependencies"].keys() == {*BEHIND, "docs"}
+    assert project["optional-dependencies"].keys() == {*BEHIND, "docs", "lm"}
     plugins = {"mkdocs", "mkdocs-material", "mkdocstrings"}
     assert packages(project["optional-dependencies"]["docs"]) == plugins
     site = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")

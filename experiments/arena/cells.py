@@ -12,6 +12,7 @@ from rltemp.experiments.arena.freshness import runs_spent_on, shared_images, tra
 from rltemp.experiments.arena.judge import judge
 from rltemp.experiments.arena.outcome import CellOutcome, Line
 from rltemp.experiments.arena.plan import CellPlan, Planned, Results, others_of
+from rltemp.experiments.evaluation.measure import Measure, to_bits
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import restore_result
 from rltemp.experiments.evaluation.statistics import Difference
@@ -41,7 +42,11 @@ def judge_cell(plan: CellPlan, plans: Sequence[CellPlan], results: Results) -> C
         updates=updates,
         students=plan.selection.students,
         recipe=_in_words(plan.found(plan.tuning).best),
-        lines=(_teacher_line(described), *judge(entries, stacked=described["stacked"])),
+        lines=(
+            _teacher_line(described, plan.measure),
+            *judge(entries, stacked=described["stacked"], measure=plan.measure),
+        ),
+        measure=plan.measure,
     )
 
 
@@ -88,9 +93,9 @@ def _result(values: dict[str, Any]) -> PolicyResult:
     return restore_result({name: value for name, value in values.items() if name != "reads_held_out_labels"})
 
 
-def _teacher_line(described: dict[str, Any]) -> Line:
+def _teacher_line(described: dict[str, Any], measure: Measure) -> Line:
     """The teacher is one network, so that its accuracy has no interval."""
-    accuracy = described["accuracy"]
+    accuracy, bits = described["accuracy"], to_bits(described["nll"])
     return Line(
         method="the teacher",
         setting=f"spread {described['spread']:.2g}",
@@ -106,6 +111,7 @@ def _teacher_line(described: dict[str, Any]) -> Line:
         regret=None,
         regret_nll=0.0,
         ruling="",
+        bits=Difference(bits, bits, bits, 1, 1.0) if measure == "bits" else None,
     )
 
 

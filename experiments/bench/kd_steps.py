@@ -27,7 +27,7 @@ def kd_steps(task: Task, students: int, teacher: Answers | None = None) -> Calla
 
 
 def _updates(task: Task, students: int, teacher: Answers | None) -> Iterator[None]:
-    temperatures = Temperatures.shared(torch.full((students * task.optimization.batch_size,), 4.0))
+    temperatures = Temperatures.shared(torch.full((students * task.instances,), 4.0))
     while True:
         run = DistillationRun(task, range(students), teacher=teacher)
         while not run.finished:

@@ -32,7 +32,7 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         default="clean",
         metavar="LIST",
         help="what is wrong with each task: clean, noise15, noise30, noise60, weak-teacher, missing-classes, junk, "
-        "few, small (default: %(default)s)",
+        "few, small, other-corpus of texts (default: %(default)s)",
     )
     parser.add_argument(
         "--budgets", default="1,3", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
@@ -119,7 +119,7 @@ def _selection(options: argparse.Namespace) -> Selection:
         trained=_told_apart(trained),
         students=options.students,
         trials=options.trials,
-        tuning_students=_TUNING_STUDENTS,
+        tuning_students=min(_TUNING_STUDENTS, options.students),
     )
     check_cells(selection)
     return selection

@@ -24,6 +24,7 @@ from rltemp.experiments.commands.options import (
     printed,
     read_setting,
 )
+from rltemp.experiments.commands.train_options import add_train_options, run_train_command
 from rltemp.experiments.commands.tune_options import add_tune_options, run_tune_command
 
 if TYPE_CHECKING:
@@ -67,18 +68,6 @@ def _demo(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.demo_command import demo
 
     demo(options.runs)
-
-
-def _train_options(parser: argparse.ArgumentParser) -> None:
-    add_where(parser, "train")
-
-
-def _train(options: argparse.Namespace, overrides: Overrides) -> None:
-    from rltemp.experiments.commands.train_command import train
-
-    setting = read_setting(options, overrides)
-    if not printed(options, setting.recipe):
-        print(f"policy: {train(setting, options.runs, options.name)}")
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -267,7 +256,7 @@ def _print_table(lines: dict[str, str]) -> None:
 
 COMMANDS = (
     Command("demo", "the main job on embedded data: train, evaluate, reuse", _demo_options, _demo),
-    Command("train", "train a temperature policy", _train_options, _train, takes_recipe=True),
+    Command("train", "train a temperature policy", add_train_options, run_train_command, takes_recipe=True),
     Command("evaluate", "compare policies, paired over students", _evaluate_options, _evaluate, takes_recipe=True),
     Command(
         "tune",

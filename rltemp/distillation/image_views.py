@@ -61,6 +61,11 @@ class ImageViews:
         return self._images.device
 
     @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of the labels of one view: () for images, (L,) for windows of L tokens."""
+        return tuple(self._images.dataset.targets.shape[1:])
+
+    @property
     def rows(self) -> int:
         """Number of views of all images, V * N."""
         return self.count * len(self._images)
@@ -96,7 +101,7 @@ class ImageViews:
         return view * len(self) + indices
 
     def look(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Augmented images [M, ...] and targets [M] of the views at `rows` [M]."""
+        """Augmented images [M, ...] and targets [M], or [M, L] of windows, of the views at `rows` [M]."""
         dataset: Dataset = self._images.dataset
         indices = rows % len(self)
         draws = tuple(draw[rows] for draw in self._draws)
@@ -122,4 +127,4 @@ class ViewMinibatches(MinibatchStream):
         taken = zip((order.take() for order in self._indices), self._generators, strict=True)
         rows = to_device(torch.stack([self._views.choose(*indices) for indices in taken]), self._views.device)
         images, targets = self._views.look(rows.flatten())
-        return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(rows.shape), rows)
+        return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(len(rows), -1), rows)

@@ -29,10 +29,12 @@ class Partners(NamedTuple):
 class Minibatch(NamedTuple):
     """One minibatch for each of K students.
 
+    Of texts, the B instances are the tokens of S windows of L positions, window after window: B = S * L.
+
     Attributes:
-        images: augmented images, [K, B, ...].
+        images: augmented images, [K, B, ...], or windows [K, S, L].
         targets: class indices, [K, B].
-        rows: [K, B], rows of `ImageViews` that the images are; None if every image is augmented anew.
+        rows: [K, B], or [K, S], rows of `ImageViews` that the images are; None if every image is augmented anew.
         partners: second labels, where instances are mixtures; None if there are none.
     """
 
@@ -65,7 +67,7 @@ class MinibatchStream(ABC):
 
     @abstractmethod
     def draw(self) -> Minibatch:
-        """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B]."""
+        """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B], as `Minibatch` has them."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the minibatches to come: orders and generators of all students."""

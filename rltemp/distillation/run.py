@@ -137,7 +137,7 @@ class DistillationRun:
             sample = self.task.validation.images[: self.task.optimization.batch_size]
             logits = self.students.predict(self.task.augmentation.clean(sample)).logits
             bounded = not self.students.normalizations()
-            self._refuse_diverged(logits, self.task.validation.targets[: len(sample)], bounded)
+            self._refuse_diverged(logits, self.task.validation.labels[: logits.shape[1]], bounded)
 
     def update(self, temperatures: Temperatures, extra: Tensor | None = None) -> None:
         """Make one optimizer step on the observed minibatch.

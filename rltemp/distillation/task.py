@@ -15,6 +15,7 @@ from rltemp.distillation.scores import clean_logits
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import TrainingImages
+from rltemp.features import positions_in
 from rltemp.networks import Execution, Network
 from rltemp.objectives.method import Method
 from rltemp.recipes import schema
@@ -57,6 +58,23 @@ class Task:
     def steps(self) -> int:
         """Number of updates of one run."""
         return self.optimization.epochs * (len(self.training) // self.optimization.batch_size)
+
+    @property
+    def positions(self) -> int | None:
+        """Positions L of a window, each of which is an instance, where the task is of texts; None for images."""
+        return self.probe.positions
+
+    @property
+    def instances(self) -> int:
+        """Number of instances B of a student's minibatch: images, or tokens of all its windows."""
+        return self.optimization.batch_size * (self.positions or 1)
+
+    @cached_property
+    def position(self) -> Tensor | None:
+        """Where each token of a student's minibatch stands in its window, [B] in [0, 1]; None for images."""
+        if self.positions is None:
+            return None
+        return positions_in((self.optimization.batch_size, self.positions), self.device)
 
     @property
     def augmentation(self) -> Augmentation:

@@ -94,7 +94,7 @@ class Minibatches(MinibatchStream):
     def draw(self) -> Minibatch:
         """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B]."""
         indices = to_device(torch.stack([order.take() for order in self._indices]), self._dataset.device)
-        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices])
+        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices].flatten(1))
 
 
 def index_orders(images: int, seeds: Sequence[int], batch_size: int) -> list[BatchIndices]:
