@@ -13,7 +13,7 @@ from rltemp.display import progress
 from rltemp.distillation import Task
 from rltemp.recipes import Recipe, load_recipe, vary
 from rltemp.tasks import build_task
-from rltemp.tasks.build import build_steps, check_networks, check_recipe
+from rltemp.tasks.build import build_steps, check_networks, check_recipe, settle_precision
 
 __all__ = ["NamedRecipe", "build", "build_all", "read"]
 
@@ -43,7 +43,7 @@ def read(
     allow_download: bool = False,
     allow_code: bool = False,
 ) -> NamedRecipe:
-    """The recipe of this name or file, with overrides, checked before any work starts.
+    """The recipe of this name or file, with overrides, checked before any work starts; `auto` precision is settled.
 
     Args:
         recipe: name or file.
@@ -52,11 +52,11 @@ def read(
         allow_download: as `check_recipe` takes it.
         allow_code: likewise.
     """
-    setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides), allow_download, allow_code)
+    asked = load_recipe(recipe, overrides)
     check = check_recipe if files else check_networks
-    for variation in vary(setting.recipe):
+    for variation in vary(asked):
         check(variation, allow_download=allow_download, allow_code=allow_code)
-    return setting
+    return NamedRecipe(Path(recipe).stem, settle_precision(asked), allow_download, allow_code)
 
 
 def build_all(setting: NamedRecipe, root: str | None = None) -> list[Task]:
