@@ -8,7 +8,7 @@ from typing import Any
 
 from rltemp.errors import InputError
 from rltemp.experiments.arena.entries import Entry
-from rltemp.experiments.arena.freshness import runs_spent_on, shared_images, training_recipes, training_runs
+from rltemp.experiments.arena.freshness import cut_alike, runs_spent_on, shared_images, training_recipes, training_runs
 from rltemp.experiments.arena.judge import judge
 from rltemp.experiments.arena.outcome import CellOutcome, Line
 from rltemp.experiments.arena.plan import CellPlan, Planned, Results, others_of
@@ -23,6 +23,7 @@ from rltemp.policies.learned import LearnedPolicy
 __all__ = ["judge_cell"]
 
 _UNKNOWN = "its card does not say what it was trained on"
+_CUT_OTHERWISE = "it was trained on the same text in other windows, which cannot be compared"
 
 
 def judge_cell(plan: CellPlan, plans: Sequence[CellPlan], results: Results) -> CellOutcome:
@@ -81,6 +82,8 @@ def _objections(policy: LearnedPolicy, plan: CellPlan, results: Results) -> list
     recipes = training_recipes(policy)
     if recipes is None or training_runs(policy) is None:
         return [_UNKNOWN]
+    if not all(cut_alike(recipe, plan.recipe) for recipe in recipes):
+        return [_CUT_OTHERWISE]
     source = results(plan.learn)
     try:
         shared = max(shared_images(recipe, plan.recipe, source) for recipe in recipes)

@@ -142,8 +142,6 @@ def _cut(recipe: schema.Recipe, images: Images, *, with_test: bool) -> dict[str,
         noisy = with_label_noise(images.subset(more), settings.label_noise, generator)
         parts["teacher"] = _joined(parts["train"], noisy)
     if recipe.teacher.without:
-        if settings.context is not None:
-            raise InputError(f"teacher.without must be 0 for texts, got {recipe.teacher.without:g}")
         classes = classes_seen(images.classes, recipe.teacher.without)
         parts["teacher"] = _of_classes(parts["teacher"], images.targets[rows["teacher"]], classes)
     return parts
