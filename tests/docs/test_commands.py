@@ -13,7 +13,7 @@ TAKES_A_RECIPE = re.compile(r"^(?:    )?uv run rltemp ((?:train|tune|evaluate|di
 COMMANDS = sorted(
     {
         command.partition("  #")[0].strip()
-        for name in ("README", "docs/uses", "docs/choose", "docs/recipes", "docs/tuning")
+        for name in ("README", "docs/uses", "docs/choose", "docs/recipes", "docs/tuning", "docs/credit")
         for command in TAKES_A_RECIPE.findall((REPOSITORY / f"{name}.md").read_text(encoding="utf-8"))
     }
 )
