@@ -47,7 +47,7 @@ class TrainingCost:
         plan: which of them are credited in hindsight; None for other credit.
         memory: bytes by part.
         free: bytes that there are; None where the system does not say.
-        seconds: of rollouts and their scoring, on this machine as busy as it is now, without the teacher's training.
+        seconds: of rollouts and their scoring, on this machine if it does nothing else, without the teacher's training.
     """
 
     updates: int
@@ -104,7 +104,7 @@ def _rehearse(recipe: Recipe, task: Task) -> tuple[int, dict[str, float]]:
     mode = AutoresetMode.DISABLED
     with contextlib.closing(DistillationVectorEnv(slots, small, task=task, twins=evolves, autoreset_mode=mode)) as env:
         learner: Learner = Evolution(env, small.agent) if evolves else Trainer(env, small.agent)
-        with PhaseTimer(time.perf_counter) as timer:
+        with PhaseTimer(time.perf_counter if task.device.type == "cuda" else _own_time) as timer:
             timer.watch(ProbeReward, "loss", "reward")
             for name in ("note", "look_back", "effects_of_each"):
                 timer.watch(UnrolledRun, name, "credit")
@@ -112,6 +112,11 @@ def _rehearse(recipe: Recipe, task: Task) -> tuple[int, dict[str, float]]:
                 timer.watch(learner.model, "train", "learning")
             learner.rollout()
         return env.features, timer.seconds
+
+
+def _own_time() -> float:
+    """Seconds that this process would have taken so far on a machine that does nothing else."""
+    return time.process_time() / torch.get_num_threads()
 
 
 def _seconds(recipe: Recipe, spent: dict[str, float], task: Task, plan: CreditPlan | None) -> float:
