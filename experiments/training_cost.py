@@ -12,6 +12,7 @@ import math
 import time
 from pathlib import Path
 
+import torch
 from gymnasium.vector import AutoresetMode
 
 from rltemp.agents.evolution import Evolution
