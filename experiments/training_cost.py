@@ -12,6 +12,7 @@ import math
 import time
 from pathlib import Path
 
+import torch
 from gymnasium.vector import AutoresetMode
 
 from rltemp.agents.evolution import Evolution
@@ -34,9 +35,8 @@ from rltemp.tasks.rehearsal import BATCHES, rehearse_task
 
 __all__ = ["TrainingCost", "check_memory", "estimate_training"]
 
-_EPOCHS, _NUMBER = 2, 4
-_UPDATES = _EPOCHS * BATCHES
-"""Of the rollout that is timed."""
+_NUMBER = 4
+"""Bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TrainingCost:
         plan: which of them are credited in hindsight; None for other credit.
         memory: bytes by part.
         free: bytes that there are; None where the system does not say.
-        seconds: of rollouts and their scoring, on this machine as busy as it is now, without the teacher's training.
+        seconds: of rollouts and their scoring, on this machine if it does nothing else, without the teacher's training.
     """
 
     updates: int
@@ -80,7 +80,7 @@ def estimate_training(setting: NamedRecipe) -> TrainingCost:
         InputError: for credit that would run out of memory, or data that must be read to tell and cannot be.
     """
     recipe, updates = setting.recipe, count_updates(setting.recipe)
-    task = rehearse_task(change_recipe(recipe, {"optimization.epochs": _EPOCHS}), allow_code=setting.allow_code)
+    task = rehearse_task(change_recipe(recipe, {"optimization.epochs": 1}), allow_code=setting.allow_code)
     _check(recipe, task)
     plan = CreditPlan.of(recipe.agent, updates) if recipe.agent.credit == "hindsight" else None
     features, spent = _rehearse(recipe, task)
@@ -95,17 +95,17 @@ def _check(recipe: Recipe, task: Task) -> None:
 
 def _rehearse(recipe: Recipe, task: Task) -> tuple[int, dict[str, float]]:
     """Number of features, and seconds by phase of one rollout, in which every update is credited and kept."""
-    whole = {"checkpoints": "none", "window": 1.0, "credit_every": 1, "reward_every": _UPDATES, "variations": []}
+    whole = {"checkpoints": "none", "window": 1.0, "credit_every": 1, "reward_every": BATCHES, "variations": []}
     if recipe.agent.credit == "influence":
         whole["reward_every"] = 1
     # Gradient steps of the size that they will have.
-    whole["minibatches"] = max(1, round(recipe.agent.minibatches * _UPDATES / count_updates(recipe)))
+    whole["minibatches"] = max(1, round(recipe.agent.minibatches * BATCHES / count_updates(recipe)))
     small = change_recipe(recipe, {f"agent.{name}": value for name, value in whole.items()})
     slots, evolves = recipe.agent.students * recipe.instances, recipe.agent.learner == "evolution"
     mode = AutoresetMode.DISABLED
     with contextlib.closing(DistillationVectorEnv(slots, small, task=task, twins=evolves, autoreset_mode=mode)) as env:
         learner: Learner = Evolution(env, small.agent) if evolves else Trainer(env, small.agent)
-        with PhaseTimer(time.perf_counter) as timer:
+        with PhaseTimer(time.perf_counter if task.device.type == "cuda" else _own_time) as timer:
             timer.watch(ProbeReward, "loss", "reward")
             for name in ("note", "look_back", "effects_of_each"):
                 timer.watch(UnrolledRun, name, "credit")
@@ -115,15 +115,20 @@ def _rehearse(recipe: Recipe, task: Task) -> tuple[int, dict[str, float]]:
         return env.features, timer.seconds
 
 
+def _own_time() -> float:
+    """Seconds that this process would have taken so far on a machine that does nothing else."""
+    return time.process_time() / torch.get_num_threads()
+
+
 def _seconds(recipe: Recipe, spent: dict[str, float], task: Task, plan: CreditPlan | None) -> float:
-    """Of all rollouts, from the phases of one of `_UPDATES` updates."""
+    """Of all rollouts, from the phases of one of `BATCHES` updates."""
     agent, updates = recipe.agent, count_updates(recipe)
-    each = {phase: seconds / _UPDATES for phase, seconds in spent.items()}
+    each = {phase: seconds / BATCHES for phase, seconds in spent.items()}
     made = updates + (plan.length if plan is not None and plan.checkpoints else 0)
     if agent.keep == "best":
         scored = 32 if task.stacked else agent.students
         made += math.ceil(updates * scored / agent.students)
-    timed = _UPDATES if agent.credit == "influence" else 1
+    timed = BATCHES if agent.credit == "influence" else 1
     paid = spent["reward"] / (1 + timed) * (1 + math.ceil(updates / agent.reward_every))
     credit = each.get("credit", 0.0) * (plan.credited if plan is not None else 0)
     return agent.rollouts * (made * each[OTHER] + updates * each.get("learning", 0.0) + paid + credit)

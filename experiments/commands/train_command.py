@@ -71,8 +71,8 @@ def dry_run(setting: NamedRecipe) -> str:
         f"{cost.updates:,} updates each",
         _credit(cost, agent.credit),
         _memory(cost),
-        f"time: about {_hours(cost.seconds)} without the teacher's, from a rollout of a few updates on this machine as "
-        f"busy as it is now ({_count(torch.get_num_threads(), 'thread')})",
+        f"time: about {_hours(cost.seconds)} without the teacher's, from a rollout of a few updates on this machine "
+        f"if it does nothing else ({_count(torch.get_num_threads(), 'thread')})",
     ]
     try:
         check_files(setting.recipe, allow_download=setting.allow_download, allow_code=setting.allow_code)

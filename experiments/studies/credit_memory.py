@@ -4,8 +4,9 @@
 
 A student resnet20 is distilled on images of noise of 16 x 16 px in 100 classes, and every update is credited at two
 temperatures, as a rollout of PPO asks for. Each setting runs in a process of its own; its peak of resident memory is
-printed without that of a run of two updates, which holds all that does not grow. What is measured is kept in FILE, and
-the command goes on where it stopped. Runs without checkpoints are left out beyond 800 updates: they grow in proportion.
+printed without that of a run of 4 updates, which holds all that does not grow, beside what is counted beforehand. What
+is measured is kept in FILE, and the command goes on where it stopped. Runs without checkpoints are left out beyond 800
+updates: they grow in proportion.
 """
 
 from __future__ import annotations
@@ -22,50 +23,58 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rltemp.envs.credit_memory import CreditMemory
+from rltemp.envs.credit_plan import CreditPlan
 from rltemp.envs.episode import Episode
 from rltemp.experiments.bench.memory import peak_resident
 from rltemp.files import atomic_write
-from rltemp.recipes import load_recipe
+from rltemp.reading import read_text
+from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks.rehearsal import BATCHES, rehearse_task
 
-_SHORTEST, _LONGEST_WHOLE = 2, 800
+_SHORTEST, _LONGEST_WHOLE = BATCHES, 800
 
 
 def main() -> None:
     """Measure, keep, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--updates", default="200,800,3200", help="lengths of runs (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=8, help="instances per update (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=2, help="instances per update (default: %(default)s)")
     parser.add_argument("--keep", type=Path, default=Path("runs/credit-memory.json"), help="default: %(default)s")
     parser.add_argument("--one", nargs=2, metavar=("CHECKPOINTS", "UPDATES"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
         print(json.dumps(play(options.one[0], int(options.one[1]), options.batch)))
         return
-    kept = json.loads(options.keep.read_text(encoding="utf-8")) if options.keep.exists() else {}
-    print("| checkpoints | updates | peak, MB | times the one before | minutes |\n|---|--:|--:|--:|--:|")
+    lengths = [int(text) for text in options.updates.split(",")]
+    print(
+        "| checkpoints | updates | peak, MB | times the one before | counted, MB | minutes |\n|---|--:|--:|--:|--:|--:|"
+    )
     for checkpoints in ("auto", "none"):
-        least = before = 0.0
-        for updates in (_SHORTEST, *map(int, options.updates.split(","))):
-            if checkpoints == "none" and updates > _LONGEST_WHOLE:
-                continue
-            name = f"{checkpoints} {updates} x {options.batch}"
-            if name not in kept:
-                kept[name] = _in_a_process(checkpoints, updates, options.batch)
-                options.keep.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write(options.keep, json.dumps(kept, indent=1))
-            peak, minutes = kept[name]["peak"] / 1e6, kept[name]["seconds"] / 60
-            if updates == _SHORTEST:
-                least = peak
-                continue
-            growth = f"{(peak - least) / before:.2f}" if before else ""
-            print(f"| {checkpoints} | {updates} | {peak - least:.0f} | {growth} | {minutes:.1f} |", flush=True)
-            before = peak - least
+        least, before = measured(checkpoints, _SHORTEST, options.batch, options.keep), 0.0
+        for updates in lengths if checkpoints == "auto" else [n for n in lengths if n <= _LONGEST_WHOLE]:
+            found = measured(checkpoints, updates, options.batch, options.keep)
+            peak = (found["peak"] - least["peak"]) / 1e6
+            known = counted(checkpoints, updates, options.batch) - counted(checkpoints, _SHORTEST, options.batch)
+            growth = f"{peak / before:.2f}" if before else ""
+            cells = (checkpoints, updates, f"{peak:.0f}", growth, f"{known / 1e6:.0f}", f"{found['seconds'] / 60:.1f}")
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
+            before = peak
 
 
-def play(checkpoints: str, updates: int, batch: int) -> dict[str, float]:
-    """Peak of this process's memory after one credited run, and how long it took."""
-    torch.set_num_threads(1)
+def measured(checkpoints: str, updates: int, batch: int, keep: Path) -> dict[str, float]:
+    """What `play` measures in a process of its own, or measured before."""
+    kept: dict[str, dict[str, float]] = json.loads(read_text(keep)) if keep.exists() else {}
+    name = f"{checkpoints} {updates} x {batch}"
+    if name not in kept:
+        kept[name] = _in_a_process(checkpoints, updates, batch)
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(keep, json.dumps(kept, indent=1))
+    return kept[name]
+
+
+def setting(checkpoints: str, updates: int, batch: int) -> Recipe:
+    """A run of so many updates, rounded up to whole epochs of the rehearsal."""
     changes = {
         **{"data.image_size": 16, "data.validation": batch, "data.shift": 2},
         **{"teacher.network": {"name": "cnn", "options": {"channels": [8, 8]}}, "policy.alignment": "none"},
@@ -74,7 +83,20 @@ def play(checkpoints: str, updates: int, batch: int) -> dict[str, float]:
         **{"agent.credit": "hindsight", "agent.checkpoints": checkpoints, "agent.reward_every": updates},
         **{"agent.window": 1.0, "agent.credit_every": 1},
     }
-    recipe = load_recipe("cifar100-resnet56-resnet20", changes)
+    return load_recipe("cifar100-resnet56-resnet20", changes)
+
+
+def counted(checkpoints: str, updates: int, batch: int) -> int:
+    """Bytes that are counted beforehand."""
+    recipe = setting(checkpoints, updates, batch)
+    memory = CreditMemory.of(rehearse_task(recipe), 1, BATCHES * batch)
+    return memory.needed(CreditPlan.of(recipe.agent, updates))
+
+
+def play(checkpoints: str, updates: int, batch: int) -> dict[str, float]:
+    """Peak of this process's memory after one credited run, and how long it took."""
+    torch.set_num_threads(1)
+    recipe = setting(checkpoints, updates, batch)
     began = time.perf_counter()
     episode = Episode(rehearse_task(recipe), recipe, [0])
     alternatives = np.stack([np.full((1, batch), action, np.float32) for action in (0.0, 0.1)])

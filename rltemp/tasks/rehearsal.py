@@ -41,4 +41,4 @@ def rehearse_task(recipe: Recipe, *, cache: Path | None = None, allow_code: bool
     source = resemble_source(small.data, images + validation, allow_code=allow_code)
     if source is None:
         source = load_source(small.data, cache, allow_code=allow_code)
-    return assemble_task(small, source, cache=cache, allow_code=allow_code)
+    return assemble_task(small, source, allow_code=allow_code)

@@ -94,8 +94,8 @@ def _played(task: Task, plan: CreditPlan, mixup: MixUp | None = None) -> tuple[U
 
 
 def _effects(unrolled: UnrolledRun) -> Tensor:
-    hotter, colder = unrolled.effects_of_each(lambda update: [HOTTER, COLDER])
-    return hotter - colder
+    both = unrolled.effects_of_each(lambda update: [HOTTER, COLDER])
+    return both[0] - both[1]
 
 
 def _same_with_checkpoints(task: Task, mixup: MixUp | None = None) -> None:

@@ -111,7 +111,7 @@ def test_a_weight_that_is_none_is_refused(weight: float) -> None:
 def test_an_agent_learns_the_same_from_checkpoints(tiny_recipe: Recipe, tiny_task: Task) -> None:
     weights = []
     for checkpoints in ("none", "auto"):
-        changes = {"students": 2, "rollouts": 1, "hidden": (4,), "n_epochs": 2, "keep": "last"}
+        changes: dict[str, Any] = {"students": 2, "rollouts": 1, "hidden": (4,), "n_epochs": 2, "keep": "last"}
         agent = dataclasses.replace(tiny_recipe.agent, checkpoints=checkpoints, **changes)
         policy = train_policy(dataclasses.replace(tiny_recipe, agent=agent), task=tiny_task)
         weights.append(torch.cat([parameter.flatten() for parameter in policy.parameters()]))
