@@ -177,9 +177,9 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
 
 
 def _course(recipe: Recipe) -> tuple[int, int]:
-    """Batch size and number of updates of a run."""
+    """Instances of a minibatch and number of updates of a run."""
     optimization = recipe.optimization
-    return optimization.batch_size, optimization.epochs * (recipe.data.train // optimization.batch_size)
+    return recipe.instances, optimization.epochs * (recipe.data.train // optimization.batch_size)
 
 
 def plain(value: Any) -> Any:
