@@ -58,7 +58,12 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", default="data", help="folder of the suite's data, a folder each (default: %(default)s)"
     )
-    parser.add_argument("--students", type=int, default=32, help="paired students per method (default: %(default)s)")
+    parser.add_argument(
+        "--students",
+        type=int,
+        default=32,
+        help="paired students per method, and, at most 20, per setting of a search (default: %(default)s)",
+    )
     parser.add_argument(
         "--trials",
         type=int,

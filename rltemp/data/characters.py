@@ -30,7 +30,7 @@ _SIMILAR = str.maketrans(
     }
 )
 _UNKNOWN = "?"
-_TEST_SHARE = 10
+_TENTH = 10
 
 
 def encode(text: str) -> Tensor:
@@ -84,7 +84,7 @@ def cut_text(text: str, context: int, test: str | None = None) -> tuple[Dataset,
     ids = encode(text)
     if test is not None:
         return windows(ids, context), windows(encode(test), context)
-    end = len(ids) - len(ids) // _TEST_SHARE
+    end = len(ids) - len(ids) // _TENTH
     return windows(ids[:end], context), windows(ids[end:], context)
 
 

@@ -182,8 +182,8 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
 
 
 def _course(recipe: Recipe) -> tuple[int, int]:
-    """Batch size and number of updates of a run."""
-    return recipe.optimization.batch_size, count_updates(recipe)
+    """Instances of a minibatch and number of updates of a run."""
+    return recipe.instances, count_updates(recipe)
 
 
 def plain(value: Any) -> Any:
