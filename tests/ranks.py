@@ -19,7 +19,7 @@ import torch._dynamo  # what data parallelism loads, once for all ranks
 from torch import distributed
 
 COUNT = 2
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 def call(rank: int, file: str, function: str, folder: Path) -> None:
@@ -49,6 +49,8 @@ def main() -> None:
     """Answer line after line until the input ends."""
     sys.path.pop(0)  # this folder, which has rooms of the same names as the package
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what ranks print is no answer
     context = multiprocessing.get_context("fork")
     for line in sys.stdin:
         file, function, folder = line.rstrip("\n").split("\t")
@@ -60,7 +62,7 @@ def main() -> None:
             process.join(PATIENCE)
             process.kill()
             process.join()
-        print(*(process.exitcode for process in ranks), flush=True)
+        print(*(process.exitcode for process in ranks), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -70,10 +70,7 @@ class Ranks:
 
     def wrap(self, students: nn.Module) -> nn.Module:
         """The students for their training forward pass, after which every process has the mean of all gradients."""
-        if self.count == 1:
-            return students
-        # Running statistics are averaged after the forward pass instead: what is probed next must be the same.
-        return DistributedDataParallel(students, broadcast_buffers=False)
+        return students if self.count == 1 else DistributedDataParallel(students)
 
     def apart(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
         """Seeds in [0, 2**63) of this process, from those of all: layers that draw must not draw the same."""

@@ -127,6 +127,7 @@ class DistillationRun:
             seeds = self._ranks.apart(self._forward_seeds.draw())
             self.students.train()
             student: Output = self._forward(minibatch.images, seeds)
+            # Running statistics: what is probed next must be the same everywhere.
             self._ranks.average(self.students.buffers())
             self._observation = ForwardPass(
                 minibatch=minibatch._replace(targets=self._ranks.whole(minibatch.targets)),
