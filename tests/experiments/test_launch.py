@@ -77,7 +77,7 @@ def test_the_command_of_the_page_is_killed_in_one_process_and_goes_on_in_a_singl
     assert main(DISTILL) == main([*DISTILL, "--name", "alone"]) == 0
     ours, alone = (RunFolder(folder.with_name(name)) for name in ("distill", "alone"))
     for name, values in alone.read_metrics().items():
-        assert ours.read_metrics()[name] == pytest.approx(values, rel=1e-3, abs=2e-3)
+        assert ours.read_metrics()[name] == pytest.approx(values, rel=1e-2, abs=0.01)
     weights = [load_file(run.path / "student.safetensors") for run in (ours, alone)]
     for name, value in weights[1].items():
         torch.testing.assert_close(weights[0][name], value, rtol=1e-2, atol=1e-3)
