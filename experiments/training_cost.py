@@ -19,6 +19,7 @@ from rltemp.agents.evolution import Evolution
 from rltemp.agents.learner import Learner
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation import Task
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.envs.credit_memory import CreditMemory, check_credit_memory
 from rltemp.envs.credit_plan import CreditPlan
 from rltemp.envs.reward import ProbeReward
@@ -58,19 +59,20 @@ class TrainingCost:
     seconds: float
 
 
-def check_memory(setting: NamedRecipe, root: str) -> None:
+def check_memory(setting: NamedRecipe, root: str, ranks: Ranks = ALONE) -> None:
     """Refuse credit that would run out of memory, before the teacher is trained.
 
     Args:
         setting: the recipe.
         root: folder of all runs, where decoded images are kept.
+        ranks: processes that train together, each a share of the students.
 
     Raises:
         InputError: with the settings that would fit.
     """
     if setting.recipe.agent.credit == "hindsight":
         task = rehearse_task(setting.recipe, cache=Path(root), allow_code=setting.allow_code)
-        _check(setting.recipe, task)
+        _check(setting.recipe, task, ranks)
 
 
 def estimate_training(setting: NamedRecipe) -> TrainingCost:
@@ -88,8 +90,8 @@ def estimate_training(setting: NamedRecipe) -> TrainingCost:
     return TrainingCost(updates, plan, memory, free_bytes(task.device), _seconds(recipe, spent, task, plan))
 
 
-def _check(recipe: Recipe, task: Task) -> None:
-    students, images = recipe.agent.students, recipe.data.train
+def _check(recipe: Recipe, task: Task, ranks: Ranks = ALONE) -> None:
+    students, images = recipe.agent.students // ranks.count, recipe.data.train
     check_credit_memory(recipe, task, students, updates=count_updates(recipe), images=images)
 
 

@@ -14,6 +14,7 @@ import torch
 import rltemp
 from rltemp.experiments import cli
 from rltemp.experiments.detection.precision import require_torchmetrics
+from rltemp.experiments.launch import joined
 from rltemp.export import export_onnx
 from rltemp.hub import load_policy_from_hub, push_policy
 from rltemp.networks import make_network
@@ -26,6 +27,7 @@ BEHIND = {
     "detection": "experiments/detection/precision.py",
     "export": "rltemp/export.py",
     "hub": "rltemp/hub.py",
+    "scale": "experiments/launch.py",
     "timm": "rltemp/networks/external.py",
 }
 CALLED_OTHERWISE = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
@@ -115,6 +117,14 @@ def _precision(folder: Path) -> object:
     return require_torchmetrics()
 
 
+def _scale(folder: Path) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        with joined("cpu"):
+            pass
+    return None
+
+
 def _timm(folder: Path) -> object:
     return make_network("timm:resnet18", 10, (3, 32, 32), torch.Generator())
 
@@ -128,6 +138,7 @@ def _timm(folder: Path) -> object:
         ("export", "onnxscript", _onnx),
         ("hub", "huggingface_hub", _push),
         ("hub", "huggingface_hub", _pull),
+        ("scale", "accelerate", _scale),
         ("timm", "timm", _timm),
     ],
 )

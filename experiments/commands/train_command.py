@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from rltemp.agents.train import load_start, train_policy
 from rltemp.display import progress
 from rltemp.distillation import Task
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.errors import InputError
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
 from rltemp.experiments.run_folder import RunFolder
@@ -22,7 +24,9 @@ from rltemp.tasks.build import check_files
 __all__ = ["dry_run", "train"]
 
 
-def train(setting: NamedRecipe, root: str, name: str, tasks: Sequence[Task] | None = None) -> Path:
+def train(
+    setting: NamedRecipe, root: str, name: str, tasks: Sequence[Task] | None = None, ranks: Ranks = ALONE
+) -> Path:
     """Train a policy in `<root>/<recipe>/<name>/`, or go on where this run was interrupted.
 
     Args:
@@ -30,33 +34,41 @@ def train(setting: NamedRecipe, root: str, name: str, tasks: Sequence[Task] | No
         root: folder of all runs.
         name: of this run.
         tasks: what the recipe and its variations build, if they are at hand already.
+        ranks: processes that train this policy together, each a share of the students; the first one writes.
 
     Returns:
         The policy's folder.
 
     Raises:
-        InputError: if this run has finished, was started with another recipe, or would run out of memory.
+        InputError: if this run has finished, was started with another recipe, or would run out of memory; for a number
+            of students that the processes cannot share equally.
         DivergenceError: for a teacher, a student or an agent that diverges; what was measured before is kept.
     """
     # Before a folder is made: what is wrong leaves nothing behind.
     load_start(setting.recipe)
+    ranks.share("agent.students", setting.recipe.agent.students)
     if tasks is None:
-        check_memory(setting, root)
-    folder = RunFolder.start(root, setting.name, name, dump_recipe(setting.recipe))
-    with folder.measuring():
-        tasks = tasks or build_all(setting, root)
-        with progress("policy", tasks[0].steps * setting.recipe.agent.rollouts) as display:
+        ranks.agree(lambda: check_memory(setting, root, ranks))
+    config = dump_recipe(setting.recipe)
+    folder = ranks.agree(lambda: RunFolder.start(root, setting.name, name, config) if ranks.is_first else None)
+    path = Path(root) / setting.name / name
+    with folder.measuring() if folder is not None else nullcontext():
+        tasks = tasks or build_all(setting, root, ranks)
+        steps = tasks[0].steps * setting.recipe.agent.rollouts
+        with progress("policy", steps, shown=ranks.is_first) as display:
             policy = train_policy(
                 setting.recipe,
                 task=tasks,
-                run_dir=folder.path,
+                run_dir=path,
                 resume=True,
                 progress=display,
+                ranks=ranks,
             )
-    policy.card = {"recipe": setting.name, **policy.card}
-    path = save_policy(policy, folder.path / "policy", overwrite=True)
-    folder.finish()
-    return path
+    if folder is not None:
+        policy.card = {"recipe": setting.name, **policy.card}
+        save_policy(policy, path / "policy", overwrite=True)
+        folder.finish()
+    return path / "policy"
 
 
 def dry_run(setting: NamedRecipe) -> str:

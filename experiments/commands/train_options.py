@@ -22,11 +22,15 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 def run_train_command(options: argparse.Namespace, overrides: Overrides) -> None:
     """Train, or say what it takes."""
     from rltemp.experiments.commands.train_command import dry_run, train
+    from rltemp.experiments.launch import joined
 
     setting = read_setting(options, overrides, files=not options.dry_run)
     if printed(options, setting.recipe):
         return
     if options.dry_run:
         print(dry_run(setting))
-    else:
-        print(f"policy: {train(setting, options.runs, options.name)}")
+        return
+    with joined(setting.recipe.execution.device) as ranks:
+        path = train(setting, options.runs, options.name, ranks=ranks)
+        if ranks.is_first:
+            print(f"policy: {path}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.minibatches import MinibatchStream
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.scores import clean_logits
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teacher import Teacher
@@ -41,6 +42,7 @@ class Task:
         execution: precision, memory layout, and compilation of the students.
         replaced: which labels of the training images are not their own, [N] bool on the CPU; None if all are, or if it
             is not known.
+        ranks: the processes that share every minibatch of a run; by default this one takes all of it.
     """
 
     training: TrainingImages
@@ -53,6 +55,7 @@ class Task:
     stacked: bool = True
     execution: Execution = dataclasses.field(default_factory=Execution)
     replaced: Tensor | None = None
+    ranks: Ranks = ALONE
 
     @property
     def steps(self) -> int:
@@ -103,5 +106,11 @@ class Task:
         return kind(members, self.execution).to(self.device)
 
     def minibatches(self, seeds: Sequence[int]) -> MinibatchStream:
-        """Stream of training minibatches for students with these seeds."""
-        return self.training.minibatches(seeds, self.optimization.batch_size)
+        """Stream of training minibatches for students with these seeds, of this process's share of each.
+
+        Raises:
+            InputError: for a batch size that is no multiple of the number of processes.
+        """
+        batch = self.optimization.batch_size
+        share = self.ranks.share("optimization.batch_size", batch)
+        return self.training.minibatches(seeds, batch, share)

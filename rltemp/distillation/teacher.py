@@ -74,6 +74,10 @@ class Teacher(nn.Module):
         """Logits [K, B, C] of images [K, B, ...], or of windows with B tokens, computed by the network."""
         return self.forward(images.flatten(0, 1)).unflatten(0, (len(images), -1))
 
+    def tensors(self) -> list[Tensor]:
+        """All that its answers depend on: weights, buffers, and the bank."""
+        return [*self.state_dict().values(), *([] if self.bank is None else [self.bank])]
+
     def recorded(self) -> Answers:
         """A source of the same logits that computes them once for several runs on the same seeds."""
         return self if self.bank is not None else RecordedTeacher(self)
