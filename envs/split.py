@@ -11,9 +11,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from rltemp.checks import checks_values, unchecked
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, Transition
-from rltemp.envs.vector import DistillationVectorEnv
+from rltemp.envs.vector import DistillationVectorEnv, joined
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe
 
@@ -77,13 +78,15 @@ class SplitVectorEnv(DistillationVectorEnv):
         num_envs: as of `DistillationVectorEnv`, of a multiple of `agent.stack` students.
         recipe: likewise.
         task: likewise.
-        workers: how many share the stacks out, at most as many as there are.
+        workers: how many share the stacks of this process out, at most as many as there are.
         hire: makes them; by default in this process.
         twins: as of `DistillationVectorEnv`.
         autoreset_mode: likewise.
+        ranks: likewise; each process has a share of the stacks.
 
     Raises:
-        InputError: as `DistillationVectorEnv`, for students that are no whole stacks, or too many workers.
+        InputError: as `DistillationVectorEnv`, for students that are no whole stacks, stacks that the processes cannot
+            share equally, or too many workers.
     """
 
     def __init__(
@@ -96,12 +99,15 @@ class SplitVectorEnv(DistillationVectorEnv):
         hire: Hire = Here,
         twins: bool = False,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        ranks: Ranks = ALONE,
     ) -> None:
-        super().__init__(num_envs, recipe, task=task, twins=twins, autoreset_mode=autoreset_mode)
-        stack = recipe.agent.stack or self.students
-        self._count, rest = divmod(self.students, stack)
+        self._elsewhere = hire is not Here
+        super().__init__(num_envs, recipe, task=task, twins=twins, autoreset_mode=autoreset_mode, ranks=ranks)
+        stack = recipe.agent.stack or self.students // ranks.count
+        total, rest = divmod(self.students, stack)
         if rest:
             raise InputError(f"num_envs must be that of a multiple of {stack} students, got {self.students} students")
+        self._count = len(range(total)[ranks.share("agent.students / agent.stack", total)])
         if not 1 <= workers <= self._count:
             raise InputError(
                 f"workers must lie in [1, {self._count}], the stacks of agent.stack = {stack} students, got {workers}"
@@ -110,30 +116,37 @@ class SplitVectorEnv(DistillationVectorEnv):
         self._ends = [0, *np.cumsum(counts).tolist()]
         self._workers = [hire(count, stack * self.batch_size, recipe, self._tasks) for count in counts]
 
-    def start_students(self, task: int, seeds: Sequence[int]) -> Floats:
-        """As in `DistillationVectorEnv`."""
-        parts = np.split(np.asarray(seeds), self._count)
-        return np.concatenate(self._each("start_students", [(task, part.tolist()) for part in parts]))
-
-    def advance(self, actions: Floats) -> tuple[Floats, Transition]:
-        """As in `DistillationVectorEnv`."""
-        answers = self._each("advance", [(part,) for part in np.split(actions, self._count)])
-        seen, transitions = zip(*answers, strict=True)
-        return np.concatenate(seen), _join(transitions)
-
-    def effects(self, actions: Floats) -> Floats:
-        """As in `DistillationVectorEnv`."""
-        parts = np.split(np.asarray(actions), self._count, axis=1)
-        return np.concatenate(self._each("effects", [(part,) for part in parts]), axis=1)
-
     def forget(self) -> None:
         """As in `DistillationVectorEnv`."""
+        super().forget()
         self._each("forget", [()] * self._count)
 
     def close_extras(self, **kwargs: Any) -> None:
         """End all workers."""
         for worker in self._workers:
             worker.close()
+
+    def _check_memory(self, students: int) -> None:
+        if not self._elsewhere:
+            super()._check_memory(students)
+
+    def _begin(self, task: int, seeds: Sequence[int]) -> Floats:
+        self._effects = self._effects_of  # stacks know whether they have any
+        parts = np.split(np.asarray(seeds), self._count)
+        return np.concatenate(self._each("start_students", [(task, part.tolist()) for part in parts]))
+
+    def _step(self, actions: Floats) -> tuple[Floats, Transition]:
+        answers = self._each("advance", [(part,) for part in np.split(actions, self._count)])
+        seen, transitions = zip(*answers, strict=True)
+        return np.concatenate(seen), joined(transitions)
+
+    def _effects_of(self, actions: Floats) -> Floats:
+        """Of actions [..., K, B], or [..., K, B, 2], of this process's students; returns [..., K, B]."""
+        axis = actions.ndim - (2 if self.actions == 1 else 3)
+        steps, each = actions.shape[:axis], actions.shape[axis + 2 :]
+        parts = np.split(actions, self._count, axis=axis)
+        found = self._each("effects", [(part.reshape(*steps, -1, *each),) for part in parts])
+        return np.concatenate([part.reshape(*steps, -1, self.batch_size) for part in found], axis=axis)
 
     def _each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Results of a method of every stack; workers work side by side."""
@@ -142,13 +155,3 @@ class SplitVectorEnv(DistillationVectorEnv):
             worker.begin(checks_values(), method, share) for worker, share in zip(self._workers, shares, strict=True)
         ]
         return [result for wait in begun for result in wait()]
-
-
-def _join(parts: Sequence[Transition]) -> Transition:
-    influences = [part.influence for part in parts if part.influence is not None]
-    return Transition(
-        features=np.concatenate([part.features for part in parts]),
-        temperatures=np.concatenate([part.temperatures for part in parts]),
-        reward=np.concatenate([part.reward for part in parts]),
-        influence=np.concatenate(influences) if influences else None,
-    )

@@ -15,6 +15,7 @@ import rltemp
 from rltemp.experiments import cli
 from rltemp.experiments.detection.precision import require_torchmetrics
 from rltemp.experiments.engines.on_ray import require_ray
+from rltemp.experiments.launch import joined
 from rltemp.export import export_onnx
 from rltemp.hub import load_policy_from_hub, push_policy
 from rltemp.networks import make_network
@@ -24,11 +25,11 @@ tomllib = pytest.importorskip("tomllib")  # Python 3.11
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("rltemp", "envs", "agents", "experiments")
 BEHIND = {
-    "detection": "experiments/detection/precision.py",
-    "export": "rltemp/export.py",
-    "hub": "rltemp/hub.py",
-    "scale": "experiments/engines/on_ray.py",
-    "timm": "rltemp/networks/external.py",
+    "detection": ("experiments/detection/precision.py",),
+    "export": ("rltemp/export.py",),
+    "hub": ("rltemp/hub.py",),
+    "scale": ("experiments/engines/on_ray.py", "experiments/launch.py"),
+    "timm": ("rltemp/networks/external.py",),
 }
 CALLED_OTHERWISE = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
 # torch.utils.tensorboard imports it, which the agents' callbacks do.
@@ -63,7 +64,7 @@ def project() -> dict[str, Any]:
 
 def test_the_base_is_what_is_imported_without_an_extra(project: dict[str, Any]) -> None:
     files = [file for room in ROOMS for file in (REPOSITORY / room).rglob("*.py")]
-    extra = {REPOSITORY / file for file in BEHIND.values()}
+    extra = {REPOSITORY / file for behind in BEHIND.values() for file in behind}
     used = set().union(*(imported(file) for file in files if file not in extra))
     base = packages(project["dependencies"])
     assert used | {THROUGH_TORCH} == base
@@ -73,17 +74,33 @@ def test_the_base_is_what_is_imported_without_an_extra(project: dict[str, Any]) 
 
 @pytest.mark.parametrize("extra", BEHIND)
 def test_an_extra_is_what_the_code_behind_it_imports(extra: str, project: dict[str, Any]) -> None:
-    needed = imported(REPOSITORY / BEHIND[extra]) - packages(project["dependencies"])
+    used = set().union(*(imported(REPOSITORY / file) for file in BEHIND[extra]))
+    needed = used - packages(project["dependencies"])
     assert packages(project["optional-dependencies"][extra]) == needed
 
 
+def test_the_extra_of_language_models_is_what_their_examples_import(project: dict[str, Any]) -> None:
+    examples = ("causal_lm", "huggingface_lm", "axolotl_plugin", "trl_gkd", "trl_distillation")
+    used = set().union(*(imported(REPOSITORY / "examples" / f"{name}.py") for name in examples))
+    # What these two bring, another example, and what cannot be installed beside them.
+    brought = {"datasets", "tokenizers", "trl-gkd", "axolotl"}
+    assert used - packages(project["dependencies"]) - brought == packages(project["optional-dependencies"]["lm"])
+
+
 def test_no_extra_is_without_code_or_test(project: dict[str, Any]) -> None:
-    assert project["optional-dependencies"].keys() == {*BEHIND, "docs"}
+    assert project["optional-dependencies"].keys() == {*BEHIND, "docs", "lm"}
     plugins = {"mkdocs", "mkdocs-material", "mkdocstrings"}
     assert packages(project["optional-dependencies"]["docs"]) == plugins
     site = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     assert re.search(r"^theme:\n  name: material$", site, re.MULTILINE)
     assert re.search(r"^  - mkdocstrings:", site, re.MULTILINE)
+
+
+def test_the_home_page_names_every_extra_and_what_it_brings(project: dict[str, Any]) -> None:
+    page = (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `rltemp\[(\w+)\]` \| ([^|]+) \|", page, re.MULTILINE)
+    brought = {extra: set(brings.split(", ")) for extra, brings in rows}
+    assert brought == {extra: packages(needed) for extra, needed in project["optional-dependencies"].items()}
 
 
 def _onnx(folder: Path) -> object:
@@ -100,6 +117,14 @@ def _pull(folder: Path) -> object:
 
 def _precision(folder: Path) -> object:
     return require_torchmetrics()
+
+
+def _accelerate(folder: Path) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        with joined("cpu"):
+            pass
+    return None
 
 
 def _ray(folder: Path) -> object:
@@ -119,6 +144,7 @@ def _timm(folder: Path) -> object:
         ("export", "onnxscript", _onnx),
         ("hub", "huggingface_hub", _push),
         ("hub", "huggingface_hub", _pull),
+        ("scale", "accelerate", _accelerate),
         ("scale", "ray", _ray),
         ("timm", "timm", _timm),
     ],

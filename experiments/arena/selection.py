@@ -12,7 +12,7 @@ from rltemp.experiments.arena.outcome import Cell
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.recipes import Recipe, change_recipe, load_recipe
-from rltemp.tasks.build import check_recipe
+from rltemp.tasks.build import check_recipe, settle_precision
 
 __all__ = ["TASKS", "Selection", "cell_recipe", "check_cells", "find_tasks"]
 
@@ -23,6 +23,8 @@ TASKS = {
     "spoken-digits": "arena-spoken-digits",
     "news": "arena-news",
     "cifar100-16": "arena-cifar100-16",
+    "shakespeare": "arena-shakespeare",
+    "news-text": "arena-news-text",
 }
 """Recipes of the suite by the name of the task."""
 
@@ -74,11 +76,12 @@ def find_tasks(names: Sequence[str], data: str, *, allow_download: bool, allow_c
     for name in names or TASKS:
         recipe = load_recipe(TASKS.get(name, name))
         if name in TASKS and recipe.data.path is not None:
-            recipe = change_recipe(recipe, {"data.path": str(Path(data, recipe.data.name))})
+            recipe = change_recipe(recipe, {"data.path": str(Path(data, Path(recipe.data.path).name))})
             if not names and not Path(recipe.data.path or "").is_dir():
                 continue
         recipe = change_recipe(recipe, {"data.pool": "arena"})
         check_recipe(recipe, **leave)
+        recipe = settle_precision(recipe)
         key = name if name in TASKS else Path(name).stem
         if key in found:
             raise InputError(f"each task must be named once, got {key} twice")

@@ -16,6 +16,7 @@ from typing import Any
 from rltemp.experiments.arena.placebo import reads_held_out_labels
 from rltemp.experiments.arena.workshop import Workshop, read_recipe
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
+from rltemp.experiments.evaluation.measure import measure_of
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import describe_result
 from rltemp.experiments.evaluation.units import merge, side_by_side
@@ -125,6 +126,7 @@ class Search(Work):
                 journal,
                 partial(self._try_out, workshop, recipe),
                 keep,
+                measure_of(recipe),
             )
         return {"trials": [dataclasses.asdict(trial) for trial in found.trials]}
 

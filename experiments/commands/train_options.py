@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from rltemp.errors import InputError
 from rltemp.experiments.commands.engine_options import add_engine, check_engine, make_engine, make_ray
 from rltemp.experiments.commands.options import Overrides, add_where, check, printed, read_setting
+from rltemp.experiments.launch import check_launch
 
 if TYPE_CHECKING:
     from rltemp.experiments.named_recipe import NamedRecipe
@@ -18,7 +20,7 @@ __all__ = ["add_train_options", "run_train_command"]
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
-    """How many trainings, and who does them."""
+    """How many trainings, who does them, where they are kept, or whether only to say what one takes."""
     parser.add_argument(
         "--seeds",
         metavar="LIST",
@@ -33,12 +35,17 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         "the policy is the same, bit for bit",
     )
     add_engine(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say how much memory and time it takes, and do nothing; data may be missing",
+    )
     add_where(parser, "train")
 
 
 def run_train_command(options: argparse.Namespace, overrides: Overrides) -> None:
-    """Train, and say where the policies are."""
-    setting = read_setting(options, overrides)
+    """Train, and say where the policies are; or say what it takes."""
+    setting = read_setting(options, overrides, files=not options.dry_run)
     check_engine(options)
     if options.seeds is not None:
         _check_seeds(options, overrides)
@@ -46,14 +53,20 @@ def run_train_command(options: argparse.Namespace, overrides: Overrides) -> None
         _check_workers(options, setting)
     elif options.engine != "processes" or options.processes is not None:
         raise InputError("--engine and --processes need several trainings, --seeds 0-4, or --rollout-workers")
-    if not printed(options, setting.recipe):
-        for path in _trained(options, setting):
-            print(f"policy: {path}")
+    if printed(options, setting.recipe):
+        return
+    if options.dry_run:
+        from rltemp.experiments.commands.train_command import dry_run
+
+        print(dry_run(setting))
+        return
+    _train(options, setting)
 
 
 def _check_seeds(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.train_seeds import parse_seeds
 
+    check_launch("train --seeds", shares=False)
     parse_seeds(options.seeds)
     if "agent.seed" in overrides:
         raise InputError("--seeds must be given without --agent.seed, which it replaces")
@@ -62,6 +75,7 @@ def _check_seeds(options: argparse.Namespace, overrides: Overrides) -> None:
 
 
 def _check_workers(options: argparse.Namespace, setting: NamedRecipe) -> None:
+    check_launch("train --rollout-workers", shares=False)
     agent = setting.recipe.agent
     if options.engine != "ray":
         raise InputError("--rollout-workers needs --engine ray")
@@ -70,17 +84,28 @@ def _check_workers(options: argparse.Namespace, setting: NamedRecipe) -> None:
     check("--rollout-workers", options.rollout_workers, 1, agent.students // agent.stack)
 
 
-def _trained(options: argparse.Namespace, setting: NamedRecipe) -> list[Path]:
+def _train(options: argparse.Namespace, setting: NamedRecipe) -> None:
     from rltemp.experiments.commands.train_command import train
     from rltemp.experiments.commands.train_seeds import parse_seeds, train_seeds
+    from rltemp.experiments.launch import joined
 
     if options.seeds is not None:
-        return train_seeds(setting, parse_seeds(options.seeds), options.runs, options.name, make_engine(options))
-    if options.rollout_workers is None:
-        return [train(setting, options.runs, options.name)]
-    from rltemp.envs.split import SplitVectorEnv
-    from rltemp.experiments.engines.rollouts import hiring
+        seeds, engine = parse_seeds(options.seeds), make_engine(options)
+        _say(train_seeds(setting, seeds, options.runs, options.name, engine))
+    elif options.rollout_workers is not None:
+        from rltemp.envs.split import SplitVectorEnv
+        from rltemp.experiments.engines.rollouts import hiring
 
-    with hiring(make_ray(options)) as hire:
-        split = partial(SplitVectorEnv, workers=options.rollout_workers, hire=hire)
-        return [train(setting, options.runs, options.name, make_env=split)]
+        with hiring(make_ray(options)) as hire:
+            split = partial(SplitVectorEnv, workers=options.rollout_workers, hire=hire)
+            _say([train(setting, options.runs, options.name, make_env=split)])
+    else:
+        with joined(setting.recipe.execution.device) as ranks:
+            path = train(setting, options.runs, options.name, ranks=ranks)
+            if ranks.is_first:
+                _say([path])
+
+
+def _say(policies: Sequence[Path]) -> None:
+    for path in policies:
+        print(f"policy: {path}")

@@ -15,6 +15,7 @@ from rltemp.experiments.commands.train_command import train, updates
 from rltemp.experiments.engines import Engine, Failure, Workplace, refuse
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
 from rltemp.experiments.run_folder import RunFolder
+from rltemp.experiments.training_cost import check_memory
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes import change_recipe, vary
 
@@ -66,6 +67,8 @@ def train_seeds(setting: NamedRecipe, seeds: Sequence[int], root: str, name: str
     waiting = [unit for unit, path in folders.items() if not (path.exists() and RunFolder(path).finished)]
     if not waiting:
         raise InputError(f"name must be new: the runs {name} of all these seeds have finished; choose another name")
+    if engine.here:
+        check_memory(setting, root)
     tasks = build_all(setting, root)
     steps = updates(setting, tasks)
     failures: dict[str, Failure] = {}

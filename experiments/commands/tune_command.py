@@ -9,6 +9,7 @@ from typing import Any
 
 from rltemp.display import progress
 from rltemp.experiments.engines import Engine, Here, Team, Workplace
+from rltemp.experiments.evaluation.measure import measure_of, to_bits
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.run_folder import RunFolder
@@ -55,6 +56,7 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str,
         for start in space.starts:
             tasks.task(change_recipe(setting.recipe, space.changes(start)))
     seeds, stacked = range(students), tasks.task(setting.recipe).stacked
+    measure = measure_of(setting.recipe)
 
     def find(team: Team, recipe: Recipe, name: str, advance: Callable[[], None]) -> Found:
         return search(
@@ -64,6 +66,7 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str,
             folder.path / _JOURNAL,
             lambda settings: try_out(team, recipe, settings, seeds, stacked),
             advance,
+            measure,
         )
 
     def prepare_here(_: Workplace) -> Callable[[Any], Any]:
@@ -86,5 +89,8 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str,
     atomic_write(path, dump_recipe(change_recipe(tuned, references)))
     folder.finish()
     for kind, best in found.items():
-        print(f"{kind}: {best.policy}, {100 * best.accuracy:.2f} % of the validation images")
+        scored = f"{100 * best.accuracy:.2f} % of the validation images"
+        if measure == "bits":
+            scored = f"{to_bits(best.nll):.3f} bits per character of the validation text"
+        print(f"{kind}: {best.policy}, {scored}")
     return path

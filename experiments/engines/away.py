@@ -54,7 +54,7 @@ class Away(Workplace):
                 local,
                 cache=cache_folder(),
                 shelf=_AwayShelf(self._line),
-                source=self.source(recipe.data),
+                read=self.source,
                 **dataclasses.asdict(self.leave),
             )
 

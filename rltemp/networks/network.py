@@ -15,9 +15,8 @@ class Network(nn.Module, ABC):
 
     Attributes:
         classifier: the last layer, H features to C logits.
-        stacks: whether K networks run faster stacked, as one batched product. Convolutions of images do not: they
-            become grouped convolutions, which are slower than K single ones. Batch normalization and random layers
-            cannot be stacked.
+        stacks: whether K networks run faster stacked on a CPU, as one batched product. Convolutions of images do not:
+            they become grouped convolutions, which are slower than K single ones. Random layers cannot be stacked.
     """
 
     classifier: nn.Linear
@@ -25,9 +24,9 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """The input of the classifier, [B, H], for images `x` [B, ...]."""
+        """The input of the classifier, [B, H], for images `x` [B, ...]; or [B, L, H] for windows of tokens [B, L]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, C] of images `x` [B, ...]."""
+        """Logits [B, C] of images `x` [B, ...]; or [B, L, C], of the token after each of windows [B, L]."""
         logits: Tensor = self.classifier(self.features(x))
         return logits

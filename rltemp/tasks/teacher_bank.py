@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 
 import torch
@@ -24,7 +25,9 @@ def teacher_bank(
     shelf: Shelf | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """The teacher's logits [V * N, C] for all V views of N training images, on the device of the views.
+    """The teacher's logits [V * N, C] for all V views of N training images, or [V * N, L, C] of windows of texts.
+
+    They are on the device of the views.
 
     Args:
         views: of the training images.
@@ -33,9 +36,10 @@ def teacher_bank(
         advance: called after every `BANK_CHUNK` views that are computed.
     """
     name = f"{_fingerprint(views, teacher)}-logits"
-    bank = None if shelf is None else _read(shelf, name, views.rows)
+    shape = (views.rows, *views.label_shape)
+    bank = None if shelf is None else _read(shelf, name, math.prod(shape))
     if bank is not None:
-        return bank.to(views.device)
+        return bank.to(views.device).unflatten(0, shape)
     parts: list[Tensor] = []
     for rows in torch.arange(views.rows, device=views.device).split(BANK_CHUNK):
         parts.append(teacher(views.look(rows)[0]))
@@ -43,7 +47,7 @@ def teacher_bank(
     bank = torch.cat(parts)
     if shelf is not None:
         shelf.keep(name, {"logits": bank})
-    return bank
+    return bank.unflatten(0, shape)
 
 
 def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:
