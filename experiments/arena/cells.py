@@ -41,7 +41,7 @@ def judge_cell(plan: CellPlan, plans: Sequence[CellPlan], results: Results) -> C
         updates=updates,
         students=plan.selection.students,
         recipe=_in_words(plan.found(plan.tuning).best),
-        lines=(_teacher_line(described), *judge(entries, stacked=described["stacked"])),
+        lines=(_teacher_line(described), *judge(entries, least=plan.selection.least(described["stacked"]))),
     )
 
 

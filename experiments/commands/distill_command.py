@@ -76,7 +76,7 @@ def distill(
     folder = RunFolder.start(root, setting.name, name, config)
     with folder.measuring():
         task = task or build(setting, root)
-        whole = _start(task, spec, seed, setting)
+        whole = spec.start(task, [seed], setting.recipe.policy)
         _resume(whole, folder)
         with progress(f"student under {label}", task.steps) as display:
             display.advance(whole.run.step)
@@ -95,13 +95,6 @@ def distill(
         save_policy(whole.export(), folder.path / "policy", overwrite=True)
     folder.finish()
     return Distilled(folder.path, test)
-
-
-def _start(task: Task, spec: PolicySpec | AgentSpec, seed: int, setting: NamedRecipe) -> PolicyRun | OnlineRun:
-    space = setting.recipe.policy
-    if isinstance(spec, PolicySpec):
-        return PolicyRun(task, [spec.make(seed)], [seed], space, method=spec.loss(task.method))
-    return spec.start(task, seed, space.scale)
 
 
 def _epoch(whole: PolicyRun | OnlineRun, folder: RunFolder, display: Progress) -> None:

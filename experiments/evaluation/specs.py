@@ -5,7 +5,7 @@ anneal                      every schedule of the usual grid, likewise
 no-kd                       cross-entropy with the labels alone, no distillation
 dtkd                        a rule with its defaults
 anneal(start=8, end=2)      a rule with options; kd_weight and ce_weight, of distillation and labels, are every rule's
-preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
+preset(dtkd)                the whole method of a paper: its rule, loss, weights, and warm-up in epochs
 preset(dtkd, warmup=1)      the same with another warm-up, a share of the run; pair=R56-R20 has that pair's weights
 runs/digits/policy          a trained policy
 """
@@ -16,13 +16,17 @@ import ast
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from rltemp.checks import check_number
+from rltemp.distillation import Task
+from rltemp.distillation.policy_run import PolicyRun
+from rltemp.distillation.teacher import Answers
 from rltemp.errors import InputError
+from rltemp.experiments.evaluation.passes import Passes, count_passes
 from rltemp.experiments.evaluation.results import Family
 from rltemp.objectives.method import Method
 from rltemp.policies import list_policies, make_policy
@@ -31,11 +35,21 @@ from rltemp.policies.controls import AnnealPolicy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.policies.policy import TemperaturePolicy
 from rltemp.policies.static import StaticPolicy
-from rltemp.presets import list_presets, make_preset
+from rltemp.presets import Preset, list_presets, make_preset
+from rltemp.recipes import Recipe
 from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
-__all__ = ["PolicySpec", "check_probe", "is_rule", "parse_call", "parse_policies", "parse_policy", "trained_policy"]
+__all__ = [
+    "PolicySpec",
+    "check_probe",
+    "is_rule",
+    "parse_call",
+    "parse_policies",
+    "parse_policy",
+    "split_weights",
+    "trained_policy",
+]
 
 STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
@@ -75,12 +89,25 @@ class PolicySpec:
         """Whether its policies cannot do without a probe."""
         return "alignment" in self.make(0).needs
 
-    def loss(self, usual: Method) -> Method:
+    def passes(self, recipe: Recipe) -> Passes:
+        """Per update of one student."""
+        return count_passes(recipe, self.needs_alignment)
+
+    def start(self, task: Task, seeds: Sequence[int], space: PolicySpace, teacher: Answers | None = None) -> PolicyRun:
+        """A new run of students with these seeds side by side; arguments as those of `PolicyRun`."""
+        policies = [self.make(seed) for seed in seeds]
+        method = self.loss(task.method, task.optimization.epochs)
+        return PolicyRun(task, policies, seeds, space, teacher=teacher, method=method)
+
+    def loss(self, usual: Method, epochs: int | None = None) -> Method:
         """The loss it is used in.
 
         Args:
             usual: of the task.
+            epochs: of the run, which a preset's warm-up follows; None for warm-ups as the papers' share of a run.
         """
+        if isinstance(self.method, Preset) and epochs is not None:
+            return self.method.for_run(epochs)
         if self.method is not None:
             return self.method
         return replace(usual, **self.weights)
@@ -224,26 +251,44 @@ def _preset(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Pol
     if unknown := [key for key in options if key not in ("pair", "warmup")]:
         raise InputError(f"preset({name}) takes the options pair and warmup, got {unknown[0]!r}")
     preset = make_preset(name, options.get("pair"))
-    if "warmup" in options:
-        preset = replace(preset, warmup=check_number("warmup", options["warmup"], low=0.0, high=1.0))
     rule = _rule(preset.policy, dict(preset.options))
     listed = "".join(f", {key}={value}" for key, value in options.items())
     item = f"preset({name}{listed})"
-    return replace(rule, name=item, label=item, family="rule", method=preset)
+    if "warmup" in options:
+        asked = check_number("warmup", options["warmup"], low=0.0, high=1.0)
+        return replace(rule, name=item, label=item, family="rule", method=_method(replace(preset, warmup=asked)))
+    # What was measured when warm-ups did not follow the length of a run was another method.
+    version = "@20-epochs" if preset.warmup else ""
+    return replace(rule, name=item + version, label=item, family="rule", method=preset)
+
+
+def _method(preset: Preset) -> Method:
+    """The loss of a preset alone, whose warm-up is a share of any run."""
+    return Method(**{part.name: getattr(preset, part.name) for part in fields(Method)})
 
 
 def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
     if "generator" in options:
         raise InputError(f"{name} draws by the student's seed and takes no generator, got {options['generator']!r}")
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
-    weights = {key: check_number(key, options[key], low=0.0) for key in _WEIGHTS if key in options}
-    make = _Rule(name, {key: value for key, value in options.items() if key not in _WEIGHTS})
+    weights, options = split_weights(options)
+    make = _Rule(name, options)
     policy = make(0)  # refuses a wrong option before any work starts
     full = f"{name}({listed})" if listed else name
     label = _label(policy, full)
     if label != full:
         label += "".join(f", {_WEIGHTS[key]} {weight:g}" for key, weight in weights.items())
     return PolicySpec(full, label, _FAMILIES.get(name, "rule"), make, weights=weights)
+
+
+def split_weights(options: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """The weights of the loss among options, and all others.
+
+    Raises:
+        InputError: for a weight < 0.
+    """
+    weights = {key: check_number(key, options[key], low=0.0) for key in _WEIGHTS if key in options}
+    return weights, {key: value for key, value in options.items() if key not in _WEIGHTS}
 
 
 def _label(policy: TemperaturePolicy, name: str) -> str:

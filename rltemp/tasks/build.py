@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from rltemp.data import Dataset, ImageFiles
-from rltemp.distillation.image_views import ImageViews
+from rltemp.distillation.image_views import BANK_CHUNK, ImageViews
 from rltemp.distillation.images_on_disk import ImagesOnDisk
 from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Teacher
@@ -22,7 +22,7 @@ from rltemp.recipes.consistency import check_consistency
 from rltemp.seeding import make_generator
 from rltemp.tasks.parts import make_parts
 from rltemp.tasks.sources import check_source, load_source, make_augmentation
-from rltemp.tasks.teacher_bank import BANK_CHUNK, teacher_bank
+from rltemp.tasks.teacher_bank import teacher_bank
 from rltemp.tasks.teachers import make_teacher
 
 __all__ = ["build_steps", "build_task", "check_recipe"]

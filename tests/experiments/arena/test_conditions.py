@@ -23,6 +23,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     "weak-teacher": {"teacher.train": None, "teacher.epochs": 1},
     "missing-classes": {"teacher.without": 0.3},
     "junk": {"data.junk": 0.5},
+    "dkd": {"optimization.objective": "dkd"},
+    **{name: {"optimization.features": name} for name in ("pkt", "sp", "vid", "crd", "srrl")},
 }
 """What `few` and `small` change depends on the recipe."""
 
