@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,9 +13,11 @@ from rltemp.checks import unchecked
 from rltemp.data import Dataset
 from rltemp.distillation import Task
 from rltemp.errors import DivergenceError
-from rltemp.experiments.evaluation.agent_specs import AgentSpec
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.recipes import Recipe
+
+if TYPE_CHECKING:
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
 
 __all__ = ["reads_held_out_labels"]
 

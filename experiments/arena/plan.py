@@ -6,20 +6,23 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rltemp.experiments.arena.conditions import under_condition
 from rltemp.experiments.arena.outcome import Cell, Kind
 from rltemp.experiments.arena.selection import Selection, cell_recipe
 from rltemp.experiments.arena.singles import SINGLES, choose_single
 from rltemp.experiments.arena.work import Learn, Measure, Search, Work
-from rltemp.experiments.evaluation.agent_specs import AgentSpec, parse_contender
+from rltemp.experiments.evaluation.contenders import parse_contender
 from rltemp.experiments.evaluation.passes import Passes
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.tuning.search import Found, Trial, best_static
 from rltemp.experiments.tuning.spaces import AGENT, PROBE, RULES, SCHEDULE, SPREAD, STATIC
 from rltemp.presets import list_presets
 from rltemp.recipes import Recipe, change_recipe, dump_recipe
+
+if TYPE_CHECKING:
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
 
 __all__ = ["AGENTS", "METHODS", "CellPlan", "Planned", "others_of", "waves"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rltemp.experiments.arena.placebo import reads_held_out_labels
 from rltemp.experiments.arena.workshop import Workshop, read_recipe
-from rltemp.experiments.evaluation.agent_specs import parse_contender
+from rltemp.experiments.evaluation.contenders import parse_contender
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import describe_result

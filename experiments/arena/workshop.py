@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rltemp.distillation import Task, score_logits
-from rltemp.experiments.evaluation.agent_specs import parse_contender
+from rltemp.experiments.evaluation.contenders import parse_contender
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.tuning.validate import Validation, validate
 from rltemp.recipes import Recipe

@@ -192,7 +192,9 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
 
 def _bench_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse, throughput or tokens"
+        "--only",
+        metavar="SECTION",
+        help="environment, population, agent_and_loss, rules, reuse, throughput, imagenet or tokens",
     )
     parser.add_argument(
         "--tokens",

@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rltemp.agents import Online, OnlineRun, make_online
-from rltemp.agents.online import AGENTS
 from rltemp.distillation import Task
 from rltemp.distillation.teacher import Answers
 from rltemp.errors import InputError
 from rltemp.experiments.evaluation.passes import Passes, count_passes
 from rltemp.experiments.evaluation.results import Family
-from rltemp.experiments.evaluation.specs import PolicySpec, parse_call, parse_policy, split_weights
+from rltemp.experiments.evaluation.specs import parse_call, split_weights
 from rltemp.recipes import Recipe
 from rltemp.recipes.schema import PolicySpace
 
-__all__ = ["AgentSpec", "parse_agent", "parse_contender"]
+__all__ = ["AgentSpec", "parse_agent"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +69,3 @@ def parse_agent(text: str) -> AgentSpec:
     name, options = parse_call(text.strip())
     weights, options = split_weights(options)
     return AgentSpec(text.strip(), make_online(name, **options), weights)
-
-
-def parse_contender(text: str) -> PolicySpec | AgentSpec:
-    """Exactly one policy, or one agent that learns in the run.
-
-    Raises:
-        InputError: as `parse_policy` and `parse_agent`.
-    """
-    return parse_agent(text) if parse_call(text.strip())[0] in AGENTS else parse_policy(text)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from rltemp.agents import OnlineRun
 from rltemp.checks import unchecked
 from rltemp.distillation import Task, clean_logits, fidelity, score, score_logits
 from rltemp.distillation.policy_run import Observer, PolicyRun
 from rltemp.distillation.teacher import Answers
 from rltemp.distillation.training_images import index_orders
 from rltemp.errors import DivergenceError, first_line
-from rltemp.experiments.evaluation.agent_specs import AgentSpec
 from rltemp.experiments.evaluation.results import FloatArray, PolicyResult
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.trace import TraceRecorder
 from rltemp.progress import Progress
 from rltemp.recipes import Recipe
+
+if TYPE_CHECKING:
+    from rltemp.agents import OnlineRun
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
 
 __all__ = ["evaluate_policy"]
 

@@ -1,13 +1,12 @@
-"""Why do whole methods of papers collapse in short runs? Their published settings, a lower rate, longer warm-ups.
+"""Why do whole methods of papers collapse in short runs? Their published settings, a lower rate, a longer warm-up.
 
     uv run python -m rltemp.experiments.studies.short_presets
 
 First how curved a method's loss is at a fresh student's logits, in units of plain distillation's: the mean over
 instances of the largest eigenvalue, with the method's full weight. Then test accuracy, in percent, of students on
-digits after runs of several lengths: under the method as published, its warm-up a share of the run; with a quarter of
-the recipe's learning rate; with a distillation term that fades in over the whole run; and, for methods with a warm-up,
-with one of 20 epochs, as presets have it. The student is the recipe's perceptron, and in the shortest run also a small
-CNN, which has batch normalization.
+digits after runs of several lengths: under the method as published, with a quarter of the recipe's learning rate, and
+with a distillation term that fades in over the whole run, as in presets up to 20 epochs. The student is the recipe's
+perceptron, and in the shortest run also a small CNN, which has batch normalization.
 
 What was measured stays in `--out`; the same command goes on there.
 """
@@ -40,7 +39,7 @@ CNN = {"student.name": "cnn", "student.options.channels": [16, 32]}
 
 
 def main() -> None:
-    """Print a row per preset, with three or four accuracies for each length."""
+    """Print a row per preset, with three accuracies for each length."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--epochs", type=int, nargs="+", default=[5, 15, 50], help="lengths (default: %(default)s)")
     parser.add_argument("--students", type=int, default=4, help="per accuracy (default: %(default)s)")
@@ -90,14 +89,13 @@ def _of_length(task: Task, epochs: int) -> Task:
 
 
 def _cell(task: Task, preset: str, seeds: range, out: Path, where: str) -> str:
-    """Accuracies as published, with a quarter of the rate, with the longest warm-up, and with one of 20 epochs."""
+    """Accuracies as published, with a quarter of the learning rate, and with the longest warm-up."""
     slower = dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, lr=task.optimization.lr / 4))
     share = make_preset(preset).warmup
     variants = {
         "published": (task, f"preset({preset}, warmup={share})"),
         "slower": (slower, f"preset({preset}, warmup={share})"),
         "longer": (task, f"preset({preset}, warmup=1)"),
-        **({"20 epochs": (task, f"preset({preset})")} if share else {}),
     }
     known: Mapping[str, float] = json.loads(out.read_text()) if out.exists() else {}
     told = []

@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from rltemp.checks import unchecked
 from rltemp.distillation import Scores, score
 from rltemp.errors import DivergenceError
-from rltemp.experiments.evaluation.agent_specs import AgentSpec
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.evaluation.units import side_by_side
 from rltemp.recipes import Recipe
+
+if TYPE_CHECKING:
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
 
 __all__ = ["Validation", "validate"]
 

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from rltemp.agents import AGENTS
 from rltemp.distillation import Task, score
 from rltemp.experiments.arena.work import FIRST_MEASURED, Learn, Measure, Search, Work
 from rltemp.experiments.arena.workshop import Workshop, read_recipe
+from rltemp.experiments.evaluation import contenders
 from rltemp.experiments.evaluation.agent_specs import parse_agent
+from rltemp.experiments.evaluation.contenders import parse_contender
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import METRICS
 from rltemp.experiments.evaluation.results_files import restore_result
@@ -157,3 +160,9 @@ def test_an_agent_s_passes_are_those_of_its_reward(tiny_recipe: Recipe) -> None:
     # One epoch of warm-up, then learning, acting, learning: of 50 validation images each, half of the time.
     assert dataclasses.replace(agent, probe_forward=0.0) == static
     assert agent.probe_forward == 25.0
+
+
+def test_agents_are_told_from_rules_by_their_names() -> None:
+    assert set(contenders._AGENTS) == set(AGENTS)
+    assert [parse_contender(name).name for name in AGENTS] == list(AGENTS)
+    assert parse_contender("static(temperature=2)").name == "static(temperature=2)"
