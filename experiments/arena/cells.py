@@ -112,6 +112,8 @@ def _teacher_line(described: dict[str, Any]) -> Line:
 def _in_words(best: Trial) -> str:
     changes = best.changes
     words = f"learning rate {changes['optimization.lr']:g}, weight of the labels {changes['optimization.ce_weight']:g}"
+    if "optimization.features_weight" in changes:
+        words += f", {changes['optimization.features_weight']:g} times the published weight of the features"
     if "data.shift" in changes:
         words += ", no augmentation"
     return f"{words} (tuned at T = 4)"

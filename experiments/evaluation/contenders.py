@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rltemp.experiments.evaluation.policy_spec import PolicySpec
-from rltemp.experiments.evaluation.specs import parse_call, parse_policy
+from rltemp.experiments.evaluation.specs import parse_policy
 
 if TYPE_CHECKING:
     from rltemp.experiments.evaluation.agent_specs import AgentSpec
@@ -21,7 +21,7 @@ def parse_contender(text: str) -> PolicySpec | AgentSpec:
     Raises:
         InputError: as `parse_policy` and `parse_agent`.
     """
-    if parse_call(text.strip())[0] not in _AGENTS:
+    if text.strip().partition("(")[0] not in _AGENTS:
         return parse_policy(text)
     from rltemp.experiments.evaluation.agent_specs import parse_agent  # with SB3, which takes seconds to import
 

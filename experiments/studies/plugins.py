@@ -95,7 +95,7 @@ def _told(line: Line | None) -> str:
     if line.regret is None:
         return "the best"
     over = -line.regret.mean, -line.regret.high, -line.regret.low
-    mean, low, high = (signed(100 * value, 1) for value in over)
+    mean, low, high = (signed(value, 1) for value in over)
     return f"{mean} [{low}, {high}] {line.ruling}".rstrip()
 
 

@@ -41,11 +41,13 @@ class Ensemble(nn.Module):
         """One layer from the members' features side by side to their mean logits."""
         layers = [member.classifier for member in self._networks()]
         weight = torch.cat([layer.weight for layer in layers], dim=1) / len(layers)
-        merged = skip_init(nn.Linear, weight.shape[1], weight.shape[0], device=weight.device)
-        merged.weight.data.copy_(weight)
-        biases = [weight.new_zeros(len(weight)) if layer.bias is None else layer.bias for layer in layers]
-        merged.bias.data.copy_(torch.stack(biases).mean(0))
-        return merged.requires_grad_(False)
+        zeros = weight.new_zeros(len(weight))
+        biases: list[Tensor] = [zeros if layer.bias is None else layer.bias for layer in layers]
+        merged: nn.Linear = skip_init(nn.Linear, weight.shape[1], weight.shape[0], device=weight.device)
+        merged.requires_grad_(False)
+        merged.weight.copy_(weight)
+        merged.bias.copy_(torch.stack(biases).mean(0))
+        return merged
 
     def features(self, images: Tensor) -> Tensor:
         """The inputs of the members' last layers side by side, [N, H], of images [N, ...], without gradient."""
@@ -101,7 +103,8 @@ class Teacher(nn.Module):
         """
         assert isinstance(self.network, Ensemble)
         if views is None or minibatch.rows is None:
-            return self.network.features(minibatch.images.flatten(0, 1)).unflatten(0, minibatch.targets.shape)
+            features = self.network.features(minibatch.images.flatten(0, 1))
+            return features.view(*minibatch.targets.shape, -1)
         if self._features is None:
             self._features = views.ask(self.network.features)
         return self._features[minibatch.rows]

@@ -121,7 +121,7 @@ def test_a_student_without_widths_cannot_be_small(options: dict[str, Any]) -> No
 
 
 def test_an_unknown_condition_is_named() -> None:
-    with pytest.raises(InputError, match=r"--conditions must be of clean, .*, small, got 'dirty'"):
+    with pytest.raises(InputError, match=r"--conditions must be of clean, .*, srrl, got 'dirty'"):
         under_condition(Recipe(), "dirty")
 
 

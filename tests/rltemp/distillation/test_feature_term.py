@@ -27,8 +27,8 @@ SEEDS = (3, 8)
 
 
 def _with(task: Task, features: str, weight: float = 0.01) -> Task:
-    settings = dataclasses.replace(task.optimization, features=features, features_weight=weight, negatives=5)
-    return dataclasses.replace(task, optimization=settings)
+    changes: dict[str, Any] = {"features": features, "features_weight": weight, "negatives": 5}
+    return dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, **changes))
 
 
 def _run(task: Task, seeds: tuple[int, ...] = SEEDS) -> PolicyRun:
