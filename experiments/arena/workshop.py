@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rltemp.distillation import Task, score_logits
-from rltemp.experiments.evaluation.specs import parse_policy
+from rltemp.experiments.evaluation.contenders import parse_contender
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.tuning.validate import Validation, validate
 from rltemp.recipes import Recipe
@@ -54,7 +54,7 @@ class Workshop:
 
     def validate(self, recipe: Recipe, policy: str, seeds: Sequence[int]) -> Validation:
         """Students under a policy, scored on validation data."""
-        return validate(self.tasks, recipe, parse_policy(policy), seeds)
+        return validate(self.tasks, recipe, parse_contender(policy), seeds)
 
     def describe_task(self, recipe: Recipe) -> dict[str, Any]:
         """How good the teacher is on test images, the spread of its logits, and how many images the source has."""

@@ -16,10 +16,7 @@ from rltemp.errors import InputError
 from rltemp.files import atomic_write
 from rltemp.reading import read_safetensors
 
-__all__ = ["BANK_CHUNK", "teacher_bank"]
-
-BANK_CHUNK = 500
-"""Views for which the teacher computes logits at a time."""
+__all__ = ["teacher_bank"]
 
 
 def teacher_bank(
@@ -44,11 +41,7 @@ def teacher_bank(
     bank = _read(kept, math.prod(shape)) if kept is not None else None
     if bank is not None:
         return bank.to(views.device).unflatten(0, shape)
-    parts: list[Tensor] = []
-    for rows in torch.arange(views.rows, device=views.device).split(BANK_CHUNK):
-        parts.append(teacher(views.look(rows)[0]))
-        advance()
-    bank = torch.cat(parts)
+    bank = views.ask(teacher, advance)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(kept, safetensors.torch.save({"logits": bank.cpu()}))
