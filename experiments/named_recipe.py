@@ -13,7 +13,7 @@ from rltemp.display import progress
 from rltemp.distillation import Task
 from rltemp.recipes import Recipe, load_recipe, vary
 from rltemp.tasks import build_task
-from rltemp.tasks.build import build_steps, check_recipe
+from rltemp.tasks.build import build_steps, check_recipe, settle_precision
 
 __all__ = ["NamedRecipe", "build", "build_all", "read"]
 
@@ -38,11 +38,11 @@ class NamedRecipe:
 def read(
     recipe: str, overrides: Mapping[str, Any], *, allow_download: bool = False, allow_code: bool = False
 ) -> NamedRecipe:
-    """The recipe of this name or file, with overrides, checked before any work starts."""
-    setting = NamedRecipe(Path(recipe).stem, load_recipe(recipe, overrides), allow_download, allow_code)
-    for variation in vary(setting.recipe):
+    """The recipe of this name or file, with overrides, checked before any work starts; `auto` precision is settled."""
+    asked = load_recipe(recipe, overrides)
+    for variation in vary(asked):
         check_recipe(variation, allow_download=allow_download, allow_code=allow_code)
-    return setting
+    return NamedRecipe(Path(recipe).stem, settle_precision(asked), allow_download, allow_code)
 
 
 def build_all(setting: NamedRecipe, root: str | None = None) -> list[Task]:

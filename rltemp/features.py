@@ -179,9 +179,7 @@ class LogitFeatures:
             columns = _of_logits(student, teacher, targets)
             if self._in_context and targets is not None:
                 columns.update(_of_labels(student, teacher, targets))
-            now = progress_tensor(progress, student)
-            # Contiguous, since one expanded column makes `stack` three times as slow.
-            columns["progress"] = now.expand(student.shape[0]).contiguous()
+            columns["progress"] = _progress_column(progress, student)
             if "alignment" in self.needs and alignment is not None:
                 columns.update(_of_probe(alignment.float()))
             return columns
@@ -245,6 +243,14 @@ def _of_batch(columns: Mapping[str, Tensor], students: int, mask: Tensor | None)
         f"{_BATCH}{name}": 1.0 - torch.exp(-mean) if name.endswith("loss") else mean
         for name, mean in zip(known, means.unbind(), strict=True)
     }
+
+
+def _progress_column(progress: float | Tensor, student: Tensor) -> Tensor:
+    """The progress of the run, [B]."""
+    if not isinstance(progress, Tensor):
+        return student.new_full((student.shape[0],), progress)
+    # Contiguous, since one expanded column makes `stack` three times as slow.
+    return progress_tensor(progress, student).expand(student.shape[0]).contiguous()
 
 
 def _of_probe(alignment: Tensor) -> dict[str, Tensor]:

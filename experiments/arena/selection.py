@@ -12,7 +12,7 @@ from rltemp.experiments.arena.outcome import Cell
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.recipes import Recipe, change_recipe, load_recipe
-from rltemp.tasks.build import check_recipe
+from rltemp.tasks.build import check_recipe, settle_precision
 
 __all__ = ["TASKS", "Selection", "cell_recipe", "check_cells", "find_tasks"]
 
@@ -79,6 +79,7 @@ def find_tasks(names: Sequence[str], data: str, *, allow_download: bool, allow_c
                 continue
         recipe = change_recipe(recipe, {"data.pool": "arena"})
         check_recipe(recipe, **leave)
+        recipe = settle_precision(recipe)
         key = name if name in TASKS else Path(name).stem
         if key in found:
             raise InputError(f"each task must be named once, got {key} twice")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,10 @@ from rltemp.envs.unrolling import UnrolledRun
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
 from rltemp.experiments.bench.phases import OTHER, PhaseTimer
-from rltemp.experiments.bench.section import Phase, Row, Section
+from rltemp.experiments.bench.section import AtMost, Phase, Row, Section
 from rltemp.experiments.bench.timing import interleave
 from rltemp.features import LogitFeatures
-from rltemp.recipes import Recipe
+from rltemp.recipes import Recipe, change_recipe
 from rltemp.tasks import build_task
 
 __all__ = ["measure"]
@@ -41,18 +42,33 @@ _PHASES = (
 
 
 def measure(seconds: float, recipe: Recipe | None = None) -> Section:
-    """An environment step of all students against the bare KD step of the same networks; then a rollout by phase."""
+    """An environment step of all students against the bare KD step of the same networks; then a rollout by phase.
+
+    What an agent asks for beyond the environment itself is added piece by piece: the loss of held-out images that
+    rewards every update, the probe that shows alignments, and what credit in hindsight keeps and computes.
+    """
     recipe = recipe or default_recipe()
     task = build_task(recipe)
     students, batch = recipe.agent.students, recipe.optimization.batch_size
-    env = DistillationVectorEnv(students * batch, recipe, task=task)
-    times = interleave({"bare": kd_steps(task, students), "env": _env_steps(env)}, seconds)
-    rows = (
-        Row.of("bare KD step", times["bare"], times["bare"] / times["bare"]),
-        Row.of("environment step", times["env"], times["env"] / times["bare"]),
+    plainest = {"policy.alignment": "none", "policy.features": [], "agent.credit": "uniform"}
+    steps: dict[str, dict[str, Any]] = {
+        "environment step, one reward, no probe, no credit": {**plainest, "agent.reward_every": task.steps},
+        "and a reward for every update": plainest,
+        "and the probe": {"agent.credit": "uniform"},
+        "and credit: the recipe's own step": {},
+    }
+    envs = {
+        name: DistillationVectorEnv(students * batch, change_recipe(recipe, changes), task=task)
+        for name, changes in steps.items()
+    }
+    bare = "bare KD step"
+    times = interleave(
+        {bare: kd_steps(task, range(students)), **{name: _env_steps(env) for name, env in envs.items()}}, seconds
     )
+    bars = {next(iter(steps)): AtMost(1.15)}
+    rows = tuple(Row.of(name, times[name], times[name] / times[bare], bars.get(name)) for name in times)
     title = f"environment: {students} students x {batch} instances; then a rollout"
-    return Section(title, "of the bare step", rows, _rollout_phases(env, recipe))
+    return Section(title, "of the bare step", rows, _rollout_phases(list(envs.values())[-1], recipe))
 
 
 def _env_steps(env: DistillationVectorEnv) -> Callable[[], object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -20,16 +20,16 @@ def default_recipe() -> Recipe:
     return load_recipe("digits-short", {"teacher": {"epochs": 1}})
 
 
-def kd_steps(task: Task, students: int, teacher: Answers | None = None) -> Callable[[], None]:
-    """One KD update of all students at T = 4 per call, of one run after the other."""
-    stream = _updates(task, students, teacher)
+def kd_steps(task: Task, seeds: Sequence[int], teacher: Answers | None = None) -> Callable[[], None]:
+    """One KD update of the students with these seeds at T = 4 per call, of one run after the other."""
+    stream = _updates(task, seeds, teacher)
     return lambda: next(stream)
 
 
-def _updates(task: Task, students: int, teacher: Answers | None) -> Iterator[None]:
-    temperatures = Temperatures.shared(torch.full((students * task.optimization.batch_size,), 4.0))
+def _updates(task: Task, seeds: Sequence[int], teacher: Answers | None) -> Iterator[None]:
+    temperatures = Temperatures.shared(torch.full((len(seeds) * task.optimization.batch_size,), 4.0))
     while True:
-        run = DistillationRun(task, range(students), teacher=teacher)
+        run = DistillationRun(task, seeds, teacher=teacher)
         while not run.finished:
             run.update(temperatures)
             yield

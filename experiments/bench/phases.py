@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
@@ -21,11 +21,15 @@ class PhaseTimer:
 
     A moment belongs to the innermost watched function alone, so the phases add up to the time of the block.
 
+    Args:
+        clock: seconds; by default those of the processor.
+
     Attributes:
         seconds: by phase, complete after the block.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = timer) -> None:
+        self._clock = clock
         self.seconds: dict[str, float] = {}
         self._active = [OTHER]
         self._since = 0.0
@@ -50,7 +54,7 @@ class PhaseTimer:
 
     def __enter__(self) -> PhaseTimer:
         """The timer, running."""
-        self._since = timer()
+        self._since = self._clock()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -70,7 +74,7 @@ class PhaseTimer:
 
     def _account(self) -> None:
         """Give the time since the last call to the innermost phase."""
-        now = timer()
+        now = self._clock()
         phase = self._active[-1]
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
         self._since = now

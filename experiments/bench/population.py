@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from rltemp.distillation.minibatches import Minibatch
+from rltemp.distillation.task import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.experiments.bench.kd_steps import default_recipe, kd_steps
-from rltemp.experiments.bench.section import Row, Section
+from rltemp.experiments.bench.section import AtLeast, Row, Section
 from rltemp.experiments.bench.timing import interleave
 from rltemp.recipes import Recipe
 from rltemp.tasks import build_task
@@ -18,30 +20,54 @@ from rltemp.tasks import build_task
 __all__ = ["measure"]
 
 
-def measure(seconds: float, recipe: Recipe | None = None) -> Section:
-    """One update of K students as a population against one update of each of K runs: the same work."""
-    recipe = recipe or default_recipe()
-    task, students = build_task(recipe), recipe.agent.students
+def measure(seconds: float, recipe: Recipe | None = None, paired: int = 64) -> Section:
+    """One update of K students as a population against one update of each of K runs: the same work.
 
-    nobody = _Nobody(task.training.classes)
+    Students are paired when policies are compared: each policy trains students with the same seeds, hence on the same
+    images, and the teacher's logits for them are recorded once. Both sides then read these.
+
+    Args:
+        seconds: about how long the comparison may take.
+        recipe: by default the digits of `default_recipe`.
+        paired: K of the paired students; the others are as many as the recipe's agent has.
+    """
+    recipe = recipe or default_recipe()
+    task, students = build_task(recipe), range(recipe.agent.students)
+    nobody, pairs = _Nobody(task.training.classes), range(paired)
     times = interleave(
         {
             "population": kd_steps(task, students),
-            "runs": _in_turn([kd_steps(task, 1) for _ in range(students)]),
+            "runs": _in_turn([kd_steps(task, [seed]) for seed in students]),
             "population alone": kd_steps(task, students, nobody),
-            "runs alone": _in_turn([kd_steps(task, 1, nobody) for _ in range(students)]),
+            "runs alone": _in_turn([kd_steps(task, [seed], nobody) for seed in students]),
+            "paired population": kd_steps(task, pairs, _recorded(task, pairs)),
+            "paired runs": _in_turn([kd_steps(task, [seed], _recorded(task, [seed])) for seed in pairs]),
         },
         seconds,
     )
     rows = (
-        Row.of("population", times["population"], times["runs"] / times["population"]),
+        Row.of(f"{len(students)} students", times["population"], times["runs"] / times["population"]),
         Row.of(
             "the same without the teacher",
             times["population alone"],
             times["runs alone"] / times["population alone"],
         ),
+        Row.of(
+            f"{paired} paired students, the teacher's logits recorded",
+            times["paired population"],
+            times["paired runs"] / times["paired population"],
+            AtLeast(20.0),
+        ),
     )
-    return Section(f"population: {students} students side by side", "times as fast as one by one", rows)
+    return Section("population: students side by side", "times as fast as one by one", rows)
+
+
+def _recorded(task: Task, seeds: Sequence[int]) -> Answers:
+    """The teacher's logits for everything that the students with these seeds see in a run."""
+    answers, minibatches = task.teacher.recorded(), task.minibatches(seeds)
+    for step in range(task.steps):
+        answers.answer(step, minibatches.draw())
+    return answers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rltemp.experiments.bench.timing import Quartiles
 
-__all__ = ["AtLeast", "AtMost", "Peak", "Phase", "Row", "Section", "tables"]
+__all__ = ["AtLeast", "AtMost", "Peak", "Phase", "Row", "Section", "tables", "three_digits"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -128,9 +128,9 @@ def _ratios(section: Section) -> Table:
     for row in section.rows:
         table.add_row(
             row.name,
-            _three_digits(row.milliseconds),
-            _three_digits(row.ratio.median),
-            f"{_three_digits(row.ratio.low)} to {_three_digits(row.ratio.high)}",
+            three_digits(row.milliseconds),
+            three_digits(row.ratio.median),
+            f"{three_digits(row.ratio.low)} to {three_digits(row.ratio.high)}",
             *_judged(row.bar, row.ratio.median),
         )
     return table
@@ -142,7 +142,7 @@ def _peaks(section: Section) -> Table:
         table.add_column(heading, justify="right")
     for peak in section.peaks:
         table.add_row(
-            peak.name, _three_digits(peak.size / 2**20), _three_digits(peak.ratio), *_judged(peak.bar, peak.ratio)
+            peak.name, three_digits(peak.size / 2**20), three_digits(peak.ratio), *_judged(peak.bar, peak.ratio)
         )
     return table
 
@@ -159,11 +159,12 @@ def _phases(phases: tuple[Phase, ...]) -> Table:
     for heading in ("ms per step", "share"):
         table.add_column(heading, justify="right")
     for phase in sorted(phases, key=lambda phase: -phase.share):
-        table.add_row(phase.name, _three_digits(phase.milliseconds), f"{100 * phase.share:.1f} %")
+        table.add_row(phase.name, three_digits(phase.milliseconds), f"{100 * phase.share:.1f} %")
     table.add_section()
-    table.add_row("all", _three_digits(sum(phase.milliseconds for phase in phases)), "100 %")
+    table.add_row("all", three_digits(sum(phase.milliseconds for phase in phases)), "100 %")
     return table
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """A number with three digits that count."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

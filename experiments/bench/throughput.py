@@ -7,7 +7,7 @@ two workers, both networks in float32. The workers' time is not counted, only wh
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rltemp.data import CIFAR100_MEAN, CIFAR100_STD
-from rltemp.distillation import LoopStudents, Task
+from rltemp.distillation import LoopStudents, StackedStudents, Task
 from rltemp.distillation.image_views import ViewMinibatches
 from rltemp.distillation.policy_population import PolicyPopulation
 from rltemp.distillation.policy_run import PolicyRun
@@ -26,14 +26,15 @@ from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import Minibatches
 from rltemp.experiments.bench.phases import OTHER, PhaseTimer
 from rltemp.experiments.bench.section import AtLeast, Phase, Row, Section
-from rltemp.experiments.bench.timing import interleave
+from rltemp.experiments.bench.timing import Floats, interleave, timer
 from rltemp.networks import make_network
+from rltemp.networks.execution import native_dtype
 from rltemp.policies import make_policy
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.seeding import make_generator
 from rltemp.tasks import build_task
 
-__all__ = ["measure"]
+__all__ = ["measure", "step_phases", "usual_loop"]
 
 _RECIPE = "cifar100-resnet56-resnet20"
 _BATCH = 64
@@ -42,6 +43,7 @@ _PHASES = (
     (ViewMinibatches, "draw", "data"),
     (Teacher, "answer", "teacher"),
     (LoopStudents, "forward", "student"),
+    (StackedStudents, "forward", "student"),
     (DistillationRun, "update", "student"),
     (PolicyPopulation, "forward", "policy"),
 )
@@ -61,16 +63,22 @@ def measure(seconds: float, data: str | None = None) -> Section:
             "bfloat16, teacher asked once per view": _task(root, precision="bfloat16", views=1),
         }
         calls: dict[str, Callable[[], object]] = {name: _advance(task) for name, task in tasks.items()}
-        usual = _usual_loop(root)
+        usual = usual_loop(root)
         times = interleave({"usual": lambda: next(usual), **calls}, seconds)
         usual.close()
-        phases = _phases(tasks["bfloat16"])
+        phases = step_phases(calls["bfloat16"])
     rows = [Row.of("usual loop", times["usual"], times["usual"] / times["usual"])]
-    for name in tasks:
-        bar = None if name == "float32" else AtLeast(1.5)
-        rows.append(Row.of(f"rltemp, {name}", times[name], times["usual"] / times[name], bar))
+    rows += [Row.of(f"rltemp, {name}", times[name], times["usual"] / times[name]) for name in tasks]
+    rows.append(_auto_row(times))
     title = f"throughput: resnet56 to resnet20, batches of {_BATCH} images of 32 x 32 px; then the bfloat16 step"
     return Section(title, "times the usual loop's images per second", tuple(rows), phases)
+
+
+def _auto_row(times: Mapping[str, Floats]) -> Row:
+    """What `execution.precision: auto` takes here, against the precision that it leaves."""
+    taken = str(native_dtype(torch.device("cpu"))).removeprefix("torch.")
+    left = "float32" if taken == "bfloat16" else "bfloat16"
+    return Row.of(f"auto: {taken}, in times {left}", times[taken], times[left] / times[taken], AtLeast(1.0))
 
 
 def _task(root: Path, *, precision: str, views: int | None = None) -> Task:
@@ -91,11 +99,16 @@ def _advance(task: Task) -> Callable[[], None]:
     return whole.advance
 
 
-def _usual_loop(root: Path) -> Generator[None, None, None]:
-    """One KD step per call, as plainly as it can be written."""
+def usual_loop(root: Path, device: str = "cpu") -> Generator[None, None, None]:
+    """One KD step per call, as plainly as it can be written.
+
+    Args:
+        root: a tree with train/<class>/*, or the folder of torchvision's CIFAR-100.
+        device: where networks run; batches are copied to it as usual, from pinned memory.
+    """
     from torch.utils.data import DataLoader
     from torchvision import transforms
-    from torchvision.datasets import ImageFolder
+    from torchvision.datasets import CIFAR100, ImageFolder
 
     augmentation = transforms.Compose(
         [
@@ -105,7 +118,11 @@ def _usual_loop(root: Path) -> Generator[None, None, None]:
             transforms.Normalize(CIFAR100_MEAN, CIFAR100_STD),
         ]
     )
-    images = ImageFolder(str(root / "train"), augmentation)
+    images: ImageFolder | CIFAR100
+    if (root / "train").is_dir():
+        images = ImageFolder(str(root / "train"), augmentation)
+    else:
+        images = CIFAR100(str(root), transform=augmentation)
     loader = DataLoader(
         images,
         _BATCH,
@@ -113,14 +130,16 @@ def _usual_loop(root: Path) -> Generator[None, None, None]:
         drop_last=True,
         num_workers=2,
         persistent_workers=True,
+        pin_memory=device != "cpu",
         generator=make_generator(0),
     )
     classes, shape = len(images.classes), (3, 32, 32)
-    teacher = make_network("resnet56", classes, shape, make_generator(0)).eval()
-    student = make_network("resnet20", classes, shape, make_generator(1))
+    teacher = make_network("resnet56", classes, shape, make_generator(0)).eval().to(device)
+    student = make_network("resnet20", classes, shape, make_generator(1)).to(device)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     while True:
         for batch, targets in loader:
+            batch, targets = batch.to(device, non_blocking=True), targets.to(device, non_blocking=True)
             with torch.no_grad():
                 answers = teacher(batch)
             loss = _usual_loss(student(batch), answers, targets)
@@ -135,17 +154,19 @@ def _usual_loss(student: Tensor, teacher: Tensor, targets: Tensor, t: float = 4.
     return 0.1 * F.cross_entropy(student, targets) + 0.9 * t * t * softened
 
 
-def _phases(task: Task, steps: int = 10) -> tuple[Phase, ...]:
-    advance = _advance(task)
+def step_phases(
+    advance: Callable[[], object], steps: int = 10, clock: Callable[[], float] = timer
+) -> tuple[Phase, ...]:
+    """What one KD step of `advance` is made of, over a few steps by `clock`."""
     advance()
-    with PhaseTimer() as clock:
+    with PhaseTimer(clock) as watch:
         for owner, name, phase in _PHASES:
-            clock.watch(owner, name, phase)
+            watch.watch(owner, name, phase)
         for _ in range(steps):
             advance()
     return tuple(
-        Phase(name, 1e3 * seconds / steps, clock.shares[name])
-        for name, seconds in clock.seconds.items()
+        Phase(name, 1e3 * seconds / steps, watch.shares[name])
+        for name, seconds in watch.seconds.items()
         if name != OTHER or seconds > 0.0
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["MINIMUM_ROUNDS", "Quartiles", "interleave", "one_thread", "rounds", "timer"]
+__all__ = ["MINIMUM_ROUNDS", "Floats", "Quartiles", "device_clock", "interleave", "one_thread", "rounds", "timer"]
 
 MINIMUM_ROUNDS = 5
 """However short the time: quartiles of fewer say nothing."""
@@ -45,7 +45,21 @@ class Quartiles:
         return cls(float(median), float(low), float(high))
 
 
-def interleave(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, Floats]:
+def device_clock(device: torch.device) -> Callable[[], float]:
+    """The clock for work on `device`: the processor's, or the wall's once an accelerator has done all queued work."""
+    if device.type == "cpu":
+        return timer
+
+    def clock() -> float:
+        torch.accelerator.synchronize(device)
+        return time.perf_counter()
+
+    return clock
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = timer
+) -> dict[str, Floats]:
     """Time of one call, [rounds] for each of `calls`, which take turns: A B A B ...
 
     Element i of every array is from round i, so ratios are taken element by element.
@@ -53,12 +67,13 @@ def interleave(calls: Mapping[str, Callable[[], object]], seconds: float) -> dic
     Args:
         calls: what to time; each is called once beforehand.
         seconds: about how long, but for at least `MINIMUM_ROUNDS` rounds.
+        clock: seconds; by default those of the processor.
     """
-    repeats = {name: _repeats(call) for name, call in calls.items()}
+    repeats = {name: _repeats(call, clock) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in rounds(seconds):
         for name, call in calls.items():
-            samples[name].append(_time(call, repeats[name]))
+            samples[name].append(_time(call, repeats[name], clock))
     return {name: np.array(times) for name, times in samples.items()}
 
 
@@ -82,13 +97,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _repeats(call: Callable[[], object]) -> int:
+def _repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
     call()
-    return max(1, math.ceil(_SHORTEST_SAMPLE / _time(call, 1)))
+    return max(1, math.ceil(_SHORTEST_SAMPLE / _time(call, 1, clock)))
 
 
-def _time(call: Callable[[], object], repeats: int) -> float:
-    start = timer()
+def _time(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(repeats):
         call()
-    return (timer() - start) / repeats
+    return (clock() - start) / repeats

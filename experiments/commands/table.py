@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
+from rltemp.experiments.commands.bench_command import add_bench_options, run_bench_command
 from rltemp.experiments.commands.detect_options import add_detect_options, run_detect_command
 from rltemp.experiments.commands.options import (
     MOST_STUDENTS,
@@ -190,28 +191,6 @@ def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
         print(f"student: {result.folder}\ntest accuracy {accuracy:.2f} %, NLL {nll:.3f}")
 
 
-def _bench_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse, throughput or tokens"
-    )
-    parser.add_argument(
-        "--tokens",
-        nargs=3,
-        type=int,
-        metavar=("N", "V", "H"),
-        help="tokens, vocabulary and width of the section tokens (default 2048 32000 256)",
-    )
-    parser.add_argument("--quick", action="store_true", help="a few seconds per section, with wider quartiles")
-
-
-def _bench(options: argparse.Namespace, overrides: Overrides) -> None:
-    from rltemp.experiments.bench.bench import bench
-    from rltemp.experiments.console import output
-
-    sizes = None if options.tokens is None else tuple(options.tokens)
-    bench(output(), only=options.only, quick=options.quick, sizes=sizes)
-
-
 def _nothing(parser: argparse.ArgumentParser) -> None:
     """No options."""
 
@@ -285,7 +264,9 @@ COMMANDS = (
         _distill,
         takes_recipe=True,
     ),
-    Command("bench", "speed, as ratios inside one run, and what a step is made of", _bench_options, _bench),
+    Command(
+        "bench", "speed, as ratios inside one run, and what a step is made of", add_bench_options, run_bench_command
+    ),
     Command("policies", "list the rules, and the trained policies that come with rltemp", _nothing, _policies),
     Command("policy", "show a trained policy: its card, and how it chooses", _policy_options, _policy),
     Command("presets", "list the whole methods of the papers", _nothing, _presets),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rltemp.distillation import ForwardPass
-from rltemp.experiments.evaluation.results import QUANTILES, FloatArray, TemperatureTrace
+from rltemp.experiments.evaluation.results import QUANTILES, TemperatureTrace
 from rltemp.temperatures import Temperatures
 
 __all__ = ["TraceRecorder"]
@@ -32,34 +32,37 @@ class TraceRecorder:
         self._every = max(1, steps // _MOMENTS)
         self._step = 0
         self._progress: list[float] = []
-        self._quantiles: list[FloatArray] = []
-        self._samples: list[FloatArray] = []
-        self._wrong: list[FloatArray] = []
+        # Left on their device: a moment that is read makes the host wait, so all are read at the end.
+        self._moments: list[tuple[Tensor, Tensor]] = []
+        self._wrong: list[Tensor] = []
 
     def __call__(self, observation: ForwardPass, temperatures: Temperatures) -> None:
         """Take note of one update."""
         wrong = next(self._mislabelled).flatten().double() if self._mislabelled is not None else None
         if self._step % self._every == 0:
-            chosen = temperatures.student.detach().double().cpu()
             logits = observation.student.logits.detach().flatten(0, 1)
             difficulty = F.cross_entropy(logits, observation.minibatch.targets.flatten(), reduction="none")
-            # Every n-th instance: spread over the students, the same for every policy, and no randomness.
-            picked = torch.linspace(0, len(chosen) - 1, min(_SAMPLED, len(chosen))).long()
             self._progress.append(observation.progress)
-            self._quantiles.append(np.quantile(chosen.numpy(), QUANTILES))
-            self._samples.append(torch.stack([difficulty.double().cpu()[picked], chosen[picked]]).numpy())
+            self._moments.append((difficulty.double(), temperatures.student.detach().double()))
             if wrong is not None:
-                self._wrong.append(wrong[picked].numpy())
+                self._wrong.append(wrong)
         self._step += 1
 
     def trace(self) -> TemperatureTrace:
         """What was noted."""
-        difficulty, temperature = np.concatenate(self._samples, axis=1)
+        moments = [(difficulty.cpu(), chosen.cpu()) for difficulty, chosen in self._moments]
+        samples = [torch.stack([_picked(difficulty), _picked(chosen)]).numpy() for difficulty, chosen in moments]
+        difficulty, temperature = np.concatenate(samples, axis=1)
         return TemperatureTrace(
             progress=np.array(self._progress),
-            quantiles=np.stack(self._quantiles),
+            quantiles=np.stack([np.quantile(chosen.numpy(), QUANTILES) for _, chosen in moments]),
             difficulty=np.maximum(difficulty, 0.0),
             temperature=temperature,
-            sample_progress=np.repeat(self._progress, [sample.shape[1] for sample in self._samples]),
-            mislabelled=np.concatenate(self._wrong) if self._wrong else None,
+            sample_progress=np.repeat(self._progress, [sample.shape[1] for sample in samples]),
+            mislabelled=np.concatenate([_picked(wrong).numpy() for wrong in self._wrong]) if self._wrong else None,
         )
+
+
+def _picked(values: Tensor) -> Tensor:
+    """Every n-th of the instances [N]: spread over the students, the same for every policy, and no randomness."""
+    return values[torch.linspace(0, len(values) - 1, min(_SAMPLED, len(values))).long()]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from rltemp.errors import first_line
 from rltemp.networks.network import Network
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "native_dtype"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -39,7 +41,7 @@ class Execution:
         """The input of the classifier, [B, H], for `images` [B, ...], in float32 or higher precision."""
         if self.channels_last and images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
-        run = _compiled() if self.compile else _features
+        run: Callable[[Network, Tensor], Tensor] = _compiled() if self.compile else _features
         if self.dtype == torch.float32:
             return run(network, images)
         with torch.autocast(images.device.type, self.dtype):
@@ -55,7 +57,36 @@ def _features(network: Network, images: Tensor) -> Tensor:
     return network.features(images)
 
 
+def native_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where `device` has units for it, and float32 elsewhere, where every product would be converted twice.
+
+    The device is asked and nothing is timed, so that a machine always gives the same answer.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.bfloat16 if native else torch.float32
+
+
+class _Compiled:
+    """`_features`, compiled; as it is from the first call on that cannot be compiled, for want of a compiler, say."""
+
+    def __init__(self) -> None:
+        from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
+        self._failure = TorchDynamoException
+        self._run: Callable[[Network, Tensor], Tensor] = torch.compile(_features)
+
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
+        try:
+            return self._run(network, images)
+        except self._failure as error:
+            warnings.warn(f"networks run uncompiled, since compiling failed: {first_line(error)}", stacklevel=2)
+            self._run = _features
+            return _features(network, images)
+
+
 @functools.cache
-def _compiled() -> Callable[[Network, Tensor], Tensor]:
-    compiled: Callable[[Network, Tensor], Tensor] = torch.compile(_features)
-    return compiled
+def _compiled() -> _Compiled:
+    return _Compiled()

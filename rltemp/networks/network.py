@@ -15,9 +15,8 @@ class Network(nn.Module, ABC):
 
     Attributes:
         classifier: the last layer, H features to C logits.
-        stacks: whether K networks run faster stacked, as one batched product. Convolutions of images do not: they
-            become grouped convolutions, which are slower than K single ones. Batch normalization and random layers
-            cannot be stacked.
+        stacks: whether K networks run faster stacked on a CPU, as one batched product. Convolutions of images do not:
+            they become grouped convolutions, which are slower than K single ones. Random layers cannot be stacked.
     """
 
     classifier: nn.Linear

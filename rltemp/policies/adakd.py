@@ -53,7 +53,8 @@ class AdaKDPolicy(OverBatchPolicy):
 
 def _roots(logits: Tensor) -> Tensor:
     """Square roots of the probabilities, [B, C], of logits [B, C]: a vector of length 1 each."""
-    powers = (logits - logits.amax(1, keepdim=True)).mul_(0.5).exp_()
+    # In bits: on the CPU `exp2` takes a third of the time of `exp`.
+    powers = (logits - logits.amax(1, keepdim=True)).mul_(0.5 / math.log(2.0)).exp2_()
     return powers.div_(torch.linalg.vector_norm(powers, dim=1, keepdim=True))
 
 

@@ -172,15 +172,22 @@ class Execution:
 
     Attributes:
         device: "cpu", "cuda", or "auto": a GPU if there is one.
-        precision: what convolutions are computed in; parameters, logits, and losses are float32 in any case.
+        precision: what convolutions are computed in; parameters, logits, and losses are float32 in any case. "auto" is
+            bfloat16 for networks that convolve where the device has units for it, and float32 elsewhere; a run's own
+            configuration says which it was.
         channels_last: use PyTorch's channels-last memory format, with which convolutions are faster on most devices.
-        compile: compile students and teacher. It pays on GPUs, where kernels of small networks are slow to launch.
+        compile: compile students and teacher. It pays on GPUs, where kernels of small networks are slow to launch. Where
+            nothing can be compiled, they run as they are, with a warning.
+        side_by_side: how the students of a population run: "stacked" as one network of batched products, in a "loop"
+            one after the other, or "auto": as their network suits a CPU. Which is faster on a GPU,
+            `rltemp.experiments.studies.gpu` measures.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False
+    side_by_side: Literal["auto", "stacked", "loop"] = "auto"
 
 
 @dataclass(frozen=True)

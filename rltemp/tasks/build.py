@@ -6,17 +6,20 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from rltemp.data import Dataset, ImageFiles
 from rltemp.distillation.image_views import ImageViews
 from rltemp.distillation.images_on_disk import ImagesOnDisk
+from rltemp.distillation.randomness import random_layers
 from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import ImagesInMemory, TrainingImages
 from rltemp.errors import InputError
 from rltemp.networks import Execution, Network, check_request, make_network
+from rltemp.networks.execution import native_dtype
 from rltemp.recipes import schema
 from rltemp.recipes.consistency import check_consistency
 from rltemp.seeding import make_generator
@@ -25,7 +28,10 @@ from rltemp.tasks.sources import check_source, load_source, make_augmentation
 from rltemp.tasks.teacher_bank import BANK_CHUNK, teacher_bank
 from rltemp.tasks.teachers import make_teacher
 
-__all__ = ["build_steps", "build_task", "check_recipe"]
+__all__ = ["build_steps", "build_task", "check_recipe", "settle_precision"]
+
+_LINEAR = ("mlp", "text-bag")
+"""Networks without convolutions: so small that converting takes longer than it saves."""
 
 
 def build_task(
@@ -56,7 +62,7 @@ def build_task(
     check_recipe(recipe, allow_download=allow_download, allow_code=allow_code)
     cache = None if cache is None else Path(cache)
     device = torch.device(device if device is not None else _device(recipe.execution.device))
-    execution = _execution(recipe.execution)
+    execution = _execution(settle_precision(recipe, device).execution)
     source = load_source(recipe.data, cache, allow_code=allow_code)
     parts = make_parts(recipe, source, cache)
     probe = parts.sample.to(device)
@@ -90,7 +96,7 @@ def build_task(
         teacher=Teacher(network, asked),
         make_student=make_student,
         optimization=recipe.optimization,
-        stacked=make_student(make_generator(0)).stacks,
+        stacked=_stacks(recipe.execution, make_student(make_generator(0))),
         execution=execution,
         replaced=parts.replaced,
     )
@@ -131,6 +137,24 @@ def build_steps(recipe: schema.Recipe) -> int:
     return (0 if recipe.teacher.checkpoint else updates) + math.ceil(views * recipe.data.train / BANK_CHUNK)
 
 
+def settle_precision(recipe: schema.Recipe, device: torch.device | None = None) -> schema.Recipe:
+    """The recipe with the precision that "auto" stands for on this machine; any other recipe unchanged.
+
+    Args:
+        recipe: the settings.
+        device: where the networks run; by default the recipe's.
+
+    Raises:
+        InputError: for a device that is not there.
+    """
+    if recipe.execution.precision != "auto":
+        return recipe
+    dtype = native_dtype(device or torch.device(_device(recipe.execution.device)))
+    linear = recipe.student.name in _LINEAR and recipe.teacher.network.name in _LINEAR
+    precision: Literal["float32", "bfloat16"] = "float32" if linear or dtype == torch.float32 else "bfloat16"
+    return dataclasses.replace(recipe, execution=dataclasses.replace(recipe.execution, precision=precision))
+
+
 def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -142,6 +166,18 @@ def _device(name: str) -> str:
 def _execution(settings: schema.Execution) -> Execution:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
     return Execution(dtype, settings.channels_last, settings.compile)
+
+
+def _stacks(settings: schema.Execution, student: Network) -> bool:
+    """Whether students run stacked."""
+    if settings.side_by_side == "auto":
+        return student.stacks
+    if settings.side_by_side == "stacked" and (layers := random_layers(student)):
+        raise InputError(
+            f"execution.side_by_side must be 'auto' or 'loop' for students that draw in training, as {layers[0]!r} of "
+            f"{type(student).__name__} does, got 'stacked'"
+        )
+    return settings.side_by_side == "stacked"
 
 
 def _of_teacher(recipe: schema.Recipe) -> schema.Data:

@@ -22,7 +22,7 @@ def test_a_tree_of_noise_is_enough_to_measure_on() -> None:
         task = throughput._task(root, precision="float32", views=1)
         assert task.probe.shape == (3, 32, 32)
         assert task.teacher.bank is not None
-        usual = throughput._usual_loop(root)
+        usual = throughput.usual_loop(root)
         for _ in range(2):
             next(usual)
         usual.close()
