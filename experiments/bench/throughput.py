@@ -99,12 +99,16 @@ def _advance(task: Task) -> Callable[[], None]:
     return whole.advance
 
 
-def usual_loop(root: Path, device: str = "cpu") -> Generator[None, None, None]:
+def usual_loop(
+    root: Path, device: str = "cpu", pair: tuple[str, str] = ("resnet56", "resnet20"), size: int = _BATCH
+) -> Generator[None, None, None]:
     """One KD step per call, as plainly as it can be written.
 
     Args:
         root: a tree with train/<class>/*, or the folder of torchvision's CIFAR-100.
         device: where networks run; batches are copied to it as usual, from pinned memory.
+        pair: names of teacher and student.
+        size: of a batch.
     """
     from torch.utils.data import DataLoader
     from torchvision import transforms
@@ -125,7 +129,7 @@ def usual_loop(root: Path, device: str = "cpu") -> Generator[None, None, None]:
         images = CIFAR100(str(root), transform=augmentation)
     loader = DataLoader(
         images,
-        _BATCH,
+        size,
         shuffle=True,
         drop_last=True,
         num_workers=2,
@@ -134,8 +138,8 @@ def usual_loop(root: Path, device: str = "cpu") -> Generator[None, None, None]:
         generator=make_generator(0),
     )
     classes, shape = len(images.classes), (3, 32, 32)
-    teacher = make_network("resnet56", classes, shape, make_generator(0)).eval().to(device)
-    student = make_network("resnet20", classes, shape, make_generator(1)).to(device)
+    teacher = make_network(pair[0], classes, shape, make_generator(0)).eval().to(device)
+    student = make_network(pair[1], classes, shape, make_generator(1)).to(device)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     while True:
         for batch, targets in loader:

@@ -34,8 +34,8 @@ from rltemp.experiments.bench.section import Phase
 from rltemp.experiments.evaluation.agent_specs import parse_agent
 from rltemp.experiments.evaluation.sharing import share_out
 from rltemp.experiments.evaluation.specs import STATIC_GRID, parse_policy
-from rltemp.experiments.studies.gpu_page import VANILLA, Outcome, accuracy_table, speed_table
-from rltemp.experiments.studies.gpu_speed import Speed, measure_speed, ways
+from rltemp.experiments.studies.gpu_page import PUBLISHED, VANILLA, Outcome, accuracy_table, expectation, speed_table
+from rltemp.experiments.studies.gpu_speed import Speed, Way, measure_speed, ways
 from rltemp.experiments.studies.rlkd_page import insert, machine
 from rltemp.files import atomic_write
 from rltemp.reading import restore
@@ -153,6 +153,7 @@ def _shared(
 
 
 def _prepare(recipe: Recipe, cache: str, folder: Path, number: int) -> Callable[[Unit], dict[str, Any]]:
+    torch.set_num_threads(1)  # sums over several threads round otherwise
     task = build_task(recipe, cache=cache)
     return lambda unit: play(unit, recipe, task, folder)
 
@@ -179,11 +180,11 @@ def _path(folder: Path, unit: Unit, recipe: Recipe) -> Path:
     return folder / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
 
 
-def _speeds(recipe: Recipe, options: argparse.Namespace, folder: Path) -> dict[str, Speed]:
+def _speeds(recipe: Recipe, asked: dict[str, Way], options: argparse.Namespace, folder: Path) -> dict[str, Speed]:
     """How fast each way is, measured once."""
     path = folder / "speed.json"
     if not path.exists():
-        found = measure_speed(recipe, options.runs, options.seeds, options.seconds)
+        found = measure_speed(recipe, options.runs, asked, options.seconds)
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write(path, json.dumps({name: dataclasses.asdict(speed) for name, speed in found.items()}))
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -193,16 +194,16 @@ def _speeds(recipe: Recipe, options: argparse.Namespace, folder: Path) -> dict[s
     }
 
 
-def fastest(speeds: dict[str, Speed], students: int) -> dict[str, Any]:
-    """The recipe's settings of the fastest way to run so many students."""
-    chosen = {name: way for name, way in ways(students).items() if "execution.side_by_side" in way.settings}
+def fastest(speeds: dict[str, Speed], asked: dict[str, Way]) -> dict[str, Any]:
+    """The recipe's settings of the fastest way to run students side by side."""
+    chosen = {name: way for name, way in asked.items() if "execution.side_by_side" in way.settings}
     best = chosen[max(chosen, key=lambda name: speeds[name].images)]
     return {key: value for key, value in best.settings.items() if key.startswith("execution.")}
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     epochs = max(2, round(240 * options.length))
-    recipe = load_recipe(RECIPE, {"optimization.epochs": epochs, "data.views": options.views})
+    recipe = load_recipe(options.recipe, {"optimization.epochs": epochs, "data.views": options.views})
     checkpoint = options.teacher or recipe.teacher.checkpoint
     changes: dict[str, Any] = {"teacher.checkpoint": checkpoint}
     if not Path(checkpoint or "").is_file():
@@ -217,17 +218,14 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, distill what is missing, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--recipe", default=RECIPE, help="name or file (default: %(default)s)")
     parser.add_argument("--data", help="CIFAR-100, as torchvision keeps it or as a tree (default: the recipe's)")
-    parser.add_argument(
-        "--teacher", help="weights of resnet56 (default: the recipe's, or trained where there are none)"
-    )
+    parser.add_argument("--teacher", help="its weights (default: the recipe's, or trained where there are none)")
     parser.add_argument("--length", type=float, default=1.0, help="share of the 240 epochs (default: %(default)s)")
     parser.add_argument("--images", type=int, help="training images (default: all but those held out)")
     parser.add_argument("--views", type=int, default=64, help="views of an image (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="students per arm (default: %(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=60.0, help="of the measurement of speed (default: %(default)s)"
-    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="of measuring speed (default: %(default)s)")
     parser.add_argument("--arms", help="comma-separated, of " + ", ".join(ARMS) + " (default: all)")
     parser.add_argument("--processes", type=int, help="arms at a time (default: one per core on a GPU, else 1)")
     parser.add_argument("--runs", default="runs", help="folder of what is finished (default: %(default)s)")
@@ -241,20 +239,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grid = [Unit(f"static(temperature={t:g})", seeds, max(2, epochs // 10)) for t in STATIC_GRID if TUNED in names]
     on_gpu = torch.cuda.is_available() and recipe.execution.device != "cpu"
     processes = options.processes or (min(os.cpu_count() or 1, 12) if on_gpu else 1)
-    folder = Path(options.runs) / "gpu" / f"{epochs}-{recipe.data.train}"
+    folder = Path(options.runs) / "gpu" / f"{Path(options.recipe).stem}-{epochs}-{recipe.data.train}"
     if options.dry_run:
         print(f"{len(names)} arms of {options.seeds} students, {epochs} epochs, {processes} at a time, in {folder}")
         return
-    speeds = _speeds(recipe, options, folder)
-    recipe = change_recipe(recipe, fastest(speeds, options.seeds))
+    asked = ways(options.seeds, compiled=on_gpu)
+    speeds = _speeds(recipe, asked, options, folder)
+    recipe = change_recipe(recipe, fastest(speeds, asked))
     page = Path(options.page or ("docs/gpu.md" if options.length == 1.0 and on_gpu else os.devnull))
     insert(page, "speed", f"{speed_table(speeds)}\n\n{_caption(recipe)}")
     found = run(grid, recipe, options.runs, folder, processes)
     policies = {**ARMS, TUNED: tuned(grid, found) if grid else ""}
     arms = {name: _units(policies[name], seeds, epochs) for name in dict.fromkeys(names)}
     results = run([unit for units in arms.values() for unit in units], recipe, options.runs, folder, processes)
-    caption = f"{options.seeds} paired students, {epochs} epochs; {TUNED}: {policies[TUNED]}. {_caption(recipe)}"
-    insert(page, "accuracy", f"{accuracy_table(collect(arms, results))}\n\n{caption}")
+    caption = f"{options.seeds} paired students, {epochs} epochs{f'; {TUNED}: {policies[TUNED]}' if grid else ''}."
+    outcomes, published = collect(arms, results), PUBLISHED if options.recipe == RECIPE else {}
+    told = [accuracy_table(outcomes, published), f"{caption} {_caption(recipe)}", *expectation(outcomes, published)]
+    insert(page, "accuracy", "\n\n".join(told))
 
 
 def _units(policy: str, seeds: Sequence[int], epochs: int) -> list[Unit]:

@@ -53,34 +53,40 @@ class Speed:
     trouble: str = ""
 
 
-def ways(students: int) -> dict[str, Way]:
-    """All ways by name; those of several students are what the study chooses from."""
+def ways(students: int, compiled: bool) -> dict[str, Way]:
+    """All ways by name; the study chooses from those that run students side by side.
+
+    Args:
+        students: how many.
+        compiled: whether compiled networks are among them.
+    """
     asked, banked = {"data.views": None}, {"data.views": _VIEWS}
     found = {
         "one student, the teacher asked": Way(1, asked),
         "one student, the teacher's logits banked": Way(1, banked),
     }
     for side_by_side in ("loop", "stacked"):
-        for compiled in (False, True):
-            name = f"{students} students, {side_by_side}{', compiled' if compiled else ''}"
-            settings = {"execution.side_by_side": side_by_side, "execution.compile": compiled}
+        for compile_ in (False, True) if compiled else (False,):
+            name = f"{students} students, {side_by_side}{', compiled' if compile_ else ''}"
+            settings = {"execution.side_by_side": side_by_side, "execution.compile": compile_}
             found[name] = Way(students, {**banked, **settings})
     return found
 
 
-def measure_speed(recipe: Recipe, cache: str, students: int, seconds: float) -> dict[str, Speed]:
+def measure_speed(recipe: Recipe, cache: str, asked: Mapping[str, Way], seconds: float) -> dict[str, Speed]:
     """Images per second of the usual loop and of every way, in turns on one device; by name.
 
     Args:
-        recipe: of the study; a few of its images are enough.
-        cache: folder of decoded images and teachers.
-        students: how many side by side.
+        recipe: of the study; a few of its images and a teacher that has learned nothing are enough.
+        cache: folder of decoded images.
+        asked: the ways by name.
         seconds: about how long the comparison may take.
     """
-    few = change_recipe(recipe, {"data.train": min(_IMAGES, recipe.data.train)})
+    untrained = {"teacher.checkpoint": None, "teacher.epochs": 0}
+    few = change_recipe(recipe, {**untrained, "data.train": min(_IMAGES, recipe.data.train)})
     found: dict[str, Speed] = {}
     calls: dict[str, Callable[[], object]] = {}
-    for name, way in ways(students).items():
+    for name, way in asked.items():
         try:
             task = build_task(change_recipe(few, dict(way.settings)), cache=cache)
             calls[name] = _advance(task, way.students)
@@ -89,12 +95,12 @@ def measure_speed(recipe: Recipe, cache: str, students: int, seconds: float) -> 
             calls.pop(name, None)
             found[name] = Speed(0.0, trouble=f"{type(error).__name__}: {first_line(error)}")
     clock = device_clock(task.device)
-    usual = usual_loop(Path(recipe.data.path or ""), str(task.device))
+    pair, batch = (recipe.teacher.network.name, recipe.student.name), recipe.optimization.batch_size
+    usual = usual_loop(Path(recipe.data.path or ""), str(task.device), pair, batch)
     times = interleave({USUAL: lambda: next(usual), **calls}, seconds, clock)
     usual.close()
-    batch = recipe.optimization.batch_size
     for name, values in times.items():
-        count = 1 if name == USUAL else ways(students)[name].students
+        count = 1 if name == USUAL else asked[name].students
         phases = step_phases(calls[name], clock=clock) if name in calls else ()
         found[name] = Speed(count * batch / float(np.median(values)), phases)
     return found

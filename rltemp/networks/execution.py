@@ -39,7 +39,8 @@ class Execution:
 
     def features(self, network: Network, images: Tensor) -> Tensor:
         """The input of the classifier, [B, H], for `images` [B, ...], in float32 or higher precision."""
-        if self.channels_last and images.ndim == 4:
+        # Stacked students' images have one more dimension underneath, and no such layout.
+        if self.channels_last and images.ndim == 4 and not torch._C._functorch.is_batchedtensor(images):
             images = images.contiguous(memory_format=torch.channels_last)
         run: Callable[[Network, Tensor], Tensor] = _compiled() if self.compile else _features
         if self.dtype == torch.float32:

@@ -176,8 +176,8 @@ class Execution:
             bfloat16 for networks that convolve where the device has units for it, and float32 elsewhere; a run's own
             configuration says which it was.
         channels_last: use PyTorch's channels-last memory format, with which convolutions are faster on most devices.
-        compile: compile students and teacher. It pays on GPUs, where kernels of small networks are slow to launch. Where
-            nothing can be compiled, they run as they are, with a warning.
+        compile: compile students and teacher. It pays on GPUs, where kernels of small networks are slow to launch.
+            Where nothing can be compiled, they run as they are, with a warning.
         side_by_side: how the students of a population run: "stacked" as one network of batched products, in a "loop"
             one after the other, or "auto": as their network suits a CPU. Which is faster on a GPU,
             `rltemp.experiments.studies.gpu` measures.

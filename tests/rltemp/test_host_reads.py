@@ -25,6 +25,7 @@ from rltemp.distillation.image_views import ImageViews
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import ImagesInMemory
+from rltemp.experiments.evaluation.trace import TraceRecorder
 from rltemp.features import ALIGNED_FEATURES, LOGIT_FEATURES
 from rltemp.networks import Network, make_network
 from rltemp.objectives import DKD, ReverseKD
@@ -191,6 +192,20 @@ def test_an_update_does_not_wait(name: str) -> None:
 @pytest.mark.parametrize("name", ["static", "learned, aligned"])
 def test_an_update_of_any_task_does_not_wait(name: str, kind: str) -> None:
     _advance(_task(**TASKS[kind]), name, "network")
+
+
+def test_no_update_of_the_default_way_to_distill_reads_anything() -> None:
+    """As `rltemp distill` makes them: one student, watched, the teacher's logits banked; counted over a whole epoch."""
+    whole = PolicyRun(_task("cnn", stacked=False, views=True), [REUSED["static"]()], [0], PolicySpace(probe_size=20))
+    updates = whole.run.task.steps // whole.run.task.optimization.epochs
+    recorder = TraceRecorder(updates)
+    with NoWaiting():
+        for _ in range(updates):
+            whole.advance(recorder)
+    assert whole.run.step == updates
+    assert len(recorder._moments) == updates
+    with pytest.raises(NotImplementedError, match="meta"):
+        recorder.trace()
 
 
 @pytest.mark.parametrize("size", [20, 32])

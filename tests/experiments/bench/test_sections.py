@@ -3,11 +3,15 @@ import io
 import math
 from collections.abc import Callable
 from functools import partial
+from unittest import mock
 
 import pytest
 import torch
 from rich.console import Console
 
+from rltemp.distillation import Task
+from rltemp.distillation.run import DistillationRun
+from rltemp.distillation.teacher import Ensemble
 from rltemp.errors import InputError
 from rltemp.experiments.bench import agent_and_loss, bench, environment, population, reuse, rules, tokens
 from rltemp.experiments.bench.memory import peak_bytes
@@ -45,9 +49,12 @@ def test_ratios_are_finite_and_positive(name: str) -> None:
 def test_the_environment_costs_more_than_its_bare_step_and_its_phases_are_the_whole(two_students: Recipe) -> None:
     section = environment.measure(0.0, two_students)
     _check(section)
-    bare, step = section.rows
+    bare, plainest, *others = section.rows
     assert bare.ratio == Quartiles(1.0, 1.0, 1.0)
-    assert step.ratio.median > 1
+    assert others[-1].ratio.median > 1
+    assert plainest.bar == AtMost(1.15)
+    assert all(row.bar is None for row in others)
+    assert len(others) == 3
     assert {phase.name for phase in section.phases} == {
         *("data", "teacher", "student", "reward", "credit", "alignment", "features"),
         *("policy", "PPO update", "host copies, other"),
@@ -59,9 +66,18 @@ def test_the_environment_costs_more_than_its_bare_step_and_its_phases_are_the_wh
 
 
 def test_a_population_is_timed_with_and_without_its_teacher(two_students: Recipe) -> None:
-    section = population.measure(0.0, two_students)
+    section = population.measure(0.0, two_students, paired=3)
     _check(section)
-    assert len(section.rows) == 2
+    assert [row.bar for row in section.rows] == [None, None, AtLeast(20.0)]
+    assert "3 paired students" in section.rows[-1].name
+
+
+def test_paired_students_read_the_logits_of_their_own_images(tiny_task: Task) -> None:
+    answers, run = population._recorded(tiny_task, [5]), DistillationRun(tiny_task, [5])
+    minibatch = run.observe().minibatch
+    with mock.patch.object(Ensemble, "forward", side_effect=AssertionError("the teacher was asked again")):
+        logits = answers.answer(0, minibatch)
+    torch.testing.assert_close(logits, tiny_task.teacher.ask(minibatch.images), rtol=0, atol=0)
 
 
 def test_the_memory_of_tokens_is_that_of_a_chunk() -> None:

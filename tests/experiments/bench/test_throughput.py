@@ -1,5 +1,7 @@
 """The comparison with the usual loop measures what it says."""
 
+import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -26,7 +28,17 @@ def test_a_tree_of_noise_is_enough_to_measure_on() -> None:
         for _ in range(2):
             next(usual)
         usual.close()
-        phases = throughput._phases(task, steps=1)
+        phases = throughput.step_phases(throughput._advance(task), steps=1)
     assert not root.exists()
     assert abs(sum(phase.share for phase in phases) - 1.0) < 1e-9
     assert {"data", "student", "policy"} <= {phase.name for phase in phases}
+
+
+def test_auto_is_held_against_the_precision_that_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"float32": np.array([2.0, 2.0]), "bfloat16": np.array([1.0, 1.0])}
+    for dtype, ratio in ((torch.bfloat16, 2.0), (torch.float32, 0.5)):
+        monkeypatch.setattr(throughput, "native_dtype", lambda device, dtype=dtype: dtype)
+        row = throughput._auto_row(times)
+        assert row.ratio.median == ratio
+        assert row.bar is not None
+        assert row.bar.met(row.ratio.median) is (ratio >= 1.0)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rltemp.distillation import LoopStudents, StackedStudents, Students
-from rltemp.networks import Network, make_network
+from rltemp.networks import Execution, Network, make_network
 from rltemp.seeding import make_generator
 
 SHAPE, CLASSES, COUNT = (1, 8, 8), 4, 3
@@ -144,3 +144,19 @@ def test_the_members_are_not_touched() -> None:
     for member, fresh in zip(members, _members("mlp"), strict=True):
         for value, want in zip(member.parameters(), fresh.parameters(), strict=True):
             assert torch.equal(value, want)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_stacked_networks_with_batch_normalization_are_those_in_a_loop_in_any_layout(dtype: torch.dtype) -> None:
+    """As on a GPU: channels last, half precision, running statistics."""
+    execution = Execution(dtype, channels_last=True)
+
+    def make(kind: Callable[..., Students]) -> Students:
+        return kind([make_network("resnet8", CLASSES, (3, 8, 8), make_generator(k)) for k in range(COUNT)], execution)
+
+    images = torch.randn(COUNT, 6, 3, 8, 8, generator=make_generator(9))
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.1}
+    loop, stacked = make(LoopStudents).train(), make(StackedStudents).train()
+    torch.testing.assert_close(stacked(images).logits, loop(images).logits, **close)
+    for k in range(COUNT):
+        torch.testing.assert_close(stacked.extract(k).state_dict(), loop.extract(k).state_dict(), **close)

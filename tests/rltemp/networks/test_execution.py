@@ -1,13 +1,16 @@
 """Precision and layout change how networks run, not what they say."""
 
 import copy
+import functools
 import shutil
+import warnings
+from typing import Any
 
 import pytest
 import torch
 from torch.func import functional_call, jvp
 
-from rltemp.networks import Execution, Network, make_network
+from rltemp.networks import Execution, Network, execution, make_network
 
 IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -72,3 +75,36 @@ class _Runner(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.execution.logits(self.network, images)
+
+
+def test_networks_run_as_they_are_where_nothing_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(execution, "_compiled", functools.cache(execution._Compiled))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
+    network = make_network("cnn", 5, (3, 16, 16), torch.Generator().manual_seed(0), channels=(4, 4)).eval()
+    with pytest.warns(UserWarning, match="networks run uncompiled, since compiling failed: .*no compiler here"):
+        logits = Execution(compile=True).logits(network, IMAGES)
+    assert torch.equal(logits, network(IMAGES))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(Execution(compile=True).logits(network, IMAGES), logits)
+
+
+@pytest.mark.parametrize(("bf16", "amx"), [(False, False), (True, False), (False, True)])
+def test_half_precision_is_native_where_the_processor_says_so(
+    bf16: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    want = torch.bfloat16 if bf16 or amx else torch.float32
+    assert execution.native_dtype(torch.device("cpu")) == want
+    assert execution.native_dtype(torch.device("meta")) == torch.float32
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_gpu_is_asked_for_units_and_not_for_emulation(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
+    want = torch.bfloat16 if native else torch.float32
+    assert execution.native_dtype(torch.device("cuda")) == want
