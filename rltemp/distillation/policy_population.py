@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,14 @@ class PolicyPopulation(nn.Module):
                 first, student_logits.flatten(0, 1), teacher_logits.flatten(0, 1), targets.flatten(), merged, progress
             )
         return Temperatures(*(values.flatten() for values in chosen))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PolicyPopulation:
+        # What `to` and its like do: the members and buffers are outside the module tree, and go along.
+        for member in self._members:
+            member._apply(fn)
+        self._buffers_by_name = {name: fn(buffer) for name, buffer in self._buffers_by_name.items()}
+        super()._apply(fn, recurse)
+        return self
 
     def get_extra_state(self) -> list[Tensor]:
         """States of the policies' generators, for `state_dict()`; empty if the policies draw nothing."""

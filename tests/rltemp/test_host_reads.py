@@ -73,7 +73,8 @@ def random_state_of_the_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _learned(features: tuple[str, ...]) -> LearnedPolicy:
-    return LearnedPolicy(LogitFeatures(features), (5,)).to(META)
+    # On the CPU, where it was read: whoever uses it brings it to the accelerator.
+    return LearnedPolicy(LogitFeatures(features), (5,))
 
 
 def _batch() -> tuple[Tensor, Tensor, Tensor]:
