@@ -41,7 +41,7 @@ from rltemp.files import atomic_write
 from rltemp.reading import restore
 from rltemp.recipes import Recipe, change_recipe, dump_recipe, load_recipe
 from rltemp.tasks import build_task
-from rltemp.tasks.build import settle_precision
+from rltemp.tasks.build import check_recipe, settle_precision
 
 __all__ = ["main"]
 
@@ -180,11 +180,13 @@ def _path(folder: Path, unit: Unit, recipe: Recipe) -> Path:
     return folder / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
 
 
-def _speeds(recipe: Recipe, asked: dict[str, Way], options: argparse.Namespace, folder: Path) -> dict[str, Speed]:
+def _speeds(
+    recipe: Recipe, asked: dict[str, Way], device: torch.device, options: argparse.Namespace, folder: Path
+) -> dict[str, Speed]:
     """How fast each way is, measured once."""
-    path = folder / "speed.json"
+    path = folder / f"speed-{options.seeds}.json"
     if not path.exists():
-        found = measure_speed(recipe, options.runs, asked, options.seconds)
+        found = measure_speed(recipe, options.runs, asked, device, options.seconds)
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write(path, json.dumps({name: dataclasses.asdict(speed) for name, speed in found.items()}))
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -204,15 +206,16 @@ def fastest(speeds: dict[str, Speed], asked: dict[str, Way]) -> dict[str, Any]:
 def _recipe(options: argparse.Namespace) -> Recipe:
     epochs = max(2, round(240 * options.length))
     recipe = load_recipe(options.recipe, {"optimization.epochs": epochs, "data.views": options.views})
-    checkpoint = options.teacher or recipe.teacher.checkpoint
-    changes: dict[str, Any] = {"teacher.checkpoint": checkpoint}
-    if not Path(checkpoint or "").is_file():
+    changes: dict[str, Any] = {} if options.teacher is None else {"teacher.checkpoint": options.teacher}
+    if options.teacher is None and not Path(recipe.teacher.checkpoint or "").is_file():
         changes = {"teacher.checkpoint": None, "teacher.epochs": epochs}
     if options.data is not None:
         changes["data.path"] = options.data
     if options.images is not None:
         changes |= {"data.train": options.images, "data.validation": min(options.images, recipe.data.validation)}
-    return settle_precision(change_recipe(recipe, changes))
+    recipe = change_recipe(recipe, changes)
+    check_recipe(recipe)
+    return settle_precision(recipe)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -238,13 +241,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
     grid = [Unit(f"static(temperature={t:g})", seeds, max(2, epochs // 10)) for t in STATIC_GRID if TUNED in names]
     on_gpu = torch.cuda.is_available() and recipe.execution.device != "cpu"
+    device = torch.device("cuda" if on_gpu else "cpu")
     processes = options.processes or (min(os.cpu_count() or 1, 12) if on_gpu else 1)
-    folder = Path(options.runs) / "gpu" / f"{Path(options.recipe).stem}-{epochs}-{recipe.data.train}"
+    folder = Path(options.runs) / "gpu" / f"{Path(options.recipe).stem}-{epochs}-{recipe.data.train}-{device.type}"
     if options.dry_run:
         print(f"{len(names)} arms of {options.seeds} students, {epochs} epochs, {processes} at a time, in {folder}")
         return
     asked = ways(options.seeds, compiled=on_gpu)
-    speeds = _speeds(recipe, asked, options, folder)
+    speeds = _speeds(recipe, asked, device, options, folder)
     recipe = change_recipe(recipe, fastest(speeds, asked))
     page = Path(options.page or ("docs/gpu.md" if options.length == 1.0 and on_gpu else os.devnull))
     insert(page, "speed", f"{speed_table(speeds)}\n\n{_caption(recipe)}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from rltemp.distillation import Task
 from rltemp.distillation.policy_run import PolicyRun
@@ -73,13 +74,16 @@ def ways(students: int, compiled: bool) -> dict[str, Way]:
     return found
 
 
-def measure_speed(recipe: Recipe, cache: str, asked: Mapping[str, Way], seconds: float) -> dict[str, Speed]:
+def measure_speed(
+    recipe: Recipe, cache: str, asked: Mapping[str, Way], device: torch.device, seconds: float
+) -> dict[str, Speed]:
     """Images per second of the usual loop and of every way, in turns on one device; by name.
 
     Args:
         recipe: of the study; a few of its images and a teacher that has learned nothing are enough.
         cache: folder of decoded images.
         asked: the ways by name.
+        device: where all of them run.
         seconds: about how long the comparison may take.
     """
     untrained = {"teacher.checkpoint": None, "teacher.epochs": 0}
@@ -88,15 +92,15 @@ def measure_speed(recipe: Recipe, cache: str, asked: Mapping[str, Way], seconds:
     calls: dict[str, Callable[[], object]] = {}
     for name, way in asked.items():
         try:
-            task = build_task(change_recipe(few, dict(way.settings)), cache=cache)
+            task = build_task(change_recipe(few, dict(way.settings)), device=device, cache=cache)
             calls[name] = _advance(task, way.students)
             calls[name]()
         except Exception as error:  # whatever a compiler or a kernel may raise: the others are measured still
             calls.pop(name, None)
             found[name] = Speed(0.0, trouble=f"{type(error).__name__}: {first_line(error)}")
-    clock = device_clock(task.device)
+    clock = device_clock(device)
     pair, batch = (recipe.teacher.network.name, recipe.student.name), recipe.optimization.batch_size
-    usual = usual_loop(Path(recipe.data.path or ""), str(task.device), pair, batch)
+    usual = usual_loop(Path(recipe.data.path or ""), str(device), pair, batch)
     times = interleave({USUAL: lambda: next(usual), **calls}, seconds, clock)
     usual.close()
     for name, values in times.items():
@@ -109,7 +113,7 @@ def measure_speed(recipe: Recipe, cache: str, asked: Mapping[str, Way], seconds:
 def _advance(task: Task, students: int) -> Callable[[], None]:
     """One update per call, of one run after the other."""
 
-    def updates() -> Any:
+    def updates() -> Iterator[None]:
         while True:
             whole = PolicyRun(task, [make_policy("static")] * students, range(students), Recipe().policy)
             while not whole.run.finished:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.errors import InputError
@@ -16,6 +17,7 @@ from rltemp.experiments.bench.throughput import _tree
 from rltemp.experiments.studies import gpu, gpu_speed
 from rltemp.experiments.studies.gpu_page import VANILLA, Outcome, accuracy_table, expectation, speed_table
 from rltemp.experiments.studies.gpu_speed import USUAL, Speed, ways
+from rltemp.recipes import load_recipe
 
 RECIPE = """
 extends: cifar100-resnet56-resnet20
@@ -79,7 +81,7 @@ def test_a_cut_run_goes_on_at_its_checkpoint_with_equal_bits(
     study: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def results(folder: Path) -> list[Any]:
-        kept = [json.loads(path.read_text()) for path in folder.rglob("gpu/*/*.json") if path.name != "speed.json"]
+        kept = [json.loads(path.read_text()) for path in folder.rglob("gpu/*/*.json") if path.name != "speed-2.json"]
         return sorted((result["validation_accuracy"], result["accuracy"], result["images"]) for result in kept)
 
     made, advance = 0, PolicyRun.advance
@@ -108,6 +110,8 @@ def test_a_dry_run_does_nothing(study: Callable[..., None], tmp_path: Path, caps
     study("--runs", str(tmp_path / "runs"), "--processes", "1", "--dry-run")
     assert "10 arms of 2 students, 2 epochs, 1 at a time" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
+    with pytest.raises(InputError, match=r"teacher.checkpoint must be a file, got nowhere.pth"):
+        study("--teacher", "nowhere.pth", "--dry-run")
     with pytest.raises(InputError, match=r"--arms must be of .*, got 'kd'"):
         study("--arms", "kd", "--dry-run")
 
@@ -132,8 +136,8 @@ def test_a_way_that_fails_is_told_and_costs_no_other(place: Path, monkeypatch: p
 
     monkeypatch.setattr(gpu_speed, "_advance", advance)
     changes = {"data.path": str(place / "data"), "data.train": 16, "teacher.checkpoint": None}
-    recipe = gpu.load_recipe(str(place / "tiny.yaml"), changes)
-    speeds = gpu_speed.measure_speed(recipe, str(place / "cache"), ways(2, compiled=False), 0.0)
+    recipe = load_recipe(str(place / "tiny.yaml"), changes)
+    speeds = gpu_speed.measure_speed(recipe, str(place / "cache"), ways(2, compiled=False), torch.device("cpu"), 0.0)
     assert speeds["2 students, stacked"].trouble == "RuntimeError: no kernel"
     assert all(speed.images > 0 for name, speed in speeds.items() if name != "2 students, stacked")
     assert "RuntimeError: no kernel" in speed_table(speeds)
