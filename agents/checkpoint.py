@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rltemp.agents.learner import Learner
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.errors import InputError, short
 from rltemp.files import atomic_write
 from rltemp.reading import restore
@@ -23,8 +24,10 @@ def save_checkpoint(trainer: Learner, path: str | os.PathLike[str]) -> None:
     atomic_write(path, buffer.getvalue())
 
 
-def load_checkpoint(trainer: Learner, path: str | os.PathLike[str]) -> None:
+def load_checkpoint(trainer: Learner, path: str | os.PathLike[str], ranks: Ranks = ALONE) -> None:
     """Restore `trainer` from the checkpoint at `path`; if it fails, `trainer` must be discarded.
+
+    Of several `ranks` the first reads it for all.
 
     Raises:
         InputError: for a missing or damaged file, another version, or a run with other settings.
@@ -36,4 +39,4 @@ def load_checkpoint(trainer: Learner, path: str | os.PathLike[str]) -> None:
             raise InputError(f"{path} must be a checkpoint of version {_VERSION}, got {short(version)}")
         trainer.load_state_dict(content["trainer"])
 
-    restore(load, path)
+    restore(load, path, ranks.first)

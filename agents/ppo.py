@@ -62,7 +62,8 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
             venv,
             learning_rate=agent.learning_rate,
             n_steps=env.horizon,
-            batch_size=math.ceil(env.horizon * venv.num_envs / agent.minibatches),
+            # PPO compares the instances of a step with each other, and refuses steps of one.
+            batch_size=max(2, math.ceil(env.horizon * venv.num_envs / agent.minibatches)),
             n_epochs=agent.n_epochs,
             gamma=1.0,
             gae_lambda=agent.gae_lambda,

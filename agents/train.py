@@ -17,6 +17,7 @@ from rltemp.agents.learner import Learner
 from rltemp.agents.policy_io import check_continuable
 from rltemp.agents.selection import validation_score
 from rltemp.agents.trainer import Trainer
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.task import Task
 from rltemp.envs.episode import make_features
 from rltemp.envs.vector import DistillationVectorEnv
@@ -44,8 +45,12 @@ def train_policy(
     progress: Progress | None = None,
     callbacks: Sequence[RolloutCallback] = (),
     score: Callable[[LearnedPolicy], float] | None = None,
+    ranks: Ranks = ALONE,
 ) -> LearnedPolicy:
     """Train a temperature policy. The same recipe gives the same policy, bit for bit.
+
+    Several processes may train one policy: each trains a share of a rollout's students, and all learn from all of them,
+    the same in every process.
 
     Args:
         recipe: the settings; `recipe.agent` says how the agent learns.
@@ -58,21 +63,24 @@ def train_policy(
         callbacks: called after every rollout.
         score: scores the policy after every rollout, higher is better, if `agent.keep` is "best". By default
             `validation_score`. It must not read test data.
+        ranks: the processes, by default this one alone; the first one writes into `run_dir`.
 
     Returns:
         The policy of the rollout with the best score, or of the last one, on the CPU.
 
     Raises:
         InputError: for a recipe that cannot be built, variations of the loss's weights for a policy that chooses the
-            scale, or a checkpoint of another run.
+            scale, a checkpoint of another run, students that the processes cannot share equally, or processes whose
+            arithmetic differs.
         DivergenceError: for an agent or students that diverge.
     """
     start, weights = load_start(recipe), _weights(recipe)
     if task is None:
         task = [prepare_task(variation) for variation in vary(recipe)]
-    slots = recipe.agent.students * recipe.optimization.batch_size
+    slots = recipe.agent.students * recipe.instances
     twins, mode = recipe.agent.learner == "evolution", AutoresetMode.DISABLED
-    with closing(DistillationVectorEnv(slots, recipe, task=task, twins=twins, autoreset_mode=mode)) as env:
+    options: dict[str, Any] = {"task": task, "twins": twins, "autoreset_mode": mode, "ranks": ranks}
+    with closing(DistillationVectorEnv(slots, recipe, **options)) as env:
         trainer: Learner = Evolution(env, recipe.agent) if twins else Trainer(env, recipe.agent)
         features = LogitFeatures(env.feature_names)
         if start is not None:
@@ -85,11 +93,11 @@ def train_policy(
 
         hooks = list(callbacks)
         if recipe.agent.keep == "best":
-            judge = score or validation_score(recipe, (task,) if isinstance(task, Task) else task)
+            judge = score or validation_score(recipe, (task,) if isinstance(task, Task) else task, ranks)
             hooks.insert(0, lambda trainer: trainer.keep_best(judge(export())))
         steps = recipe.agent.rollouts * env.horizon
         with nullcontext(progress) if progress else display.progress("training", steps, lines=False) as shown:
-            run_training(trainer, run_dir=run_dir, resume=resume, progress=shown, callbacks=hooks)
+            run_training(trainer, run_dir=run_dir, resume=resume, progress=shown, callbacks=hooks, ranks=ranks)
         trainer.restore_best()
         return export()
 
@@ -126,6 +134,7 @@ def run_training(
     resume: bool = False,
     progress: Progress | None = None,
     callbacks: Sequence[RolloutCallback] = (),
+    ranks: Ranks = ALONE,
 ) -> None:
     """Make the rollouts of `trainer` that its settings ask for and that it has not made yet.
 
@@ -137,19 +146,22 @@ def run_training(
         resume: continue from the checkpoint in `run_dir`, if there is one.
         progress: advances with every step, rollouts * horizon in all.
         callbacks: called after every rollout, before metrics and checkpoint are written.
+        ranks: processes that make the same rollouts; the first one reads and writes.
 
     Raises:
-        InputError: for a checkpoint of another run.
+        InputError: for a checkpoint of another run, or processes that come to different weights.
         DivergenceError: for an agent or students that diverge.
     """
     progress = progress or NoProgress()
     with ExitStack() as stack:
         hooks = list(callbacks)
-        if run_dir is not None:
+        if ranks.count > 1:
+            hooks.insert(0, lambda trainer: _check_same(trainer, ranks))
+        if run_dir is not None and resume and ranks.first((Path(run_dir) / CHECKPOINT).exists):
+            load_checkpoint(trainer, Path(run_dir) / CHECKPOINT, ranks)
+        if run_dir is not None and ranks.is_first:
             folder = Path(run_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            if resume and (folder / CHECKPOINT).exists():
-                load_checkpoint(trainer, folder / CHECKPOINT)
             board = stack.enter_context(TensorBoard(folder / "tensorboard"))
             # The checkpoint comes last, so that all that it records is written before.
             hooks += [MetricsCsv(folder / "metrics.csv"), board, Checkpoint(folder / CHECKPOINT)]
@@ -159,6 +171,14 @@ def run_training(
             trainer.rollout(progress)
             for hook in hooks:
                 hook(trainer)
+
+
+def _check_same(trainer: Learner, ranks: Ranks) -> None:
+    """Raise `InputError` unless the policy is the same in all processes, whose learning is not exchanged."""
+    own = [part.double().sum().item() for part in trainer.weights().values()]
+    first, *others = ranks.gather(lambda: own)
+    if any(other != first for other in others):
+        raise InputError("processes must come to the same policy, got different ones: use machines of one kind")
 
 
 def _weights(recipe: Recipe) -> dict[str, float]:

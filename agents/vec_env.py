@@ -158,7 +158,7 @@ def make_sb3_env(
                 f"for every instance of its minibatch; got {word}={overrides[word]}"
             )
     whole, tasks = resolve(recipe, task, overrides)
-    slots = (whole.agent.students if students is None else students) * whole.optimization.batch_size
+    slots = (whole.agent.students if students is None else students) * whole.instances
     return VectorEnvAdapter(DistillationVectorEnv(slots, whole, task=tasks))
 
 

@@ -168,10 +168,11 @@ class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):
         been the same. Only differences between actions of one instance are meaningful.
 
         Args:
-            actions: [horizon, K * B], or [horizon, K * B, A] for A > 1, in [-1, 1].
+            actions: [horizon, K * B], or [horizon, K * B, A] for A > 1, in [-1, 1]; or N such alternatives, [N, ...].
 
         Returns:
-            Effects, [horizon, K * B]; larger is better.
+            Effects, [horizon, K * B], or [N, horizon, K * B]; larger is better, and 0 for all actions of a step of
+            which nothing is known.
 
         Raises:
             InputError: if "hindsight" is not in `credit_kinds`, before the end of an episode, after `forget`, or for

@@ -25,6 +25,7 @@ from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, Transition
+from rltemp.envs.credit_plan import CreditPlan
 from rltemp.envs.reward import ProbeReward
 from rltemp.envs.unrolling import UnrolledRun
 from rltemp.errors import InputError
@@ -46,7 +47,8 @@ class Episode:
         seeds: one per student.
 
     Raises:
-        InputError: for features that need an alignment if `policy.alignment` is "none".
+        InputError: for features that need an alignment if `policy.alignment` is "none", or a position that images have
+            not.
     """
 
     # Learners step environments without gradients, as suits most; a student takes its own.
@@ -56,8 +58,13 @@ class Episode:
         self._features = make_features(recipe.policy)
         explored = range(math.ceil(recipe.agent.explore * task.steps))
         self._run = DistillationRun(task, seeds, mixup=MixUp(explored) if explored else None)
-        self._unrolled = UnrolledRun(self._run) if recipe.agent.credit == "hindsight" else None
+        self._unrolled = None
+        if recipe.agent.credit == "hindsight":
+            self._unrolled = UnrolledRun(self._run, CreditPlan.of(recipe.agent, task.steps))
         self._probe = PopulationProbe.of(task, recipe.policy, seeds)
+        self._position = None if task.position is None else task.position.repeat(len(seeds))
+        if "position" in self._features.needs and self._position is None:
+            raise InputError("policy.features must do without 'position' where instances are no tokens, got it")
         self._reward = ProbeReward(task, recipe.agent.objective)
         self._loss = self._reward.loss(self._run.students)
         self._seen = self._look()
@@ -98,8 +105,10 @@ class Episode:
         self._run.update(temperatures)
         if self._run.finished or self._run.step % self._agent.reward_every == 0:
             self._loss = self._reward.loss(self._run.students)
-        if self._unrolled is not None and self._run.finished:
-            self._unrolled.look_back(self._reward.gradient(self._run.students))
+        if self._unrolled is not None:
+            self._unrolled.mark()
+            if self._run.finished:
+                self._unrolled.look_back(self._reward.gradient(self._run.students))
         self._seen = self._look()
         return Transition(
             features=_to_numpy(seen),
@@ -119,6 +128,7 @@ class Episode:
             seen.progress,
             alignment.flatten(0, 1) if alignment is not None else None,
             students=len(seen.minibatch.targets),
+            position=self._position,
         )
         return features.view(*seen.minibatch.targets.shape, -1)
 
@@ -139,16 +149,23 @@ class InstanceEffects:
         """Decrease of the probe loss at the end by each instance, if it had got this action, all else being equal.
 
         Args:
-            actions: [steps, K, B], or [steps, K, B, A] for A > 1, in [-1, 1].
+            actions: [steps, K, B], or [steps, K, B, A] for A > 1, in [-1, 1]; or N such alternatives, [N, ...].
 
         Returns:
-            [steps, K, B], larger is better. Only differences between actions of one instance are meaningful.
+            [steps, K, B], or [N, steps, K, B]; larger is better, and 0 at steps that are not credited. Only differences
+            between actions of one instance are meaningful.
 
         Raises:
             InputError: for actions of another shape or not finite.
         """
-        values = _checked(actions, self._unrolled.shape, self._map, self._unrolled.device)
-        return _to_numpy(self._unrolled.effects([_temperatures(part, self._map) for part in values]))
+        values, shape = np.asarray(actions), self._unrolled.shape
+        several = values.ndim > len(shape) + (self._map.count > 1)
+        chosen = _checked(values, (len(values), *shape) if several else shape, self._map, self._unrolled.device)
+        alternatives = chosen if several else chosen[None]
+        effects = self._unrolled.effects_of_each(
+            lambda step: [_temperatures(part, self._map) for part in alternatives[:, step]]
+        )
+        return _to_numpy(effects if several else effects[0])
 
 
 def make_features(space: PolicySpace) -> LogitFeatures:

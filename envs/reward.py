@@ -29,11 +29,12 @@ class ProbeReward:
     def __init__(self, task: Task, objective: Objective = "nll") -> None:
         self._objective: Objective = objective
         self._images = task.augmentation.clean(task.validation.images)
-        self._targets = task.validation.targets
+        self._targets = task.validation.labels
         self._logits: Tensor | None = None
 
     def loss(self, students: Students) -> Tensor:
         """Loss of every student's current parameters on the probe, [K] float64."""
+        self._logits = None  # with its graph, which is large, before there is another
         self._logits = students.evaluate(self._images).logits
         # In float64, because one update changes the loss in the fourth digit.
         return objective_loss(self._objective, self._logits.detach().double(), self._targets)

@@ -89,9 +89,19 @@ class StatisticsAdjoint:
         """
         weighed: Tensor | float = 0.0
         for layer, calls in zip(self._layers, moments, strict=True):
+            layer.calls = len(calls)
             for call in reversed(calls):
                 weighed = weighed + layer.step_back(call)
         return weighed
+
+    def pass_over(self) -> None:
+        """Move the gradient to before one update whose moments count as constant.
+
+        An update whose moments are known must have been stepped back before, since it says how often layers are called.
+        """
+        for layer in self._layers:
+            for _ in range(layer.calls):
+                layer.pass_over()
 
 
 @dataclasses.dataclass
@@ -103,12 +113,14 @@ class _Layer:
         batches: number of batches seen so far.
         by_mean: gradient of the loss with respect to the running mean, [C] or [K, C].
         by_variance: gradient of the loss with respect to the running variance, [C] or [K, C].
+        calls: of the layer in one update.
     """
 
     momentum: float | None
     batches: Tensor
     by_mean: Tensor
     by_variance: Tensor
+    calls: int = 0
 
     @classmethod
     def of(cls, layer: Normalization, by_parameter: dict[int, Tensor]) -> _Layer:
@@ -127,8 +139,12 @@ class _Layer:
 
     def step_back(self, moments: Moments) -> Tensor:
         """The effect of one batch's moments on the loss, a scalar; moves the gradients to before that batch."""
+        by_mean, by_variance = self.by_mean, self.by_variance
+        return self.pass_over() * ((moments.mean * by_mean).sum() + (moments.variance * by_variance).sum())
+
+    def pass_over(self) -> float:
+        """Move the gradients to before one batch; returns the share by which it moved the statistics."""
         share = 1.0 / float(self.batches) if self.momentum is None else self.momentum
-        weighed = share * ((moments.mean * self.by_mean).sum() + (moments.variance * self.by_variance).sum())
         self.by_mean, self.by_variance = (1.0 - share) * self.by_mean, (1.0 - share) * self.by_variance
         self.batches = self.batches - 1
-        return weighed
+        return share

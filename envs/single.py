@@ -9,6 +9,7 @@ import numpy as np
 
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, Transition, draw_seeds
+from rltemp.envs.credit_memory import check_credit_memory
 from rltemp.envs.episode import Episode, make_features
 from rltemp.envs.from_recipe import resolve
 from rltemp.errors import InputError
@@ -37,14 +38,16 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         **overrides: values of the recipe, by dotted name or nested.
 
     Raises:
-        InputError: for an unknown recipe or key, or a wrong type or value.
+        InputError: for an unknown recipe or key, a wrong type or value, or credit that would run out of memory.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (the form Gymnasium prescribes)
 
     def __init__(self, recipe: str | Recipe = "digits-short", *, task: Task | None = None, **overrides: Any) -> None:
         self._recipe, (self._task,) = resolve(recipe, task, overrides)
-        batch, features = self._task.optimization.batch_size, make_features(self._recipe.policy)
+        updates, images = self._task.steps, len(self._task.training)
+        check_credit_memory(self._recipe, self._task, 1, updates=updates, images=images)
+        batch, features = self._task.instances, make_features(self._recipe.policy)
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (batch, len(features)), np.float32)
         numbers = self._recipe.policy.actions.count
         shape = (batch,) if numbers == 1 else (batch, numbers)
@@ -93,13 +96,16 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         return self._episode.observation[0], float(self._transition.reward[0]), self._episode.finished, False, {}
 
     def effects(self, actions: Floats) -> Floats:
-        """First-order effects of actions on the probe loss at the end of the episode, [horizon, B].
+        """First-order effects of actions on the probe loss at the end of the episode.
 
         An effect is the decrease of that loss by the instance, if it had got this action and everything else had been
         the same. Only differences between actions of one instance are meaningful.
 
         Args:
-            actions: [horizon, B], or [horizon, B, 2], in [-1, 1].
+            actions: [horizon, B], or [horizon, B, 2], in [-1, 1]; or N such alternatives, [N, ...].
+
+        Returns:
+            [horizon, B], or [N, horizon, B]; 0 at updates that are not credited.
 
         Raises:
             InputError: without the recipe's agent.credit "hindsight", before the end of the episode, or for actions of
@@ -108,4 +114,6 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         effects = None if self._episode is None else self._episode.effects
         if effects is None:
             raise InputError("effects() needs a recipe with agent.credit 'hindsight' and an episode at its end")
-        return effects.of(np.asarray(actions)[:, None])[:, 0]
+        values = np.asarray(actions)
+        instances = -len(self.action_space.shape or ())
+        return effects.of(np.expand_dims(values, instances - 1)).squeeze(-2)

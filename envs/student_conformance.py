@@ -57,7 +57,7 @@ def check_transitions(make_env: MakeStudentEnv) -> None:
 
 
 def check_effects(make_env: MakeStudentEnv) -> None:
-    """`effects`, [horizon, slots], works if "hindsight" is in `credit_kinds`, from an episode's end to `forget`."""
+    """`effects`, of one [horizon, slots] or several, works if `credit_kinds` has "hindsight", until `forget`."""
     env = make_env()
     env.reset(seed=SEED)
     taken = _actions(env)
@@ -72,6 +72,9 @@ def check_effects(make_env: MakeStudentEnv) -> None:
     effects = env.effects(taken[..., 0])
     if effects.shape != taken.shape[:2] or not np.isfinite(effects).all():
         raise ConformanceError("effects", f"got shape {effects.shape}, want finite values of {taken.shape[:2]}")
+    both = env.effects(np.stack((taken[..., 0], -taken[..., 0])))
+    if both.shape != (2, *effects.shape) or not np.array_equal(both[0], effects):
+        raise ConformanceError("effects", f"two alternatives got {both.shape}, want the effects of each, stacked")
     env.forget()
     if not _refuses(lambda: env.effects(taken[..., 0])):
         raise ConformanceError("effects", "effects was answered after forget, want InputError")

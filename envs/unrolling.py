@@ -23,87 +23,43 @@ t. With u = dL / d(statistics) after update t,
     statistics <- (1 - s) statistics + s k_t    gives    a <- a + s d(k_t . u) / d(parameters),    u <- (1 - s) u
 
 Random layers, such as dropout, draw the same numbers in the backward pass, from the recorded seeds.
+
+With a plan that credits every n-th update alone, the others are passed over without their H_t and k_t, and n times
+those of a credited update stand for them: exact for n = 1, and the less so the farther from the end.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rltemp.distillation.minibatches import Partners
-from rltemp.distillation.mixup import mixed_losses
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.students import Students
-from rltemp.envs.running_statistics import FixedBuffers, StatisticsAdjoint
+from rltemp.envs.credit_plan import CreditPlan
+from rltemp.envs.run_record import Instances, PastUpdate, RunRecord
+from rltemp.envs.running_statistics import StatisticsAdjoint
 from rltemp.errors import InputError
-from rltemp.objectives.method import Method
 from rltemp.temperatures import Temperatures
 
 __all__ = ["UnrolledRun"]
 
-
-@dataclasses.dataclass(frozen=True)
-class _Instances:
-    """Everything except temperatures that decides the losses of one update's K * B instances.
-
-    Attributes:
-        logits: of the students, [K, B, C].
-        teacher_logits: [K, B, C].
-        labels: class indices [K, B], and the second labels of mixtures, or None.
-        progress: of the run, in [0, 1].
-    """
-
-    logits: Tensor
-    teacher_logits: Tensor
-    labels: tuple[Tensor, Partners | None]
-    progress: float
-
-    def downhill(
-        self, method: Method, logits: Tensor, temperatures: Temperatures, differentiable: bool = False
-    ) -> Tensor:
-        """Gradient of each instance's loss with respect to its own logits, [K, B, C].
-
-        Args:
-            method: the loss.
-            logits: the students' logits at which it is taken, [K, B, C].
-            temperatures: of the K * B instances.
-            differentiable: keep the graph, for second derivatives.
-        """
-        losses = mixed_losses(
-            method,
-            logits.flatten(0, 1),
-            self.teacher_logits.flatten(0, 1),
-            self.labels,
-            temperatures,
-            self.progress,
-        )
-        return torch.autograd.grad(losses.sum(), logits, create_graph=differentiable)[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Update:
-    """Everything that decided one update, with the parameters before it."""
-
-    instances: _Instances
-    images: Tensor
-    seeds: Sequence[int]
-    temperatures: Temperatures
-    learning_rate: float
-    parameters: Sequence[Tensor]
+_Credit = tuple[int, Instances, Tensor]
+"""An update's number, its instances, and the tangents [K, B, C] of their logits along dL/dg."""
 
 
 class UnrolledRun:
     """Records a run of K students, and computes the effect of each instance's temperature on its end.
 
-    Parameters and images of every update are kept until the backward pass has used them.
+    Parameters and images of every update are kept until the backward pass has used them, and then a number per class of
+    every instance. With a plan of checkpoints neither is: each call of `effects_of_each` goes backwards anew.
 
     Args:
         run: at its start.
+        plan: which updates are credited, and what is kept; by default all, and everything.
 
     Attributes:
         device: of the students, where temperatures must be.
@@ -113,22 +69,24 @@ class UnrolledRun:
             bias, or with statistics shared among processes.
     """
 
-    def __init__(self, run: DistillationRun) -> None:
+    def __init__(self, run: DistillationRun, plan: CreditPlan | None = None) -> None:
         if run.task.execution.compile:
             raise InputError("credit in hindsight needs students that are not compiled, got execution.compile=True")
-        self._run: DistillationRun | None = run
-        self.device = run.task.device
-        self._method = run.method
-        self._batch = (run.students.count, run.task.optimization.batch_size)
         StatisticsAdjoint.check(run.students)
-        self._fixed = FixedBuffers(run.students)
-        self._updates: list[_Update] = []
-        self._credits: list[tuple[_Instances, Tensor]] = []
+        self.device = run.task.device
+        self._run: DistillationRun | None = run
+        self._plan = plan or CreditPlan(run.task.steps)
+        self._method = run.method
+        self._batch = (run.students.count, run.task.instances)
+        self._record: RunRecord | None = RunRecord(run, self._plan)
+        self._updates = 0
+        self._gradient: Sequence[Tensor] | None = None
+        self._credits: list[_Credit] = []
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of updates so far, students K, and instances B."""
-        return (len(self._updates) + len(self._credits), *self._batch)
+        return (self._updates, *self._batch)
 
     def note(self, temperatures: Temperatures) -> None:
         """Record the next update, just before it is made.
@@ -139,23 +97,17 @@ class UnrolledRun:
         Raises:
             InputError: for students with changing buffers other than batch normalization's, or after `look_back`.
         """
-        run = self._recorded()
-        seen = run.observe()
-        self._fixed.check(run.students)
-        labels = seen.minibatch.targets, seen.minibatch.partners
-        self._updates.append(
-            _Update(
-                _Instances(seen.student.logits.detach(), seen.teacher_logits, labels, seen.progress),
-                seen.minibatch.images,
-                seen.seeds,
-                temperatures,
-                run.learning_rate,
-                [parameter.detach().clone() for parameter in run.students.parameters()],
-            )
-        )
+        self._recorded().note(temperatures)
+        self._updates += 1
+
+    def mark(self) -> None:
+        """Record the run's state, if the plan wants it: after every update, before the run observes again."""
+        self._recorded().mark()
 
     def look_back(self, gradient: Sequence[Tensor]) -> None:
         """Go backwards through all updates: once, after the last update and before the run observes again.
+
+        With a plan of checkpoints, only what the way back begins with is kept.
 
         Args:
             gradient: of the last loss with respect to the students' parameters, one tensor for each.
@@ -163,23 +115,11 @@ class UnrolledRun:
         Raises:
             InputError: if it was called before.
         """
-        run = self._recorded()
-        settings, students = run.task.optimization, copy.deepcopy(run.students).train()
-        by_parameters, by_momentum = list(gradient), [torch.zeros_like(part) for part in gradient]
-        by_statistics = StatisticsAdjoint(run.students, gradient)
-        while self._updates:
-            update = self._updates.pop()
-            rate = update.learning_rate
-            through_momentum = rate * settings.momentum if settings.nesterov else rate
-            by_momentum = _plus(by_momentum, by_parameters, -through_momentum)
-            by_gradient = _plus(by_momentum, by_parameters, -rate) if settings.nesterov else by_momentum
-            tangents, curvature = self._differentiate(students, update, by_gradient, by_statistics)
-            by_parameters = _plus(by_parameters, curvature, 1.0)
-            by_parameters = _plus(by_parameters, by_gradient, settings.weight_decay)
-            by_momentum = [settings.momentum * part for part in by_momentum]
-            self._credits.append((update.instances, tangents))
-        self._credits.reverse()
-        self._run = None
+        self._recorded()
+        self._gradient = gradient
+        if not self._plan.checkpoints:
+            self._credits = list(self._backwards())
+            self._run = self._record = None
 
     def effects(self, temperatures: Sequence[Temperatures]) -> Tensor:
         """First-order decrease of the last loss by each instance, if it had been distilled at these temperatures.
@@ -188,23 +128,67 @@ class UnrolledRun:
             temperatures: one `Temperatures` of K * B instances per update.
 
         Returns:
-            [updates, K, B]; larger is better. It includes the effect of the cross-entropy with the labels, so that only
-            differences between temperatures of one instance are meaningful.
+            [updates, K, B]; larger is better, and 0 at updates that are not credited. It includes the effect of the
+            cross-entropy with the labels, so that only differences between temperatures of one instance are meaningful.
+
+        Raises:
+            InputError: before `look_back`, or for another number of updates.
+        """
+        if len(temperatures) != self._updates:
+            raise InputError(f"temperatures must be those of {self._updates} updates, got {len(temperatures)}")
+        return self.effects_of_each(lambda update: [temperatures[update]])[0]
+
+    def effects_of_each(self, choose: Callable[[int], Sequence[Temperatures]]) -> Tensor:
+        """`effects` of N alternatives in one way back.
+
+        Args:
+            choose: the N temperatures of an update, by its number; asked of credited updates alone.
+
+        Returns:
+            [N, updates, K, B].
 
         Raises:
             InputError: before `look_back`.
         """
-        if not self._credits:
+        if self._gradient is None:
             raise InputError("effects() is known at the end of a run: call look_back() first")
-        return torch.stack([self._effects(*known, t) for known, t in zip(self._credits, temperatures, strict=True)])
+        known = {
+            update: torch.stack([self._effects(instances, tangents, temperatures) for temperatures in choose(update)])
+            for update, instances, tangents in self._credits or self._backwards()
+        }
+        none = torch.zeros_like(next(iter(known.values())))
+        return torch.stack([known.get(update, none) for update in range(self._updates)], dim=1)
 
-    def _effects(self, instances: _Instances, tangents: Tensor, temperatures: Temperatures) -> Tensor:
+    def _effects(self, instances: Instances, tangents: Tensor, temperatures: Temperatures) -> Tensor:
         logits = instances.logits.clone().requires_grad_()
         downhill = instances.downhill(self._method, logits, temperatures)
         return -(downhill * tangents).sum(-1) / logits.shape[1]
 
+    def _backwards(self) -> Iterator[_Credit]:
+        """The way back from the run's end: what is known of each credited update, the last one first."""
+        assert self._run is not None
+        assert self._record is not None
+        assert self._gradient is not None
+        settings, students = self._run.task.optimization, copy.deepcopy(self._run.students).train()
+        by_parameters = list(self._gradient)
+        by_momentum = [torch.zeros_like(part) for part in by_parameters]
+        by_statistics = StatisticsAdjoint(self._run.students, by_parameters)
+        for step in self._record.backwards():
+            rate = step.learning_rate
+            through_momentum = rate * settings.momentum if settings.nesterov else rate
+            by_momentum = _plus(by_momentum, by_parameters, -through_momentum)
+            by_gradient = _plus(by_momentum, by_parameters, -rate) if settings.nesterov else by_momentum
+            if step.update is None:
+                by_statistics.pass_over()
+            else:
+                tangents, curvature = self._differentiate(students, step.update, by_gradient, by_statistics)
+                by_parameters = _plus(by_parameters, curvature, float(self._plan.every))
+                yield step.number, step.update.instances, tangents
+            by_parameters = _plus(by_parameters, by_gradient, settings.weight_decay)
+            by_momentum = [settings.momentum * part for part in by_momentum]
+
     def _differentiate(
-        self, students: Students, update: _Update, direction: Sequence[Tensor], statistics: StatisticsAdjoint
+        self, students: Students, update: PastUpdate, direction: Sequence[Tensor], statistics: StatisticsAdjoint
     ) -> tuple[Tensor, list[Tensor]]:
         """Tangents [K, B, C] of an update's logits along `direction`, and the update's addition to the adjoint."""
         parameters = list(students.parameters())
@@ -225,10 +209,10 @@ class UnrolledRun:
         tangents, *curvature = torch.autograd.grad(total, [downhill, *parameters])
         return tangents, [part / instances for part in curvature]
 
-    def _recorded(self) -> DistillationRun:
-        if self._run is None:
+    def _recorded(self) -> RunRecord:
+        if self._record is None or self._gradient is not None:
             raise InputError("a run is looked back upon once, and then let go: record another one")
-        return self._run
+        return self._record
 
 
 def _plus(a: Sequence[Tensor], b: Sequence[Tensor], factor: float) -> list[Tensor]:

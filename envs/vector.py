@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, StudentVectorEnv, Transition, draw_seeds
+from rltemp.envs.credit_memory import check_credit_memory
 from rltemp.envs.episode import Episode, InstanceEffects, make_features
 from rltemp.envs.from_recipe import resolve
 from rltemp.errors import InputError
@@ -30,13 +32,16 @@ class DistillationVectorEnv(StudentVectorEnv):
     with `terminated`; see `StudentVectorEnv` for the autoreset modes.
 
     Args:
-        num_envs: K * B, a multiple of the recipe's batch size.
+        num_envs: K * B, a multiple of the recipe's instances per minibatch: its batch size, times `data.context` for
+            texts.
         recipe: name or file of a recipe, or a `Recipe`; by default "digits-short".
         task: the recipe's task if it is already built, which saves training the teacher again. If several are given,
             each episode plays one: that of `reset(options={"task": index})`, or a random one.
         twins: whether students 2j and 2j + 1 are the same student, with the same images in the same order, so that
             what they do differs by their actions alone.
         autoreset_mode: what happens at the end of an episode.
+        ranks: processes that each hold the whole environment, and train a share of its students: all must be reset with
+            the same seed and make the same steps, and all see what all students did.
         **overrides: values of the recipe, by dotted name or nested.
 
     Attributes:
@@ -44,8 +49,9 @@ class DistillationVectorEnv(StudentVectorEnv):
         policy_space: what actions mean, and what is observed.
 
     Raises:
-        InputError: for a wrong recipe or override, a `num_envs` that is no multiple of the batch size, or tasks that
-            differ in batch size or number of updates.
+        InputError: for a wrong recipe or override, a `num_envs` that is no multiple of the batch size, tasks that
+            differ in batch size or number of updates, or credit in hindsight that would run out of memory; for a number
+            of students that is no multiple of that of `ranks`.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class DistillationVectorEnv(StudentVectorEnv):
         task: Task | Sequence[Task] | None = None,
         twins: bool = False,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+        ranks: Ranks = ALONE,
         **overrides: Any,
     ) -> None:
         self._recipe, self._tasks = resolve(recipe, task, overrides)
@@ -67,7 +74,11 @@ class DistillationVectorEnv(StudentVectorEnv):
             )
         if twins and students % 2:
             raise InputError(f"num_envs must be that of an even number of students with twins, got {students} students")
+        first = self._tasks[0]
         self._twins = twins
+        self._ranks, self._own = ranks, ranks.share("agent.students", students)
+        own = students // ranks.count
+        check_credit_memory(self._recipe, first, own, updates=first.steps, images=len(first.training))
         self.policy_space = self._recipe.policy
         self.feature_names = make_features(self.policy_space).names
         super().__init__(
@@ -86,8 +97,8 @@ class DistillationVectorEnv(StudentVectorEnv):
     def start_episode(self, task: int) -> Floats:
         """Start the KD runs of K fresh students on a task; returns the first observation, [K, B, F] in [0, 1]."""
         self._episode = None  # frees the last episode before the next is made
-        self._episode = Episode(self._tasks[task], self._recipe, draw_seeds(self.np_random, self.students, self._twins))
-        return self._episode.observation
+        seeds = draw_seeds(self.np_random, self.students, self._twins)[self._own]
+        return np.concatenate(self._ranks.gather(lambda: self._begin(task, seeds)))
 
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:
         """Make one update of every student at `actions` [K, B], or [K, B, 2].
@@ -95,20 +106,21 @@ class DistillationVectorEnv(StudentVectorEnv):
         Returns:
             The next observation, [K, B, F] in [0, 1], and the transition of the update.
         """
-        assert self._episode is not None
-        transition = self._episode.step(actions)
-        if self._episode.finished:
-            self._effects = self._episode.effects
-        return self._episode.observation, transition
+        observations, transitions = zip(*self._ranks.gather(lambda: self._step(actions[self._own])), strict=True)
+        return np.concatenate(observations), _joined(transitions)
 
     def effects(self, actions: Floats) -> Floats:
         """First-order effects of actions on the loss at the end of the last finished episode.
 
         An effect is the decrease of that loss by the slot's instance, if it had got this action and everything else had
-        been the same; [horizon, K * B]. Only differences between actions of one instance are meaningful.
+        been the same. Only differences between actions of one instance are meaningful. With the recipe's
+        agent.checkpoints "auto", every call makes the run anew: ask for alternatives in one call.
 
         Args:
-            actions: [horizon, K * B], or [horizon, K * B, 2], in [-1, 1].
+            actions: [horizon, K * B], or [horizon, K * B, 2], in [-1, 1]; or N such alternatives, [N, ...].
+
+        Returns:
+            [horizon, K * B], or [N, horizon, K * B]; 0 at updates that are not credited.
 
         Raises:
             InputError: without the recipe's agent.credit "hindsight", before the end of an episode, after `forget`, or
@@ -116,18 +128,48 @@ class DistillationVectorEnv(StudentVectorEnv):
         """
         if self._effects is None:
             raise InputError("effects() needs a recipe with agent.credit 'hindsight' and an episode at its end")
-        numbers = (self.actions,) if self.actions > 1 else ()
-        by_student = np.asarray(actions).reshape(len(actions), self.students, self.batch_size, *numbers)
-        return self._effects.of(by_student).reshape(len(actions), -1)
+        values, slots = np.asarray(actions), -1 if self.actions == 1 else -2
+        if self.actions == 1 and values.shape[-2:] == (self.num_envs, 1):
+            values = values[..., 0]  # as the action space has them
+        steps = values.shape[:slots]
+        by_student = values.reshape(*steps, self.students, self.batch_size, *values.shape[slots:][1:])
+        known, own = self._effects, by_student.take(range(self.students)[self._own], axis=len(steps))
+        return np.concatenate(self._ranks.gather(lambda: known.of(own)), axis=len(steps)).reshape(*steps, -1)
 
     def forget(self) -> None:
         """Free the recorded run of the last finished episode, which `effects` needs."""
         self._effects = None
 
+    def _begin(self, task: int, seeds: Sequence[int]) -> Floats:
+        """Start the episode of this process's students; returns their first observation."""
+        self._episode = Episode(self._tasks[task], self._recipe, seeds)
+        return self._episode.observation
+
+    def _step(self, actions: Floats) -> tuple[Floats, Transition]:
+        """Make one update of this process's students."""
+        assert self._episode is not None
+        transition = self._episode.step(actions)
+        if self._episode.finished:
+            self._effects = self._episode.effects
+        return self._episode.observation, transition
+
+
+def _joined(parts: Sequence[Transition]) -> Transition:
+    """The transition of all students, from those of each process's students."""
+    if len(parts) == 1:
+        return parts[0]
+    known = [part.influence for part in parts if part.influence is not None]
+    return Transition(
+        features=np.concatenate([part.features for part in parts]),
+        temperatures=np.concatenate([part.temperatures for part in parts]),
+        reward=np.concatenate([part.reward for part in parts]),
+        influence=np.concatenate(known) if known else None,
+    )
+
 
 def _common(tasks: Sequence[Task]) -> tuple[int, int]:
     """Batch size and number of updates, which all tasks must share, since a rollout is one episode of any of them."""
-    sizes = {(task.optimization.batch_size, task.steps) for task in tasks}
+    sizes = {(task.instances, task.steps) for task in tasks}
     if len(sizes) != 1:
         raise InputError(f"task must be tasks of one batch size and number of updates, got {sorted(sizes)}")
     return sizes.pop()

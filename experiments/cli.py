@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from rltemp.errors import InputError
 from rltemp.experiments.commands import table as commands
 from rltemp.experiments.commands.options import add_leave
+from rltemp.experiments.launch import PEER_LOST, check_launch, lost_a_peer, speaks
 from rltemp.experiments.termination import Terminated, gentle_termination
 
 __all__ = ["BASE", "main"]
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0, 2 for a user's mistake or a file system that refuses (one line on standard error), 130 after
-        Ctrl-C, 143 after SIGTERM.
+        The exit code: 0, 2 for a user's mistake or a file system that refuses (one line on standard error), 1 for a
+        run that lost one of its processes (likewise), 130 after Ctrl-C, 143 after SIGTERM.
     """
     # torch announces at the first forward-mode derivative that it will rewrite its own internals.
     warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with gentle_termination():
             _run(sys.argv[1:] if arguments is None else arguments)
     except InputError as error:
-        return _refuse(str(error))
+        return _refuse(str(error)) if speaks(error) else 2
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in BASE:
@@ -61,9 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         return _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    except RuntimeError as error:
+        if not lost_a_peer(error):
+            raise
+        print(f"rltemp: {PEER_LOST}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as interrupt:
-        print("rltemp: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 143 if isinstance(interrupt, Terminated) else 130
+        terminated = isinstance(interrupt, Terminated)
+        if terminated or speaks(interrupt):
+            print("rltemp: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 143 if terminated else 130
     return 0
 
 
@@ -73,6 +81,7 @@ def _run(arguments: Sequence[str]) -> None:
         if re.search("[\0\ud800-\udfff]", word):
             raise InputError(f"arguments must be UTF-8 without NUL, got {word!r}")
     options, rest = _parser().parse_known_args(arguments)
+    check_launch(options.command, options.shares)
     overrides = _overrides(rest)
     if overrides and not options.takes_recipe:
         raise InputError(f"{options.command} takes no values of a recipe, got --{next(iter(overrides))}")
@@ -124,5 +133,5 @@ def _parser() -> argparse.ArgumentParser:
             subparser.add_argument("--print-config", action="store_true", help="show the whole recipe, and do nothing")
             add_leave(subparser)
         command.add_options(subparser)
-        subparser.set_defaults(run=command.run, takes_recipe=command.takes_recipe)
+        subparser.set_defaults(run=command.run, takes_recipe=command.takes_recipe, shares=command.shares)
     return parser

@@ -30,6 +30,7 @@ def progress(
     clock: Callable[[], float] = time.monotonic,
     *,
     lines: bool = True,
+    shown: bool = True,
 ) -> Iterator[Progress]:
     """A display of `total` units of work, for the time of the block.
 
@@ -42,7 +43,11 @@ def progress(
         console: where to show it; standard error by default.
         clock: seconds, for the plain lines.
         lines: whether there are lines where there is no terminal; a library is quiet there.
+        shown: whether anything is: of several processes one is enough.
     """
+    if not shown:
+        yield NoProgress()
+        return
     console = Console(stderr=True, highlight=False) if console is None else console
     if console.is_terminal:
         with Bar(

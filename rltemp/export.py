@@ -108,6 +108,8 @@ def _example(policy: TemperaturePolicy, classes: int, batch: int) -> dict[str, T
     inputs["progress"] = torch.tensor(0.3)
     if "alignment" in policy.needs:
         inputs["alignment"] = torch.randn(batch, len(ALIGNMENT_TEMPERATURES), generator=generator)
+    if "position" in policy.needs:
+        inputs["position"] = torch.rand(batch, generator=generator)
     return inputs
 
 

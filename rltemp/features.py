@@ -26,8 +26,10 @@ __all__ = [
     "CONTEXT_FEATURES",
     "FEATURES_VERSION",
     "LOGIT_FEATURES",
+    "TOKEN_FEATURES",
     "LogitFeatures",
     "center",
+    "positions_in",
 ]
 
 FEATURES_VERSION = 1
@@ -72,11 +74,16 @@ CONTEXT_FEATURES: tuple[str, ...] = ("teacher_correct", "student_correct", *(f"b
 the batch. They show what one instance cannot: how noisy the labels are, how good the teacher is, how far the student.
 """
 
-ALL_FEATURES: tuple[str, ...] = ALIGNED_FEATURES + CONTEXT_FEATURES
+TOKEN_FEATURES: tuple[str, ...] = ("position", "teacher_rank", "student_rank")
+"""Names of the features for tokens: how far into its window one stands, and how many classes each network prefers to
+the label, which with a large vocabulary says more than whether it is right.
+"""
+
+ALL_FEATURES: tuple[str, ...] = ALIGNED_FEATURES + CONTEXT_FEATURES + TOKEN_FEATURES
 """Names of all features."""
 
 _BATCH = "batch_"
-_NEED_TARGETS = ("target_probability", "correct", "loss")
+_NEED_TARGETS = ("target_probability", "correct", "loss", "rank")
 
 
 def center(features: Tensor) -> Tensor:
@@ -88,6 +95,14 @@ def center(features: Tensor) -> Tensor:
     return 4.0 * (features - 0.5)
 
 
+def positions_in(shape: Sequence[int], device: torch.device) -> Tensor | None:
+    """Where each instance of shape [..., L] stands in its window, [N] in [0, 1], in order; None for a shape [N]."""
+    if len(shape) < 2:
+        return None
+    share = torch.arange(shape[-1], device=device) / max(1, shape[-1] - 1)
+    return share.expand(*shape).flatten()
+
+
 class LogitFeatures:
     """Per-instance summaries of student and teacher logits, [B, F] in [0, 1].
 
@@ -97,14 +112,15 @@ class LogitFeatures:
     an aligned policy: the probe alignment a(T) as 1/2 + a / (2 + 2 |a|), and the preferred temperature, the mean of log
     T under softmax(sharpness * a(T)) on a scale from 0 (coldest) to 1 (hottest). For one that looks at its batch:
     whether each network's top class is the label (0 or 1), and as "batch_..." the mean of a feature over the batch; the
-    mean cross-entropy l of a network with the labels is shown as 1 - exp(-l).
+    mean cross-entropy l of a network with the labels is shown as 1 - exp(-l). For tokens: the position in the window,
+    and as "..._rank" log(1 + r) / log C with r the number of classes that a network prefers to the label.
 
     Args:
         names: which features, in order, out of `ALL_FEATURES`; by default those that need neither probe nor batch.
 
     Attributes:
         names: the chosen features, in order.
-        needs: which of "targets" and "alignment" the chosen features are computed from.
+        needs: which of "targets", "alignment" and "position" the chosen features are computed from.
         over_batch: whether a chosen feature is a mean over the batch.
 
     Raises:
@@ -118,8 +134,10 @@ class LogitFeatures:
             raise InputError(f"features must be different names out of {known}; got {got}")
         self.names = tuple(names)
         needs = {"targets"} if any(name.endswith(_NEED_TARGETS) for name in names) else set()
-        self.needs = frozenset(needs | ({"alignment"} if any(name in _OF_THE_PROBE for name in names) else set()))
+        needs |= {"alignment"} if any(name in _OF_THE_PROBE for name in names) else set()
+        self.needs = frozenset(needs | ({"position"} & set(names)))
         self.over_batch = any(name.startswith(_BATCH) for name in names)
+        self._ranked = any(name.endswith("rank") for name in names)
         self._in_context = any(name in CONTEXT_FEATURES for name in names)
 
     def __len__(self) -> int:
@@ -135,6 +153,7 @@ class LogitFeatures:
         alignment: Tensor | None,
         students: int = 1,
         mask: Tensor | None = None,
+        position: Tensor | None = None,
     ) -> Tensor:
         """Compute the features of a batch from inputs that `TemperaturePolicy` has checked.
 
@@ -146,6 +165,7 @@ class LogitFeatures:
             alignment: [B, A]; may be None where "alignment" is not in `needs`.
             students: whose batches of equal size stand one after the other, a divisor of B.
             mask: [B] bool, which instances count for the means over a batch; None for all.
+            position: [B] in [0, 1], of a token in its window; may be None where "position" is not in `needs`.
 
         Returns:
             [B, F] float32 in [0, 1], without gradient.
@@ -161,6 +181,8 @@ class LogitFeatures:
                 for start in range(0, len(student_logits), rows)
             ]
             columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if position is not None:
+            columns["position"] = position.float()
         if self.over_batch:
             columns.update(_of_batch(columns, students, mask))
         return torch.stack([columns[name] for name in self.names], dim=-1).clamp(0.0, 1.0)
@@ -179,6 +201,8 @@ class LogitFeatures:
             columns = _of_logits(student, teacher, targets)
             if self._in_context and targets is not None:
                 columns.update(_of_labels(student, teacher, targets))
+            if self._ranked and targets is not None:
+                columns.update(_of_ranks(student, teacher, targets))
             columns["progress"] = _progress_column(progress, student)
             if "alignment" in self.needs and alignment is not None:
                 columns.update(_of_probe(alignment.float()))
@@ -227,6 +251,15 @@ def _of_labels(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, T
     losses = -log_softmax(logits).gather(-1, targets.expand(2, -1).unsqueeze(-1)).squeeze(-1)
     names = ("teacher_correct", "student_correct", "teacher_loss", "student_loss")
     return dict(zip(names, (*right.unbind(), *losses.unbind()), strict=True))
+
+
+def _of_ranks(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """How many classes each network prefers to the label, [B] on a log scale, by name."""
+    logits = torch.stack((teacher, student))
+    own = logits.gather(-1, targets.expand(2, -1).unsqueeze(-1))
+    rank = (logits > own).sum(-1)
+    teachers, students = (torch.log1p(rank.float()) / math.log(logits.shape[-1])).unbind()
+    return {"teacher_rank": teachers, "student_rank": students}
 
 
 def _of_batch(columns: Mapping[str, Tensor], students: int, mask: Tensor | None) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rltemp.errors import InputError
-from rltemp.objectives import DKD, DistillationLoss, Objective
+from rltemp.objectives import DKD, AdaptiveKD, DistillationLoss, EntropySplitKD, Objective
 from rltemp.objectives.method import Method
 from rltemp.policies import make_policy
 
@@ -208,6 +208,26 @@ _PRESETS = {
             options={"temperature": 5.0},
             ce_weight=1.0,
             kd_weight=4.0,
+        ),
+        Preset(
+            name="akl",
+            summary="forward and reverse KL, weighed by where the networks differ, T = 1",
+            paper="Wu et al. 2025",
+            policy="static",
+            options={"temperature": 1.0},
+            objective=AdaptiveKD(),
+            ce_weight=0.0,
+            kd_weight=1.0,
+        ),
+        Preset(
+            name="entropy-split",
+            summary="reverse KL, and forward KL where the teacher has more than 1 nat, T = 1",
+            paper="after Jin et al. 2026",
+            policy="static",
+            options={"temperature": 1.0},
+            objective=EntropySplitKD(1.0),
+            ce_weight=0.0,
+            kd_weight=1.0,
         ),
     )
 }

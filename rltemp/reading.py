@@ -97,25 +97,23 @@ def read_torch(path: str | os.PathLike[str], *, map_location: str | None = None,
         raise InputError(f"path must be {kind}, {path} is not: {first_line(error)}") from error
 
 
-def restore(load: Callable[[Any], None], path: str | os.PathLike[str]) -> None:
+def restore(
+    load: Callable[[Any], None],
+    path: str | os.PathLike[str],
+    reader: Callable[[Callable[[], Any]], Any] = lambda read: read(),
+) -> None:
     """Read a checkpoint of one's own run, and restore an object from it.
 
     Args:
         load: takes the content, such as the object's `load_state_dict`. If it raises, the object may be restored in
             part, and must be discarded.
         path: the checkpoint.
+        reader: calls the function that reads it, or has another process call it, and gives the content.
 
     Raises:
         InputError: for a missing or damaged file, or a state that `load` refuses.
     """
-    require_file(path, "a checkpoint")
-    try:
-        state = read_torch(path)
-    except InputError as error:
-        raise InputError(
-            f"{path} must be a checkpoint of this run, got a broken or foreign file: remove it to start the run anew "
-            f"({error})"
-        ) from error
+    state = reader(lambda: _read_own(path))
     try:
         load(state)
     except Exception as error:  # torch, generators, and optimizers raise many types
@@ -123,6 +121,18 @@ def restore(load: Callable[[Any], None], path: str | os.PathLike[str]) -> None:
         raise InputError(
             f"{path} must be a checkpoint of this run, got one that does not fit: remove it to start the run anew "
             f"({reason})"
+        ) from error
+
+
+def _read_own(path: str | os.PathLike[str]) -> Any:
+    """The content of a checkpoint of one's own run."""
+    require_file(path, "a checkpoint")
+    try:
+        return read_torch(path, map_location="cpu")
+    except InputError as error:
+        raise InputError(
+            f"{path} must be a checkpoint of this run, got a broken or foreign file: remove it to start the run anew "
+            f"({error})"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A distillation problem so small that whole runs of it are tests, and a browser."""
+"""A distillation problem so small that whole runs of it are tests, processes that are connected, and a browser."""
 
 import importlib.util
 import json
@@ -47,6 +47,28 @@ def tiny_recipe() -> Recipe:
 def tiny_task(tiny_recipe: Recipe) -> Task:
     """The task of `tiny_recipe`."""
     return build_task(tiny_recipe)
+
+
+@pytest.fixture(scope="session")
+def _ranks() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("ranks.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        yield program
+        program.communicate()
+
+
+@pytest.fixture
+def in_two_ranks(_ranks: subprocess.Popen[str], tmp_path: Path) -> Callable[[Callable[[int, Path], Any]], list[Any]]:
+    """Calls a function of a test file as rank 0 and rank 1 of two processes that are connected; gives both answers."""
+
+    def call(function: Callable[[int, Path], Any]) -> list[Any]:
+        assert _ranks.stdin is not None
+        assert _ranks.stdout is not None
+        print(function.__code__.co_filename, function.__name__, tmp_path, sep="\t", file=_ranks.stdin, flush=True)
+        assert _ranks.stdout.readline() == "0 0\n"
+        return [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+    return call
 
 
 @pytest.fixture(scope="session")

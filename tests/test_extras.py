@@ -14,6 +14,7 @@ import torch
 import rltemp
 from rltemp.experiments import cli
 from rltemp.experiments.detection.precision import require_torchmetrics
+from rltemp.experiments.launch import joined
 from rltemp.export import export_onnx
 from rltemp.hub import load_policy_from_hub, push_policy
 from rltemp.networks import make_network
@@ -26,6 +27,7 @@ BEHIND = {
     "detection": "experiments/detection/precision.py",
     "export": "rltemp/export.py",
     "hub": "rltemp/hub.py",
+    "scale": "experiments/launch.py",
     "timm": "rltemp/networks/external.py",
 }
 CALLED_OTHERWISE = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
@@ -75,13 +77,28 @@ def test_an_extra_is_what_the_code_behind_it_imports(extra: str, project: dict[s
     assert packages(project["optional-dependencies"][extra]) == needed
 
 
+def test_the_extra_of_language_models_is_what_their_examples_import(project: dict[str, Any]) -> None:
+    examples = ("causal_lm", "huggingface_lm", "axolotl_plugin", "trl_gkd", "trl_distillation")
+    used = set().union(*(imported(REPOSITORY / "examples" / f"{name}.py") for name in examples))
+    # What these two bring, another example, and what cannot be installed beside them.
+    brought = {"datasets", "tokenizers", "trl-gkd", "axolotl"}
+    assert used - packages(project["dependencies"]) - brought == packages(project["optional-dependencies"]["lm"])
+
+
 def test_no_extra_is_without_code_or_test(project: dict[str, Any]) -> None:
-    assert project["optional-dependencies"].keys() == {*BEHIND, "docs"}
+    assert project["optional-dependencies"].keys() == {*BEHIND, "docs", "lm"}
     plugins = {"mkdocs", "mkdocs-material", "mkdocstrings"}
     assert packages(project["optional-dependencies"]["docs"]) == plugins
     site = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     assert re.search(r"^theme:\n  name: material$", site, re.MULTILINE)
     assert re.search(r"^  - mkdocstrings:", site, re.MULTILINE)
+
+
+def test_the_home_page_names_every_extra_and_what_it_brings(project: dict[str, Any]) -> None:
+    page = (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `rltemp\[(\w+)\]` \| ([^|]+) \|", page, re.MULTILINE)
+    brought = {extra: set(brings.split(", ")) for extra, brings in rows}
+    assert brought == {extra: packages(needed) for extra, needed in project["optional-dependencies"].items()}
 
 
 def _onnx(folder: Path) -> object:
@@ -100,6 +117,14 @@ def _precision(folder: Path) -> object:
     return require_torchmetrics()
 
 
+def _scale(folder: Path) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        with joined("cpu"):
+            pass
+    return None
+
+
 def _timm(folder: Path) -> object:
     return make_network("timm:resnet18", 10, (3, 32, 32), torch.Generator())
 
@@ -113,6 +138,7 @@ def _timm(folder: Path) -> object:
         ("export", "onnxscript", _onnx),
         ("hub", "huggingface_hub", _push),
         ("hub", "huggingface_hub", _pull),
+        ("scale", "accelerate", _scale),
         ("timm", "timm", _timm),
     ],
 )

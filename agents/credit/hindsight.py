@@ -19,6 +19,9 @@ Floats = npt.NDArray[np.floating]
 _FARTHEST = 3.0
 """Largest advantage of an instance, in root mean squares of its step, so that no instance dominates an update."""
 
+_ROWS = 1 << 18
+"""Observations that the policy is asked for at once."""
+
 
 class HindsightPPO(PPO):
     """PPO whose advantages are the effects of an episode's actions on its end (this project's method).
@@ -60,9 +63,8 @@ class HindsightPPO(PPO):
         complete = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         if complete:
             students = student_env(env)
-            effects, usual = (
-                students.effects(actions) for actions in (_squeezed(rollout_buffer.actions), self._usual())
-            )
+            # In one call: each may cost a way back through the whole run.
+            effects, usual = students.effects(np.stack((_squeezed(rollout_buffer.actions), self._usual())))
             students.forget()
             rewards = rollout_buffer.advantages / (rollout_buffer.advantages.std() + 1e-12)
             rollout_buffer.advantages = hindsight_advantages(effects, usual) + self.return_weight * rewards
@@ -71,7 +73,10 @@ class HindsightPPO(PPO):
     def _usual(self) -> Floats:
         """Actions [steps, slots], or [steps, slots, A], of the policy without noise on the rollout's observations."""
         observations = self.rollout_buffer.observations
-        actions, _ = self.policy.predict(observations.reshape(-1, observations.shape[-1]), deterministic=True)
+        rows = observations.reshape(-1, observations.shape[-1])
+        # In parts, since layers are wider than observations: a long run's would not fit at once.
+        parts = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
+        actions = np.concatenate([self.policy.predict(part, deterministic=True)[0] for part in parts])
         return _squeezed(actions.reshape(*observations.shape[:2], -1))
 
 

@@ -5,6 +5,7 @@
 <!-- recipe fields -->    becomes the tables of all fields of a recipe
 <!-- policy zoo -->       becomes the policies that come with the package
 [...](../PATH)            of a page in docs/ itself carries that file of the repository along
+[PAGE.md](PAGE.md)        shows the page's title
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _CARRIED = "repository/"
 _INCLUDE = re.compile(r"^<!-- include (\S+) -->$", re.MULTILINE)
 _README = re.compile(r"^<!-- readme: (.+) -->$", re.MULTILINE)
 _OUTSIDE = re.compile(r"(?<=\]\()\.\./([\w./-]+)")
+_NAMED = re.compile(r"\[[\w/-]+\.md\](?=\(([\w/-]+\.md))")
 _GENERATED = {"<!-- recipe fields -->": recipe_tables, "<!-- policy zoo -->": policy_zoo}
 
 _tree: tempfile.TemporaryDirectory[str] | None = None
@@ -57,6 +59,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         if mark in markdown:
             markdown = markdown.replace(mark, generate())
     markdown = _README.sub(_section, _INCLUDE.sub(_snippet, markdown))
+    markdown = _NAMED.sub(lambda link: f"[{_title(Path(page.file.abs_src_path or '').parent / link[1])}]", markdown)
     return _OUTSIDE.sub(_CARRIED + r"\1", markdown) if _is_in_docs(page.file) else markdown
 
 
@@ -68,6 +71,11 @@ def on_post_build(**_: Any) -> None:
 
 def _is_in_docs(file: File) -> bool:
     return "/" not in file.src_uri
+
+
+def _title(page: Path) -> str:
+    first, *_ = page.read_text(encoding="utf-8").splitlines()
+    return first.removeprefix("# ")
 
 
 def _snippet(mark: re.Match[str]) -> str:

@@ -31,7 +31,7 @@ def _section(name: str) -> str:
         "looks at": _inputs(policy),
         "chooses": f"temperatures from {policy.low:g} to {policy.high:g}; the loss is scaled by {_scale(policy)}",
         "was trained on": _training(card["recipe"], card["training"]),
-        **{f"in the arena, {length}": text for length, text in card["arena"].items() if length != "scores"},
+        **_in_the_arena(card["arena"]),
         **_first_scores(card.get("scores", {})),
         "costs": _costs(policy, card["recipe"]),
         "size": f"{sum(file.stat().st_size for file in pretrained_folder(name).iterdir()) / 1024:.0f} KiB",
@@ -55,6 +55,14 @@ def _inputs(policy: LearnedPolicy) -> str:
     if policy.over_batch:
         return "both networks' logits and labels, of the instance and in the mean of its minibatch, and progress"
     return "both networks' logits, labels and progress"
+
+
+def _in_the_arena(found: Mapping[str, Any]) -> dict[str, str]:
+    """What the arena found, from short runs to long ones."""
+    lengths = [length for length in found if length != "scores"]
+    return {
+        f"in the arena, {length}": found[length] for length in sorted(lengths, key=lambda text: int(text.split()[0]))
+    }
 
 
 def _scale(policy: LearnedPolicy) -> str:

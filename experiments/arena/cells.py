@@ -8,10 +8,11 @@ from typing import Any
 
 from rltemp.errors import InputError
 from rltemp.experiments.arena.entries import Entry
-from rltemp.experiments.arena.freshness import runs_spent_on, shared_images, training_recipes, training_runs
+from rltemp.experiments.arena.freshness import cut_alike, runs_spent_on, shared_images, training_recipes, training_runs
 from rltemp.experiments.arena.judge import judge
 from rltemp.experiments.arena.outcome import CellOutcome, Line
 from rltemp.experiments.arena.plan import CellPlan, Planned, Results, others_of
+from rltemp.experiments.evaluation.measure import Measure, to_bits
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import restore_result
 from rltemp.experiments.evaluation.statistics import Difference
@@ -22,6 +23,7 @@ from rltemp.policies.learned import LearnedPolicy
 __all__ = ["judge_cell"]
 
 _UNKNOWN = "its card does not say what it was trained on"
+_CUT_OTHERWISE = "it was trained on the same text in other windows, which cannot be compared"
 
 
 def judge_cell(plan: CellPlan, plans: Sequence[CellPlan], results: Results) -> CellOutcome:
@@ -41,7 +43,11 @@ def judge_cell(plan: CellPlan, plans: Sequence[CellPlan], results: Results) -> C
         updates=updates,
         students=plan.selection.students,
         recipe=_in_words(plan.found(plan.tuning).best),
-        lines=(_teacher_line(described), *judge(entries, stacked=described["stacked"])),
+        lines=(
+            _teacher_line(described, plan.measure),
+            *judge(entries, stacked=described["stacked"], measure=plan.measure),
+        ),
+        measure=plan.measure,
     )
 
 
@@ -76,6 +82,8 @@ def _objections(policy: LearnedPolicy, plan: CellPlan, results: Results) -> list
     recipes = training_recipes(policy)
     if recipes is None or training_runs(policy) is None:
         return [_UNKNOWN]
+    if not all(cut_alike(recipe, plan.recipe) for recipe in recipes):
+        return [_CUT_OTHERWISE]
     source = results(plan.learn)
     try:
         shared = max(shared_images(recipe, plan.recipe, source) for recipe in recipes)
@@ -88,9 +96,9 @@ def _result(values: dict[str, Any]) -> PolicyResult:
     return restore_result({name: value for name, value in values.items() if name != "reads_held_out_labels"})
 
 
-def _teacher_line(described: dict[str, Any]) -> Line:
+def _teacher_line(described: dict[str, Any], measure: Measure) -> Line:
     """The teacher is one network, so that its accuracy has no interval."""
-    accuracy = described["accuracy"]
+    accuracy, bits = described["accuracy"], to_bits(described["nll"])
     return Line(
         method="the teacher",
         setting=f"spread {described['spread']:.2g}",
@@ -106,6 +114,7 @@ def _teacher_line(described: dict[str, Any]) -> Line:
         regret=None,
         regret_nll=0.0,
         ruling="",
+        bits=Difference(bits, bits, bits, 1, 1.0) if measure == "bits" else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rltemp.errors import InputError
@@ -36,6 +37,15 @@ def _few(recipe: Recipe) -> Changes:
     }
 
 
+def _other_corpus(recipe: Recipe) -> Changes:
+    """Of news for Shakespeare, of Shakespeare for all others."""
+    if recipe.data.context is None:
+        raise InputError(f"data.name must be a text for 'other-corpus', got {recipe.data.name!r}")
+    if recipe.data.name != "shakespeare":
+        return {"teacher.source": "shakespeare"}
+    return {"teacher.source": "news-text", "teacher.path": str(Path("data", "news"))}
+
+
 def _small(recipe: Recipe) -> Changes:
     """Every width of the student by three eighths."""
     options = recipe.student.options
@@ -65,6 +75,7 @@ CONDITIONS = {
         "a teacher that saw the students' images once", _set(teacher__train=None, teacher__epochs=1)
     ),
     "missing-classes": _Condition("a teacher that never saw 30 % of the classes", _set(teacher__without=0.3)),
+    "other-corpus": _Condition("a teacher of another text", _other_corpus),
     "junk": _Condition("half of the students' images are blends of two", _set(data__junk=0.5)),
     "few": _Condition("an eighth of the images, as many updates", _few),
     "small": _Condition("a student of three eighths of the widths", _small),

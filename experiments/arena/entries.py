@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from rltemp.experiments.arena.outcome import Kind
+from rltemp.experiments.evaluation.measure import Measure, judged_score
 from rltemp.experiments.evaluation.passes import Passes
 from rltemp.experiments.evaluation.results import PolicyResult
 
@@ -42,10 +43,10 @@ class Entry:
         """Passes of one run."""
         return self.passes.total * self.updates
 
-    @property
-    def validation_accuracy(self) -> float:
-        """Mean over students, and trainings if there are several."""
-        return float(sum(result.validation_accuracy.mean() for result in self.results) / len(self.results))
+    def validation_score(self, measure: Measure) -> float:
+        """What is judged, on validation data: mean over students, and trainings if there are several."""
+        parts = (judged_score(measure, one.validation_accuracy, one.validation_nll).mean() for one in self.results)
+        return float(sum(parts) / len(self.results))
 
     @property
     def diverged(self) -> int:

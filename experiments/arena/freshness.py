@@ -11,7 +11,7 @@ from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe, change_recipe, load_recipe, vary
 from rltemp.tasks.parts import part_rows
 
-__all__ = ["runs_spent_on", "shared_images", "training_recipes", "training_runs"]
+__all__ = ["cut_alike", "runs_spent_on", "shared_images", "training_recipes", "training_runs"]
 
 
 def training_recipes(policy: LearnedPolicy) -> list[Recipe] | None:
@@ -71,7 +71,14 @@ def shared_images(trained: Recipe, judged: Recipe, source: Mapping[str, Any]) ->
     return len(rows & {row for part in used.values() for row in part.tolist()})
 
 
+def cut_alike(trained: Recipe, judged: Recipe) -> bool:
+    """Whether rows of two tasks can be compared: a text in other windows, or in another file, has other rows."""
+    if not _same_source(trained, judged) or judged.data.context is None:
+        return True
+    return (trained.data.context, trained.data.path) == (judged.data.context, judged.data.path)
+
+
 def _same_source(a: Recipe, b: Recipe) -> bool:
     """Whether two recipes name the same images; folders of two names are taken for two sources."""
     folders = {Path(recipe.data.path or "").name for recipe in (a, b)}
-    return a.data.name == b.data.name and (a.data.name != "folder" or len(folders) == 1)
+    return a.data.name == b.data.name and (a.data.name not in ("folder", "text") or len(folders) == 1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from rltemp.experiments.arena.entries import Entry
 from rltemp.experiments.arena.outcome import Line, Ruling
+from rltemp.experiments.evaluation.measure import Measure, scores_on_test
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.evaluation.statistics import (
     Difference,
@@ -25,7 +26,8 @@ from rltemp.experiments.evaluation.statistics import (
 __all__ = ["LEAST_STUDENTS", "judge"]
 
 LEAST_STUDENTS = {True: 32, False: 8}
-"""Paired students behind a ruling, where they stack and where not."""
+"""Paired students behind a ruling, where they stack and where not. Of texts, whose students are scored on thousands of
+characters each, it is the smaller number."""
 
 _LEVEL = 0.05
 _EQUAL_COMPUTE = 0.95
@@ -34,24 +36,28 @@ _EQUAL_COMPUTE = 0.95
 _CONTENDERS = ("single", "rule", "preset", "trained")
 
 
-def judge(entries: Sequence[Entry], *, stacked: bool) -> list[Line]:
+def judge(entries: Sequence[Entry], *, stacked: bool, measure: Measure = "accuracy") -> list[Line]:
     """A line per entry, in their order.
 
     Args:
         entries: of one cell, references and controls among them.
         stacked: whether students run side by side, so that 32 of them are asked for.
+        measure: what is judged.
     """
     references = [entry for entry in entries if entry.kind == "reference"]
-    best = max(references, key=lambda entry: entry.validation_accuracy) if references else None
-    matched = {id(entry): _match(entry, entries, stacked) for entry in entries if entry.kind in _CONTENDERS}
+    best = max(references, key=lambda entry: entry.validation_score(measure)) if references else None
+    least = LEAST_STUDENTS[stacked and measure == "accuracy"]
+    matched = {id(entry): _match(entry, entries, least, measure) for entry in entries if entry.kind in _CONTENDERS}
     rulings: dict[int, tuple[Ruling, tuple[str, ...]]] = {}
     for family in (("trained",), ("single", "rule", "preset")):
         tested = [entry for entry in entries if entry.kind in family]
-        rulings |= _rule([(entry, *matched[id(entry)]) for entry in tested])
-    return [_line(entry, best, *rulings.get(id(entry), ("", ()))) for entry in entries]
+        rulings |= _rule([(entry, *matched[id(entry)]) for entry in tested], measure)
+    return [_line(entry, best, measure, *rulings.get(id(entry), ("", ()))) for entry in entries]
 
 
-def _match(entry: Entry, entries: Sequence[Entry], stacked: bool) -> tuple[list[Entry], list[str]]:
+def _match(
+    entry: Entry, entries: Sequence[Entry], least_students: int, measure: Measure
+) -> tuple[list[Entry], list[str]]:
     """The matched controls of an entry, and why a ruling on it must be withheld."""
     references = [other for other in entries if other.kind == "reference"]
     missing = list(entry.objections)
@@ -60,8 +66,8 @@ def _match(entry: Entry, entries: Sequence[Entry], stacked: bool) -> tuple[list[
     elif (least := min(reference.tuning_runs for reference in references)) < entry.tuning_runs:
         missing.append(f"it took {entry.tuning_runs} student runs, tuning its references {least}")
     students = min(len(result.accuracy) for result in entry.results)
-    if students < LEAST_STUDENTS[stacked]:
-        missing.append(f"{students} students are fewer than {LEAST_STUDENTS[stacked]}")
+    if students < least_students:
+        missing.append(f"{students} students are fewer than {least_students}")
     controls = list(references)
     if entry.reads_probe:
         informed = [other for other in entries if other.kind == "control" and other.reads_probe]
@@ -74,13 +80,15 @@ def _match(entry: Entry, entries: Sequence[Entry], stacked: bool) -> tuple[list[
         ]
         # Of those that may be chosen between, the one that validation data prefer.
         uninformed = [other for other in longer if not other.reads_probe]
-        controls += sorted(uninformed, key=lambda other: -other.validation_accuracy)[:1]
+        controls += sorted(uninformed, key=lambda other: -other.validation_score(measure))[:1]
         if not uninformed:
             missing.append(f"it makes {entry.compute / references[0].compute:.1f} times the passes of its references")
     return controls, missing
 
 
-def _rule(tested: Sequence[tuple[Entry, list[Entry], list[str]]]) -> dict[int, tuple[Ruling, tuple[str, ...]]]:
+def _rule(
+    tested: Sequence[tuple[Entry, list[Entry], list[str]]], measure: Measure
+) -> dict[int, tuple[Ruling, tuple[str, ...]]]:
     """Rulings by identity of the entry; Holm's correction runs over all comparisons of these entries."""
     rulings: dict[int, tuple[Ruling, tuple[str, ...]]] = {}
     pairs: list[tuple[Entry, Entry, Difference]] = []
@@ -90,7 +98,7 @@ def _rule(tested: Sequence[tuple[Entry, list[Entry], list[str]]]) -> dict[int, t
         elif missing:
             rulings[id(entry)] = "withheld", tuple(missing)
         else:
-            pairs += [(entry, control, _difference(entry, control)) for control in controls]
+            pairs += [(entry, control, _difference(entry, control, measure)) for control in controls]
     shown: dict[int, list[tuple[Entry, Difference, bool]]] = {}
     for (entry, control, gap), p in zip(pairs, holm([gap.p for *_, gap in pairs]), strict=True):
         shown.setdefault(id(entry), []).append((control, gap, p < _LEVEL))
@@ -109,33 +117,31 @@ def _verdict(comparisons: Sequence[tuple[Entry, Difference, bool]]) -> tuple[Rul
     return "not better", tuple(f"not clearly better than {name}" for name in open_)
 
 
-def _accuracy(entry: Entry) -> FloatArray:
-    return np.stack([result.accuracy for result in entry.results])
+def _difference(entry: Entry, other: Entry, measure: Measure) -> Difference:
+    """What is judged of `entry` above that of `other`, which is one training."""
+    ours, (theirs,) = scores_on_test(measure, entry.results), scores_on_test(measure, other.results)
+    return paired_difference(ours[0], theirs) if len(ours) == 1 else crossed_difference(ours, theirs)
 
 
-def _difference(entry: Entry, other: Entry) -> Difference:
-    """Accuracy of `entry` above that of `other`, which is one training."""
-    if len(entry.results) == 1:
-        return paired_difference(entry.results[0].accuracy, other.results[0].accuracy)
-    return crossed_difference(_accuracy(entry), other.results[0].accuracy)
+def _mean(values: FloatArray) -> Difference:
+    """Mean of values [trainings, S] with its interval."""
+    return mean_interval(values[0]) if len(values) == 1 else crossed_difference(values, np.zeros(values.shape[1]))
 
 
-def _line(entry: Entry, best: Entry | None, ruling: Ruling, reasons: tuple[str, ...]) -> Line:
+def _line(entry: Entry, best: Entry | None, measure: Measure, ruling: Ruling, reasons: tuple[str, ...]) -> Line:
     def mean(metric: str) -> float:
         return float(np.mean([getattr(result, metric) for result in entry.results]))
 
-    accuracy = _accuracy(entry)
-    several = len(accuracy) > 1
     regret, regret_nll = None, 0.0
     if best is not None and entry is not best:
-        gap = _difference(entry, best)
+        gap = _difference(entry, best, measure)
         regret = Difference(-gap.mean, -gap.high, -gap.low, gap.n, gap.p, gap.policies)
         regret_nll = mean("nll") - float(best.results[0].nll.mean())
     return Line(
         method=entry.method,
         setting=entry.setting,
         kind=entry.kind,
-        accuracy=crossed_difference(accuracy, np.zeros(accuracy.shape[1])) if several else mean_interval(accuracy[0]),
+        accuracy=_mean(scores_on_test("accuracy", entry.results)),
         nll=mean("nll"),
         calibration_error=mean("calibration_error"),
         agreement=mean("agreement"),
@@ -147,4 +153,5 @@ def _line(entry: Entry, best: Entry | None, ruling: Ruling, reasons: tuple[str, 
         regret_nll=regret_nll,
         ruling=ruling,
         reasons=reasons,
+        bits=_mean(-scores_on_test("bits", entry.results)) if measure == "bits" else None,
     )

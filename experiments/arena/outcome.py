@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rltemp.experiments.evaluation.measure import Measure
 from rltemp.experiments.evaluation.statistics import Difference
 
 __all__ = ["ArenaOutcome", "Cell", "CellOutcome", "Kind", "Line", "Ruling"]
@@ -50,10 +51,12 @@ class Line:
             a bound.
         overhead: share of these passes that a static temperature would not make, in [0, 1).
         tuning_runs: student runs on this task's data that its options, or its training, took.
-        regret: test accuracy of the tuned reference less this one's, paired; None for bounds and the reference itself.
+        regret: what is judged of the tuned reference, on test data, less this one's, paired: accuracy in [0, 1], or
+            minus the bits per character; None for bounds and the reference itself.
         regret_nll: nats above the tuned reference; 0 for that one itself.
         ruling: whether it is better than all its matched controls.
         reasons: why the ruling is withheld, or which controls it is not better than.
+        bits: mean bits per test character with their interval over students, where they are what is judged; else None.
     """
 
     method: str
@@ -71,6 +74,7 @@ class Line:
     regret_nll: float
     ruling: Ruling
     reasons: tuple[str, ...] = ()
+    bits: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class CellOutcome:
         students: paired students behind every line.
         recipe: what the tuning of the recipe settled on, in words.
         lines: bounds first, then references, single settings, rules, presets, trained policies, controls.
+        measure: what is judged.
     """
 
     cell: Cell
@@ -90,6 +95,7 @@ class CellOutcome:
     students: int
     recipe: str
     lines: tuple[Line, ...]
+    measure: Measure = "accuracy"
 
     def line(self, method: str) -> Line | None:
         """The line of a method; None if it was not run here."""

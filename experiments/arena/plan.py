@@ -13,6 +13,7 @@ from rltemp.experiments.arena.outcome import Cell, Kind
 from rltemp.experiments.arena.selection import Selection, cell_recipe
 from rltemp.experiments.arena.singles import SINGLES, choose_single
 from rltemp.experiments.arena.work import Learn, Measure, Search, Work
+from rltemp.experiments.evaluation.measure import measure_of
 from rltemp.experiments.evaluation.passes import Passes, count_passes
 from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
 from rltemp.experiments.tuning.search import Found, Trial, best_static
@@ -80,6 +81,7 @@ class CellPlan:
         self.selection = selection
         self.cell = cell
         self.recipe = cell_recipe(selection.tasks[cell.task], cell)
+        self.measure = measure_of(self.recipe)
         self._results = results
 
     @property
@@ -114,7 +116,7 @@ class CellPlan:
 
     def found(self, search: Search) -> Found:
         """What a finished search came to."""
-        return Found(tuple(Trial(**trial) for trial in self._results(search)["trials"]))
+        return Found(tuple(Trial(**trial) for trial in self._results(search)["trials"]), self.measure)
 
     def measures(self, others: Sequence[CellPlan]) -> list[Planned]:
         """All methods.
@@ -149,7 +151,7 @@ class CellPlan:
             recipe = change_recipe(self.frozen, found.changes)
             method = "static with the probe's images, tuned"
             controls.append(self._planned(method, "control", found.policy, recipe, runs[PROBE.name]))
-        name = max((STATIC.name, SCHEDULE.name), key=lambda name: best[name].accuracy)
+        name = max((STATIC.name, SCHEDULE.name), key=lambda name: best[name].score(self.measure))
         reference = next(plan for plan in planned if plan.method == _tuned(name))
         for factor in sorted({plan.passes.total / reference.passes.total for plan in planned}):
             if factor > _CHEAP:

@@ -23,6 +23,8 @@ TASKS = {
     "spoken-digits": "arena-spoken-digits",
     "news": "arena-news",
     "cifar100-16": "arena-cifar100-16",
+    "shakespeare": "arena-shakespeare",
+    "news-text": "arena-news-text",
 }
 """Recipes of the suite by the name of the task."""
 
@@ -74,7 +76,7 @@ def find_tasks(names: Sequence[str], data: str, *, allow_download: bool, allow_c
     for name in names or TASKS:
         recipe = load_recipe(TASKS.get(name, name))
         if name in TASKS and recipe.data.path is not None:
-            recipe = change_recipe(recipe, {"data.path": str(Path(data, recipe.data.name))})
+            recipe = change_recipe(recipe, {"data.path": str(Path(data, Path(recipe.data.path).name))})
             if not names and not Path(recipe.data.path or "").is_dir():
                 continue
         recipe = change_recipe(recipe, {"data.pool": "arena"})

@@ -14,6 +14,7 @@ from typing import Any
 from rltemp.experiments.arena.placebo import reads_held_out_labels
 from rltemp.experiments.arena.workshop import Workshop, read_recipe
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
+from rltemp.experiments.evaluation.measure import measure_of
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import describe_result
 from rltemp.experiments.evaluation.specs import parse_policy
@@ -121,6 +122,7 @@ class Search(Work):
             _SEARCH_SEED,
             workshop.journal(self.key),
             lambda policy, changes: workshop.validate(change_recipe(recipe, changes), policy, range(self.students)),
+            measure=measure_of(recipe),
         )
         return {"trials": [dataclasses.asdict(trial) for trial in found.trials]}
 

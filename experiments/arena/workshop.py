@@ -68,7 +68,7 @@ class Workshop:
 
 def _describe_teacher(task: Task) -> dict[str, Any]:
     logits = task.teacher_test_logits
-    scores = score_logits(logits[None], task.test.targets)
+    scores = score_logits(logits[None], task.test.labels)
     return {
         "accuracy": float(scores.accuracy),
         "nll": float(scores.nll),

@@ -27,7 +27,7 @@ def kd_steps(task: Task, seeds: Sequence[int], teacher: Answers | None = None) -
 
 
 def _updates(task: Task, seeds: Sequence[int], teacher: Answers | None) -> Iterator[None]:
-    temperatures = Temperatures.shared(torch.full((len(seeds) * task.optimization.batch_size,), 4.0))
+    temperatures = Temperatures.shared(torch.full((len(seeds) * task.instances,), 4.0))
     while True:
         run = DistillationRun(task, seeds, teacher=teacher)
         while not run.finished:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from torch.profiler import ProfilerActivity, profile
 
 from rltemp.errors import InputError
 
-__all__ = ["peak_bytes"]
+__all__ = ["peak_bytes", "peak_resident"]
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
@@ -28,3 +29,19 @@ def peak_bytes(call: Callable[[], object]) -> int:
         alive += event.nbytes()
         most = max(most, alive)
     return most
+
+
+def peak_resident() -> int:
+    """Most bytes of memory that this process has held so far, in RAM.
+
+    Not `resource.getrusage`, whose figure begins with that of the process which started this one.
+
+    Raises:
+        InputError: where the system does not say it.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError("peak memory needs /proc/self/status, which Linux has and this system has not") from error
+    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return 1024 * int(kilobytes)

@@ -22,15 +22,15 @@ class PhaseTimer:
     A moment belongs to the innermost watched function alone, so the phases add up to the time of the block.
 
     Args:
-        clock: seconds; by default those of the processor.
+        clock: seconds since some moment; by default of the processor's time that this process has used.
 
     Attributes:
         seconds: by phase, complete after the block.
     """
 
     def __init__(self, clock: Callable[[], float] = timer) -> None:
-        self._clock = clock
         self.seconds: dict[str, float] = {}
+        self._clock = clock
         self._active = [OTHER]
         self._since = 0.0
         self._patches = ExitStack()

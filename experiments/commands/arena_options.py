@@ -32,7 +32,7 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         default="clean",
         metavar="LIST",
         help="what is wrong with each task: clean, noise15, noise30, noise60, weak-teacher, missing-classes, junk, "
-        "few, small (default: %(default)s)",
+        "few, small, other-corpus of texts (default: %(default)s)",
     )
     parser.add_argument(
         "--budgets", default="1,3", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
@@ -58,7 +58,12 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", default="data", help="folder of the suite's data, a folder each (default: %(default)s)"
     )
-    parser.add_argument("--students", type=int, default=32, help="paired students per method (default: %(default)s)")
+    parser.add_argument(
+        "--students",
+        type=int,
+        default=32,
+        help="paired students per method, and, at most 20, per setting of a search (default: %(default)s)",
+    )
     parser.add_argument(
         "--trials",
         type=int,
@@ -119,7 +124,7 @@ def _selection(options: argparse.Namespace) -> Selection:
         trained=_told_apart(trained),
         students=options.students,
         trials=options.trials,
-        tuning_students=_TUNING_STUDENTS,
+        tuning_students=min(_TUNING_STUDENTS, options.students),
     )
     check_cells(selection)
     return selection

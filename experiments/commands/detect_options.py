@@ -15,6 +15,7 @@ _POLICIES = (
     "normkd",
     "ctkd",
     "rltemp/digits-logits",
+    "rltemp/general",
     "rltemp/cifar100-schedule",
 )
 
@@ -24,10 +25,12 @@ def add_detect_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", choices=["digits", "cells"], help="digits on a canvas, or blood cells (BCCD)")
     parser.add_argument("--data", metavar="PATH", help="of cells: BCCD's folder, or a zip archive of it")
     parser.add_argument(
-        "--policies",
-        metavar="LIST",
-        default=",".join(_POLICIES),
-        help="comma-separated rules and paths of trained policies, as of evaluate (default: %(default)s)",
+        "--policy",
+        action="append",
+        default=[],
+        metavar="POLICY",
+        help="a rule or a trained policy, named as for evaluate; may be given several times, or hold several with "
+        f"commas between them (default: {', '.join(_POLICIES)})",
     )
     parser.add_argument("--students", type=int, default=5, help="paired students per policy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first student (default: %(default)s)")
@@ -43,7 +46,8 @@ def run_detect_command(options: argparse.Namespace, overrides: Overrides) -> Non
 
     check("--students", options.students, 2, MOST_STUDENTS)
     check("--seed", options.seed, 0)
-    specs = parse_policies(options.policies)
+    named = {spec.name: spec for text in options.policy or _POLICIES for spec in parse_policies(text)}
+    specs = list(named.values())
     check_specs(specs)
     seeds = range(options.seed, options.seed + options.students)
     if options.dry_run:

@@ -149,7 +149,7 @@ def _finished(folder: RunFolder) -> Evaluation | None:
 def _judge(task: Task) -> TeacherResult:
     """What the task's teacher reaches on the test images, with one thread as the workers compute."""
     torch.set_num_threads(1)
-    scores = score_logits(task.teacher_test_logits[None], task.test.targets)
+    scores = score_logits(task.teacher_test_logits[None], task.test.labels)
     return TeacherResult(
         accuracy=scores.accuracy.item(),
         nll=scores.nll.nan_to_num(nan=torch.inf, posinf=torch.inf).item(),

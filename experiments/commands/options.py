@@ -66,11 +66,12 @@ def check(option: str, value: int, least: int, most: int | None = None) -> None:
         raise InputError(f"{option} must be {wanted}, got {value}")
 
 
-def read_setting(options: argparse.Namespace, overrides: Overrides) -> NamedRecipe:
-    """The recipe of a command that takes one, checked."""
+def read_setting(options: argparse.Namespace, overrides: Overrides, *, files: bool = True) -> NamedRecipe:
+    """The recipe of a command that takes one, checked; without `files`, data and checkpoints may be missing."""
     from rltemp.experiments.named_recipe import read
 
-    return read(options.recipe, overrides, allow_download=options.allow_download, allow_code=options.allow_code)
+    leave = {"allow_download": options.allow_download, "allow_code": options.allow_code}
+    return read(options.recipe, overrides, files=files, **leave)
 
 
 def printed(options: argparse.Namespace, recipe: Any) -> bool:

@@ -9,12 +9,12 @@ import argparse
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rltemp.errors import InputError
 from rltemp.experiments.commands.arena_options import add_arena_options, run_arena_command
 from rltemp.experiments.commands.bench_command import add_bench_options, run_bench_command
 from rltemp.experiments.commands.detect_options import add_detect_options, run_detect_command
+from rltemp.experiments.commands.distill_options import add_distill_options, run_distill_command
 from rltemp.experiments.commands.options import (
     MOST_STUDENTS,
     POLICY_HELP,
@@ -25,11 +25,8 @@ from rltemp.experiments.commands.options import (
     printed,
     read_setting,
 )
+from rltemp.experiments.commands.train_options import add_train_options, run_train_command
 from rltemp.experiments.commands.tune_options import add_tune_options, run_tune_command
-
-if TYPE_CHECKING:
-    from rltemp.experiments.evaluation.agent_specs import AgentSpec
-    from rltemp.experiments.evaluation.specs import PolicySpec
 
 __all__ = ["COMMANDS", "RECIPE_HELP", "Command"]
 
@@ -51,6 +48,7 @@ class Command:
         add_options: adds its options to the parser.
         run: does it.
         takes_recipe: whether it takes a recipe, and values of it as options.
+        shares: whether several processes of a launcher may share its work.
     """
 
     name: str
@@ -58,6 +56,7 @@ class Command:
     add_options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Overrides], None]
     takes_recipe: bool = False
+    shares: bool = False
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
@@ -68,18 +67,6 @@ def _demo(options: argparse.Namespace, overrides: Overrides) -> None:
     from rltemp.experiments.commands.demo_command import demo
 
     demo(options.runs)
-
-
-def _train_options(parser: argparse.ArgumentParser) -> None:
-    add_where(parser, "train")
-
-
-def _train(options: argparse.Namespace, overrides: Overrides) -> None:
-    from rltemp.experiments.commands.train_command import train
-
-    setting = read_setting(options, overrides)
-    if not printed(options, setting.recipe):
-        print(f"policy: {train(setting, options.runs, options.name)}")
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -162,35 +149,6 @@ def _evaluate(options: argparse.Namespace, overrides: Overrides) -> None:
         print(f"report: {report}")
 
 
-def _distill_options(parser: argparse.ArgumentParser) -> None:
-    chooses = parser.add_mutually_exclusive_group(required=True)
-    chooses.add_argument("--policy", metavar="POLICY", help=POLICY_HELP)
-    chooses.add_argument(
-        "--agent", metavar="AGENT", help="an agent that learns in this run: rlkd, rlkd-as-released, 'rlkd(every=0.5)'"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the student (default: %(default)s)")
-    add_where(parser, "distill")
-
-
-def _distill(options: argparse.Namespace, overrides: Overrides) -> None:
-    from rltemp.experiments.commands.distill_command import distill
-    from rltemp.experiments.evaluation.specs import parse_policy
-
-    setting = read_setting(options, overrides)
-    if options.agent is not None:
-        # Imported for an agent alone: reusing a policy does not wait for an RL library.
-        from rltemp.experiments.evaluation.agent_specs import parse_agent
-
-        spec: PolicySpec | AgentSpec = parse_agent(options.agent)
-    else:
-        spec = parse_policy(options.policy)
-    check("--seed", options.seed, 0)
-    if not printed(options, setting.recipe):
-        result = distill(setting, spec, options.seed, options.runs, options.name)
-        accuracy, nll = 100 * float(result.test.accuracy), float(result.test.nll)
-        print(f"student: {result.folder}\ntest accuracy {accuracy:.2f} %, NLL {nll:.3f}")
-
-
 def _nothing(parser: argparse.ArgumentParser) -> None:
     """No options."""
 
@@ -246,7 +204,9 @@ def _print_table(lines: dict[str, str]) -> None:
 
 COMMANDS = (
     Command("demo", "the main job on embedded data: train, evaluate, reuse", _demo_options, _demo),
-    Command("train", "train a temperature policy", _train_options, _train, takes_recipe=True),
+    Command(
+        "train", "train a temperature policy", add_train_options, run_train_command, takes_recipe=True, shares=True
+    ),
     Command("evaluate", "compare policies, paired over students", _evaluate_options, _evaluate, takes_recipe=True),
     Command(
         "tune",
@@ -260,9 +220,10 @@ COMMANDS = (
     Command(
         "distill",
         "one new KD run that reuses a policy, or whose agent learns in it",
-        _distill_options,
-        _distill,
+        add_distill_options,
+        run_distill_command,
         takes_recipe=True,
+        shares=True,
     ),
     Command(
         "bench", "speed, as ratios inside one run, and what a step is made of", add_bench_options, run_bench_command

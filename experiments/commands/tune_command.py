@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from rltemp.display import progress
+from rltemp.experiments.evaluation.measure import measure_of, to_bits
 from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.named_recipe import NamedRecipe, build
@@ -54,6 +55,8 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str)
             tasks.task(change_recipe(setting.recipe, space.changes(start)))
     torch.set_num_threads(1)
 
+    measure = measure_of(setting.recipe)
+
     def find(recipe: Recipe, name: str, advance: Callable[[], None]) -> Found:
         return search(
             find_space(name, recipe),
@@ -64,6 +67,7 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str)
                 tasks, change_recipe(recipe, changes), parse_policy(policy), range(students)
             ),
             advance,
+            measure,
         )
 
     with progress("settings", 3 * trials) as display:
@@ -80,5 +84,8 @@ def tune(setting: NamedRecipe, trials: int, students: int, root: str, name: str)
     atomic_write(path, dump_recipe(change_recipe(tuned, references)))
     folder.finish()
     for kind, best in found.items():
-        print(f"{kind}: {best.policy}, {100 * best.accuracy:.2f} % of the validation images")
+        scored = f"{100 * best.accuracy:.2f} % of the validation images"
+        if measure == "bits":
+            scored = f"{to_bits(best.nll):.3f} bits per character of the validation text"
+        print(f"{kind}: {best.policy}, {scored}")
     return path

@@ -61,7 +61,7 @@ def evaluate_policy(
         trace = None
     students = whole.run.students
     logits = clean_logits(lambda images: students.predict(images).logits, task.test, task.augmentation)
-    test, following = score_logits(logits, task.test.targets), fidelity(logits, task.teacher_test_logits)
+    test, following = score_logits(logits, task.test.labels), fidelity(logits, task.teacher_test_logits)
     validation = score(students, task.validation, task.augmentation)
     return PolicyResult(
         name=spec.name,
@@ -86,7 +86,7 @@ def _mislabelled(task: Task, seeds: Sequence[int]) -> Iterator[Tensor] | None:
         return None
     # A minibatch does not know which images it holds; its order, which is the seed's alone, does.
     orders = index_orders(len(task.training), seeds, task.optimization.batch_size)
-    return (replaced[torch.stack([order.take() for order in orders])] for _ in range(task.steps))
+    return (replaced[torch.stack([order.take() for order in orders])].flatten(1) for _ in range(task.steps))
 
 
 def _or_infinite(values: Tensor) -> FloatArray:

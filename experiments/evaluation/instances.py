@@ -29,6 +29,8 @@ _MOST_VISITS = 24
 class InstanceCourses:
     """What each of N training instances got at V moments, its visits; NaN where an epoch left it out.
 
+    Of a text, N counts windows, and values are means over the tokens of one.
+
     Attributes:
         progress: how far the run was, [N, V], in [0, 1].
         temperature: the student's temperature, [N, V], > 0.
@@ -113,7 +115,7 @@ class _Recorder:
         chosen = temperatures.student.detach()
         values = [torch.full_like(chosen, observation.progress), chosen, difficulty.clamp(min=0.0)]
         for kept, value in zip(self._kept, values, strict=True):
-            kept[students, rows.numpy(), visit] = value.double().cpu().view(rows.shape).numpy()
+            kept[students, rows.numpy(), visit] = value.double().cpu().view(*rows.shape, -1).mean(-1).numpy()
 
     def courses(self) -> list[InstanceCourses]:
         """What was noted, a value per student."""

@@ -60,7 +60,8 @@ def count_passes(recipe: Recipe, needs_alignment: bool) -> Passes:
     """Passes per update of a run by itself, without its validation and test.
 
     With a batch of B instances, and P = `policy.probe_size` probe images, at most all training images, in the share s =
-    ceil(updates / `policy.every`) / updates of the updates:
+    ceil(updates / `policy.every`) / updates of the updates, both times `data.context` for texts, whose instances are
+    tokens:
 
     - the student's loss takes B forward and B backward, and with `optimization.probe_weight` s P more of each;
     - the teacher takes B forward, or none if it answered all views of the images before the run (`data.views`, or
@@ -80,9 +81,9 @@ def count_passes(recipe: Recipe, needs_alignment: bool) -> Passes:
     space, optimization = recipe.policy, recipe.optimization
     if needs_alignment and space.alignment == "none":
         raise InputError("policy.alignment must be 'classifier' or 'network' for a policy that needs it, got 'none'")
-    batch, images = float(optimization.batch_size), recipe.data.train
+    batch, images, tokens = float(recipe.instances), recipe.data.train, recipe.data.context or 1
     updates = optimization.epochs * (images // optimization.batch_size)
-    probe = min(space.probe_size, images) * -(-updates // space.every) / updates
+    probe = tokens * min(space.probe_size, images) * -(-updates // space.every) / updates
     term = probe if optimization.probe_weight > 0.0 else 0.0
     through_network = needs_alignment and space.alignment == "network"
     return Passes(

@@ -14,7 +14,7 @@ COLUMNS = (
     *("task", "condition", "budget", "updates", "students"),
     *_PLAIN,
     *("tuning_runs", "accuracy", "accuracy_low", "accuracy_high"),
-    *("regret", "regret_low", "regret_high", "regret_nll", "ruling", "reasons"),
+    *("regret", "regret_low", "regret_high", "regret_nll", "ruling", "reasons", "measure"),
 )
 
 
@@ -35,5 +35,5 @@ def _row(cell: CellOutcome, line: Line) -> list[object]:
         *(getattr(line, name) for name in _PLAIN),
         *(line.tuning_runs, line.accuracy.mean, line.accuracy.low, line.accuracy.high),
         *((regret.mean, regret.low, regret.high) if regret is not None else ("", "", "")),
-        *(line.regret_nll, line.ruling, "; ".join(line.reasons)),
+        *(line.regret_nll, line.ruling, "; ".join(line.reasons), cell.measure),
     ]

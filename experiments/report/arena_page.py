@@ -32,7 +32,8 @@ MEANINGS = {
     "Kinds": "What is tuned on this task is the yardstick; one for all tasks is a setting that is the same everywhere; "
     "published rules have their options tuned; matched controls do what a trained policy does without what it knows.",
     "Regret": "Test accuracy of the reference tuned on this very task less the method's, in percentage points, on the "
-    "same students, ± half the width of its 95 % interval. 0 is as good, + is worse.",
+    "same students, ± half the width of its 95 % interval. 0 is as good, + is worse. Texts are judged in bits per "
+    "character, and a point is a hundredth of a bit.",
     "Accuracy": "Share of test examples whose label is the student's first choice, after the last update.",
     "NLL": "Mean cross-entropy with the label on the test examples, in nats. Lower is better.",
     "ECE": "Expected calibration error: the mean gap between how sure the student is and how often it is right.",

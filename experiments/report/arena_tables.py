@@ -73,10 +73,12 @@ class ArenaCells:
 
 def to_arena_cells(cell: CellOutcome) -> ArenaCells:
     """The texts of a cell's table."""
+    bits = cell.measure == "bits"
     columns: dict[str, Callable[[Line], str]] = {
         "Method": _name,
+        **({"Bits per character": _bits} if bits else {}),
         "Accuracy, %": lambda line: _estimate(line.accuracy, f"{100 * line.accuracy.mean:.2f}"),
-        "Regret, points": _regret,
+        "Regret, 0.01 bit" if bits else "Regret, points": _regret,
         "NLL": lambda line: _nats(line.nll),
         "ECE, %": lambda line: _percent(line.calibration_error),
         "Agreement, %": lambda line: _percent(line.agreement),
@@ -169,6 +171,13 @@ def _name(line: Line) -> str:
 
 def _ruling(line: Line) -> str:
     return ": ".join(text for text in (line.ruling, "; ".join(line.reasons)) if text)
+
+
+def _bits(line: Line) -> str:
+    if line.bits is None or not math.isfinite(line.bits.mean):
+        return INFINITY
+    half = (line.bits.high - line.bits.low) / 2
+    return f"{line.bits.mean:.3f} ± {f'{half:.3f}' if math.isfinite(half) else INFINITY}"
 
 
 def _regret(line: Line) -> str:

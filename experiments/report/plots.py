@@ -107,7 +107,7 @@ def plot_differences(comparison: Comparison) -> Figure:
                 _name_at_edge(axes, y, signed(gap.mean), gap.mean < 0, COLORS[row.family])
             else:
                 _mean_and_interval(axes, y, gap, COLORS[row.family])
-        axes.set_xlabel(f"Test accuracy above {comparison.best_static.label}, points (same students)")
+        axes.set_xlabel("Test accuracy above the best static T, points")
     return figure
 
 
@@ -206,14 +206,20 @@ def plot_training(columns: Mapping[str, ArrayLike]) -> Figure:
 
 
 def _height(rows: Sequence[Row]) -> float:
-    return 1.0 + 0.27 * len(rows)
+    lines = max(len(_lines(row)) for row in rows)
+    return 1.0 + (0.27 if lines == 1 else 0.16 * lines + 0.04) * len(rows)
+
+
+def _lines(row: Row) -> list[str]:
+    """The label, as narrow as there is room beside the axes."""
+    return wrap(row.label, 24)
 
 
 def _rows_axes(figure: Figure, rows: Sequence[Row]) -> Axes:
     """Axes with a line per policy, labels on the left and the families' colors explained below."""
     axes = figure.subplots()
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), ["\n".join(wrap(row.label, 24)) for row in rows], linespacing=1.1)
+    axes.set_yticks(range(len(rows)), ["\n".join(_lines(row)) for row in rows], linespacing=1.1)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
@@ -274,7 +280,7 @@ def _static_line(axes: Axes, static: PolicyResult | None) -> None:
             return
         height, arrow = (0.98, "\N{UPWARDS ARROW}") if level > high else (0.02, "\N{DOWNWARDS ARROW}")
         side = "top" if level > high else "bottom"
-        axes.text(0.98, height, f"{arrow} {static.label}", transform=axes.transAxes, ha="right", va=side, fontsize=8.5)
+        axes.text(0.98, height, f"{arrow} T = {level:.3g}", transform=axes.transAxes, ha="right", va=side, fontsize=8.5)
 
 
 def _spread(count: int) -> FloatArray:

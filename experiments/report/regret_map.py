@@ -35,7 +35,8 @@ WIDEST = 12
 DIVERGED = "div."
 
 MAP_NOTE = (
-    "Points of test accuracy below the reference tuned on that very task: 0 is as good, + is worse. Bold where the "
+    "Points of test accuracy below the reference tuned on that very task, of texts hundredths of a bit per character "
+    "above it: 0 is as good, + is worse. Bold where the "
     f"95 % interval excludes 0; {DASH} where the method was not run; {DIVERGED} where it diverged, which no mean "
     "includes. Rows are sorted by their mean, those that ever diverged last; n is said where a mean is not over all "
     "columns, and means over different columns do not compare."
@@ -53,7 +54,7 @@ class Entry:
     """One method in one cell.
 
     Attributes:
-        regret: accuracy below the reference, in [-1, 1]; NaN if the method diverged.
+        regret: accuracy below the reference, in [-1, 1], or bits per character above it; NaN if the method diverged.
         clear: whether its interval excludes 0.
     """
 

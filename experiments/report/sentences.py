@@ -79,7 +79,8 @@ def _course(row: Row) -> str:
     if trace is None:
         return ""
     median = trace.quantiles[:, 2]
-    return f"Its median temperature went from {median[0]:.2g} to {median[-1]:.2g}. "
+    start, end = f"{median[0]:.2g}", f"{median[-1]:.2g}"
+    return f"Its median temperature {f'stayed at {start}' if start == end else f'went from {start} to {end}'}. "
 
 
 def _capital(sentence: str) -> str:

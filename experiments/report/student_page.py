@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rltemp.data import Dataset
+from rltemp.data import Dataset, decode
 from rltemp.experiments.evaluation.instances import InstanceCourses
 from rltemp.experiments.evaluation.results import FloatArray, PolicyResult, TemperatureTrace
 from rltemp.experiments.report.document import to_document, to_figure
@@ -23,6 +23,7 @@ from rltemp.files import atomic_write
 
 __all__ = ["StudentLink", "write_student_page"]
 
+_SHOWN_CHARACTERS = 16
 _SHOWN = 12
 """Instances of a kind that are shown, so that the page stays small whatever the data."""
 
@@ -58,9 +59,10 @@ def write_student_page(
         result: of the policy.
         courses: what the N training instances got in the student's run.
         data: the N training instances.
-        replaced: which labels are not the instances' own, [N] bool; None if all are, or if it is not known.
+        replaced: which labels are not the instances' own, [N] bool, or [N, L] of windows of a text, of which any makes
+            the window wrong; None if all are, or if it is not known.
     """
-    wrong = np.zeros(len(data), dtype=bool) if replaced is None else replaced.numpy()
+    wrong = np.zeros(len(data), dtype=bool) if replaced is None else replaced.view(len(data), -1).any(1).numpy()
     scales = _Scales.of(courses, data)
     low, high = scales.temperature
     strip = plot_strip(replace(result, trace=_as_trace(courses, wrong if replaced is not None else None)))
@@ -125,7 +127,10 @@ def _kinds(courses: InstanceCourses, wrong: NDArray[np.bool_]) -> list[tuple[str
 
 
 def _card(row: int, courses: InstanceCourses, data: Dataset, wrong: bool, scales: _Scales) -> str:
-    label = f"class {int(data.targets[row])}"
+    if data.positions is None:
+        label = f"class {int(data.targets[row])}"
+    else:
+        label = decode(data.images[row])[:_SHOWN_CHARACTERS]
     mark = ' <span class="wrong">mislabelled</span>' if wrong else ""
     bottom, top = np.log(scales.temperature)
     visits = np.flatnonzero(np.isfinite(courses.progress[row]))
@@ -133,7 +138,7 @@ def _card(row: int, courses: InstanceCourses, data: Dataset, wrong: bool, scales
     line = curve(list(zip((100 * courses.progress[row, visits]).tolist(), heights.tolist(), strict=True)), "course")
     numbers = f"CE&nbsp;{courses.mean_difficulty[row]:.2f}, T&nbsp;{courses.mean_temperature[row]:.2g}"
     picture = thumbnail(data.images[row], *scales.pixel, f"training instance {row}, {label}")
-    return f"<li>{picture}<span><b>{label}</b>{mark}<br>{numbers}</span>{line}</li>"
+    return f"<li>{picture}<span><b>{escape(label)}</b>{mark}<br>{numbers}</span>{line}</li>"
 
 
 @dataclass(frozen=True)

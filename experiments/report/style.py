@@ -51,7 +51,10 @@ table { border-collapse: collapse; width: 100%; font-size: .93rem; font-variant-
 th, td { padding: .5rem .45rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
 th:first-child { padding-left: .9rem; }
 th:last-child, td:last-child { padding-right: .9rem; }
-thead th { border-top: 0; color: var(--muted); font-size: .85rem; font-weight: 600; }
+thead th {
+  min-width: 4.5rem; border-top: 0; color: var(--muted); font-size: .85rem; font-weight: 600; vertical-align: bottom;
+  white-space: normal;
+}
 th:first-child { position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 500; }
 th:last-child, td:last-child { min-width: 6rem; text-align: left; white-space: normal; }
 tr.family-trained th { color: var(--learned); font-weight: 700; }
@@ -88,6 +91,7 @@ details > :not(summary) { margin-top: .75rem; }
   figure { padding: .8rem .3rem; }
   figure h3, figcaption { padding: 0 .4rem; }
   table { font-size: .9rem; }
+  thead th { min-width: 0; }
   th:first-child { white-space: normal; min-width: 7rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .5rem; }
@@ -99,7 +103,7 @@ ARENA_STYLE = """
 .headline p { margin: .5rem 0; }
 h3 { margin: 1.5rem 0 0; }
 .map td, .map th { padding: .4rem .6rem; }
-.map thead th { white-space: normal; }
+.map thead th { min-width: 0; }
 .map td:last-child { white-space: nowrap; }
 td.ruling { min-width: 16rem; white-space: normal; }
 tr.group th, tr.group td { padding-top: 1rem; color: var(--muted); font-size: .85rem; font-weight: 600; }

@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from rltemp.experiments.evaluation.comparison import Comparison, Row, Verdict
+from rltemp.experiments.evaluation.measure import to_bits
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.statistics import Difference
 from rltemp.experiments.report.sentences import about_trouble, signed
@@ -63,6 +64,8 @@ def to_cells(comparison: Comparison, fidelity: bool = True) -> Cells:
         ("NLL", lambda row: f"{row.nll:.3f}" if row.nll < 1e3 else f"{row.nll:.1e}"),
         ("ECE, %", lambda row: f"{100 * row.calibration_error:.1f}"),
     ]
+    if comparison.evaluation.setting.get("data", {}).get("context") is not None:
+        columns.insert(1, ("Bits per character", lambda row: f"{to_bits(row.nll):.3f}"))
     if fidelity and not all(math.isnan(row.agreement) for row in comparison.rows):
         columns.append(("Agreement, %", lambda row: _measured(100 * row.agreement, ".1f")))
         columns.append(

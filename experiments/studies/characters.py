@@ -27,14 +27,14 @@ from torch import Tensor
 
 from rltemp import DistillationLoss, InputError, make_policy
 from rltemp.experiments.evaluation.statistics import paired_difference
-from rltemp.experiments.studies.gpt import GPT
 from rltemp.files import atomic_write
+from rltemp.networks import Network, make_network
 from rltemp.objectives import KD, AdaptiveKD, EntropySplitKD, JensenShannonKD, Objective, ReverseKD
 from rltemp.reading import read_safetensors, read_text
 from rltemp.seeding import make_generator
 
 CONTEXT, SENTENCES, RATE = 64, 16, 2e-3
-TEACHER, STUDENT = (128, 4), (64, 2)
+TEACHER, STUDENT = {"width": 128, "layers": 4}, {"width": 64, "layers": 2}
 DIVERGENCES: dict[str, Objective] = {"forward": KD(), "reverse": ReverseKD(), "jensen-shannon": JensenShannonKD()}
 
 
@@ -95,7 +95,7 @@ def arms() -> dict[str, DistillationLoss]:
     return found
 
 
-def scores(model: GPT, teacher: GPT, text: Tensor) -> tuple[float, float]:
+def scores(model: Network, teacher: Network, text: Tensor) -> tuple[float, float]:
     """Bits per character of a text, in windows side by side, and how often both networks choose the same character."""
     windows = text[: len(text) // (CONTEXT + 1) * (CONTEXT + 1)].view(-1, CONTEXT + 1)
     bits = same = 0.0
@@ -108,10 +108,10 @@ def scores(model: GPT, teacher: GPT, text: Tensor) -> tuple[float, float]:
     return bits / tokens, same / tokens
 
 
-def train_teacher(texts: Texts, steps: int, path: Path) -> GPT:
+def train_teacher(texts: Texts, steps: int, path: Path) -> Network:
     """The teacher, which is kept at `path`."""
     generator = make_generator(0, "teacher")
-    teacher = GPT(texts.vocabulary, *TEACHER, CONTEXT, generator)
+    teacher = make_network("gpt", texts.vocabulary, (CONTEXT,), generator, **TEACHER)
     if path.exists():
         teacher.load_state_dict(read_safetensors(path))
         return teacher
@@ -127,10 +127,13 @@ def train_teacher(texts: Texts, steps: int, path: Path) -> GPT:
     return teacher
 
 
-def train_students(texts: Texts, teacher: GPT, seed: int, steps: int) -> list[Row]:
+def train_students(texts: Texts, teacher: Network, seed: int, steps: int) -> list[Row]:
     """All arms of a seed, side by side: the teacher answers once for all."""
     criteria, windows_of = arms(), make_generator(seed, "windows")
-    students = {name: GPT(texts.vocabulary, *STUDENT, CONTEXT, make_generator(seed, "weights")) for name in criteria}
+    students = {
+        name: make_network("gpt", texts.vocabulary, (CONTEXT,), make_generator(seed, "weights"), **STUDENT)
+        for name in criteria
+    }
     learners = {name: _optimizer(student, steps) for name, student in students.items()}
     for step in range(steps):
         windows = texts.draw(windows_of)
@@ -183,7 +186,7 @@ def run(text: str, folder: Path, seeds: int, steps: int, teacher_steps: int) -> 
     return rows
 
 
-def _optimizer(model: GPT, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+def _optimizer(model: Network, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1, pct_start=0.1)
 

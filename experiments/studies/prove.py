@@ -112,7 +112,7 @@ class ShuffledEnv(DistillationVectorEnv):
 
     def effects(self, actions: Any) -> Any:
         """What the same instance of another student did."""
-        return np.roll(super().effects(actions), self.batch_size, axis=1)
+        return np.roll(super().effects(actions), self.batch_size, axis=-1)
 
 
 CURVES = {

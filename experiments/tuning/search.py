@@ -13,6 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from rltemp.errors import InputError
+from rltemp.experiments.evaluation.measure import Measure, judged_score
 from rltemp.experiments.tuning.spaces import Space
 from rltemp.experiments.tuning.validate import Validation
 from rltemp.files import naming
@@ -22,6 +23,8 @@ __all__ = ["Found", "Trial", "best_static", "search"]
 # Its warnings are of packages that would make suggestions a little faster.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
+_WORST = -64.0
+"""Score of students that diverged: a Gaussian process cannot be fitted to what is infinite."""
 _LEAST_TRIALS = 4
 """Before a model is fitted; spaces that start with more settings need none at random."""
 
@@ -42,6 +45,10 @@ class Trial:
     accuracy: float
     nll: float
 
+    def score(self, measure: Measure) -> float:
+        """What is judged, the larger the better."""
+        return judged_score(measure, self.accuracy, self.nll)
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -49,14 +56,16 @@ class Found:
 
     Attributes:
         trials: in the order in which they were made.
+        measure: what they are compared by.
     """
 
     trials: tuple[Trial, ...]
+    measure: Measure = "accuracy"
 
     @property
     def best(self) -> Trial:
-        """Of the highest accuracy; of equal ones the lowest cross-entropy, then the first."""
-        return min(self.trials, key=lambda trial: (-trial.accuracy, trial.nll))
+        """Of the highest score; of equal ones the lowest cross-entropy, then the first."""
+        return min(self.trials, key=lambda trial: (-trial.score(self.measure), trial.nll))
 
 
 def best_static(static: Found, recipe: Found) -> Trial:
@@ -66,7 +75,7 @@ def best_static(static: Found, recipe: Found) -> Trial:
         static: search of it in the tuned recipe.
         recipe: search of the recipe, scored on the same students.
     """
-    return Found((*static.trials, dataclasses.replace(recipe.best, changes={}))).best
+    return Found((*static.trials, dataclasses.replace(recipe.best, changes={})), static.measure).best
 
 
 def search(
@@ -76,6 +85,7 @@ def search(
     journal: Path,
     try_out: Callable[[str, Mapping[str, Any]], Validation],
     advance: Callable[[], None] = lambda: None,
+    measure: Measure = "accuracy",
 ) -> Found:
     """Try `trials` settings: the space's starts, then what a Gaussian process fitted to all trials proposes.
 
@@ -90,6 +100,7 @@ def search(
         journal: Optuna's file of the finished trials, made if missing; its folder exists.
         try_out: scores a policy in a recipe with these changes on validation data.
         advance: called once per trial, those found in the journal included.
+        measure: what settings are compared by.
 
     Raises:
         InputError: for a journal that is damaged.
@@ -102,13 +113,13 @@ def search(
             trial = optuna.trial.create_trial(
                 params={name: values[name] for name in space.distributions},
                 distributions=dict(space.distributions),
-                value=result.accuracy,
-                user_attrs={"nll": result.nll},
+                value=max(_WORST, judged_score(measure, result.accuracy, result.nll)),
+                user_attrs={"accuracy": result.accuracy, "nll": result.nll},
             )
             with naming(journal):
                 study.add_trial(trial)
         advance()
-    return Found(tuple(_trial(space, trial) for trial in study.trials[:trials]))
+    return Found(tuple(_trial(space, trial) for trial in study.trials[:trials]), measure)
 
 
 class _Unlocked(JournalFileOpenLock):
@@ -162,4 +173,6 @@ def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
 
 def _trial(space: Space, trial: optuna.trial.FrozenTrial) -> Trial:
     assert trial.value is not None
-    return Trial(space.policy(trial.params), space.changes(trial.params), trial.value, trial.user_attrs["nll"])
+    # Journals of before there was another measure hold the accuracy as the value alone.
+    accuracy = trial.user_attrs.get("accuracy", trial.value)
+    return Trial(space.policy(trial.params), space.changes(trial.params), accuracy, trial.user_attrs["nll"])

@@ -200,6 +200,7 @@ RULES = (
     _rule("lskd", "temperature", 0.25, 16.0, 2.0, kd_weight=9.0),
     _rule("ttm", "temperature", 0.5, 32.0, 10.0, kd_weight=45.0),
     _rule("wttm", "temperature", 0.5, 32.0, 5.0, kd_weight=4.0),
+    _rule("adakd", "temperature", 0.25, 8.0, 1.0),
 )
 """Rules for temperatures, each with its own option and weight; whole published methods stand beside them unchanged."""
 

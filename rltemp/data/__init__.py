@@ -1,4 +1,4 @@
-"""Data: labeled images in memory or on disk, their splits, batches, and augmentation."""
+"""Data: labeled images in memory or on disk, texts, their splits, batches, and augmentation."""
 
 from rltemp.data.augment import (
     Augmentation,
@@ -11,6 +11,7 @@ from rltemp.data.augment import (
     concatenate,
 )
 from rltemp.data.batches import BatchIndices
+from rltemp.data.characters import ALPHABET, cut_text, decode, encode, shakespeare_sample
 from rltemp.data.cifar100 import CIFAR100_MEAN, CIFAR100_STD, cifar100_augmentation, load_cifar100
 from rltemp.data.dataset import Dataset
 from rltemp.data.digits import load_digits
@@ -18,12 +19,13 @@ from rltemp.data.fashion import load_fashion
 from rltemp.data.folder import ImageFiles, list_images, load_image_folder
 from rltemp.data.loader import FolderBatch, FolderLoader, decode_centers
 from rltemp.data.mnist1d import load_mnist1d
-from rltemp.data.news import load_news
+from rltemp.data.news import load_news, news_texts
 from rltemp.data.pooling import average_pool
 from rltemp.data.speech import load_spoken_digits
 from rltemp.data.splits import split
 
 __all__ = [
+    "ALPHABET",
     "CIFAR100_MEAN",
     "CIFAR100_STD",
     "Augmentation",
@@ -41,7 +43,10 @@ __all__ = [
     "average_pool",
     "cifar100_augmentation",
     "concatenate",
+    "cut_text",
+    "decode",
     "decode_centers",
+    "encode",
     "list_images",
     "load_cifar100",
     "load_digits",
@@ -50,5 +55,7 @@ __all__ = [
     "load_mnist1d",
     "load_news",
     "load_spoken_digits",
+    "news_texts",
+    "shakespeare_sample",
     "split",
 ]

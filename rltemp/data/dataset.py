@@ -15,11 +15,12 @@ __all__ = ["Dataset"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labeled images on one device.
+    """Labeled images, or windows of texts, on one device.
 
     Attributes:
         images: [N, ...], uint8 in [0, 255], floating point, or int64 ids of tokens.
-        targets: [N] int64 class indices in [0, classes).
+        targets: [N] int64 class indices in [0, classes); or [N, L], the next token at each of the L positions of a
+            window, each of which is an instance. Windows are full: there is no padding.
         classes: number of classes C, >= 2.
 
     Raises:
@@ -47,11 +48,27 @@ class Dataset:
             )
         if len(self.images) == 0:
             raise InputError("images must hold at least one image, got 0")
-        check_targets(self.targets, len(self.images), self.classes)
+        if self.targets.ndim == 2 and self.targets.shape != self.images.shape:
+            raise InputError(
+                f"targets must have shape [N] or, of tokens, that of images {list(self.images.shape)}, "
+                f"got {list(self.targets.shape)}"
+            )
+        labels = self.targets if self.positions is None else self.labels
+        check_targets(labels, len(self.images) * (self.positions or 1), self.classes)
 
     def __len__(self) -> int:
         """Number of images N."""
         return len(self.images)
+
+    @property
+    def positions(self) -> int | None:
+        """Positions L of a window, each of which is an instance; None where an image is one."""
+        return self.targets.shape[1] if self.targets.ndim == 2 else None
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices of all instances, [N], or [N * L], window after window."""
+        return self.targets.flatten()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -54,6 +54,7 @@ class FolderLoader:
         augment: take random crops (Szegedy et al., 2015, section 6) instead of the center 7/8.
         drop_last: leave out the incomplete batch at the end of each epoch.
         workers: processes that decode; 0 decodes in the calling process.
+        share: of the B instances of a batch, which alone are decoded and given.
 
     Raises:
         InputError: for a side or batch size < 1, or a batch larger than the data.
@@ -69,6 +70,7 @@ class FolderLoader:
         augment: bool,
         drop_last: bool,
         workers: int = 0,
+        share: slice = slice(None),
     ) -> None:
         if side < 1:
             raise InputError(f"side must be >= 1, got {side}")
@@ -76,11 +78,17 @@ class FolderLoader:
         self._batches = BatchIndices(len(files), batch_size, generator, drop_last=drop_last)
         self._generator = generator
         self._workers = workers
+        self._share = share
         self._seeds = self._draw_seeds()
 
     def __len__(self) -> int:
         """Batches per epoch."""
         return len(self._batches)
+
+    @property
+    def batch_size(self) -> int:
+        """Instances B per batch, of which this loader may give a share."""
+        return self._batches.batch_size
 
     def __iter__(self) -> Iterator[FolderBatch]:
         """Take the batches left in the current epoch, one by one.
@@ -92,7 +100,8 @@ class FolderLoader:
         loader = DataLoader(
             self._files,
             batch_sampler=(
-                list(zip(batch.tolist(), seeds[batch].tolist(), strict=True)) for batch in batches.remaining()
+                list(zip(batch.tolist(), seeds[batch].tolist(), strict=True))
+                for batch in (whole[self._share] for whole in batches.remaining())
             ),
             collate_fn=_collate,
             num_workers=self._workers,

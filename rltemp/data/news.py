@@ -1,4 +1,4 @@
-"""AG News (Zhang, Zhao and LeCun, 2015): short texts of four kinds, as hashed words."""
+"""AG News (Zhang, Zhao and LeCun, 2015): short texts of four kinds, as hashed words, or as they stand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rltemp.data.dataset import Dataset
 from rltemp.errors import InputError, short
 from rltemp.reading import read_text
 
-__all__ = ["hash_words", "load_news"]
+__all__ = ["hash_words", "load_news", "news_texts"]
 
 _WORD = re.compile(r"[a-z0-9]+")
 _BUCKETS = 8192
@@ -40,6 +40,19 @@ def load_news(root: str | Path) -> tuple[Dataset, Dataset]:
     if unknown is not None:
         raise InputError(f"test.tsv of {root} must have the labels of train.tsv, got {short(unknown)}")
     return _dataset(train, classes), _dataset(test, classes)
+
+
+def news_texts(root: str | Path) -> tuple[str, str]:
+    """The training and test texts themselves, a line each, without labels.
+
+    Args:
+        root: as for `load_news`.
+
+    Raises:
+        InputError: for a file that is missing, no UTF-8, or has a line without a label.
+    """
+    train, test = ("".join(f"{text}\n" for text, _ in _read(Path(root) / f"{part}.tsv")) for part in ("train", "test"))
+    return train, test
 
 
 def hash_words(text: str) -> Tensor:

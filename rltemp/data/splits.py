@@ -37,13 +37,17 @@ def split(dataset: Part, sizes: Mapping[str, int | Literal["rest"]], generator: 
     return {part: dataset.subset(rows) for part, rows in split_rows(len(dataset), sizes, generator).items()}
 
 
-def split_rows(total: int, sizes: Mapping[str, int | Literal["rest"]], generator: torch.Generator) -> dict[str, Tensor]:
+def split_rows(
+    total: int, sizes: Mapping[str, int | Literal["rest"]], generator: torch.Generator, *, in_order: bool = False
+) -> dict[str, Tensor]:
     """Cut the rows 0 to `total` - 1 into disjoint parts, drawn without replacement; what `split` cuts by.
 
     Args:
         total: number of rows.
         sizes: as `split` takes them.
         generator: draws one permutation.
+        in_order: leave neighbours together, as in a text: the rows stay in their order, round a circle, and what is
+            drawn is where it begins.
 
     Returns:
         The rows of each part, int64 [its size], in the order of the permutation.
@@ -52,7 +56,11 @@ def split_rows(total: int, sizes: Mapping[str, int | Literal["rest"]], generator
         InputError: for a size < 1, two rests, or more rows than there are.
     """
     numbers = _resolve(sizes, total)
-    order = torch.randperm(total, generator=generator, device=generator.device)
+    if in_order:
+        start = torch.randint(total, (), generator=generator, device=generator.device)
+        order = (start + torch.arange(total, device=generator.device)) % total
+    else:
+        order = torch.randperm(total, generator=generator, device=generator.device)
     starts = [0, *torch.tensor(list(numbers.values())).cumsum(0).tolist()]
     return {part: order[start : start + number] for start, (part, number) in zip(starts, numbers.items(), strict=False)}
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rltemp.data import Augmentation, Dataset
-from rltemp.distillation.minibatches import Minibatch, MinibatchStream
+from rltemp.distillation.minibatches import WHOLE, Minibatch, MinibatchStream
 from rltemp.distillation.training_images import ImagesInMemory, index_orders
 from rltemp.errors import InputError
 from rltemp.transfer import to_device
@@ -61,6 +61,11 @@ class ImageViews:
         return self._images.device
 
     @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of the labels of one view: () for images, (L,) for windows of L tokens."""
+        return tuple(self._images.dataset.targets.shape[1:])
+
+    @property
     def rows(self) -> int:
         """Number of views of all images, V * N."""
         return self.count * len(self._images)
@@ -81,12 +86,12 @@ class ImageViews:
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def minibatches(self, seeds: Sequence[int], batch_size: int) -> ViewMinibatches:
+    def minibatches(self, seeds: Sequence[int], batch_size: int, share: slice = WHOLE) -> ViewMinibatches:
         """Stream of minibatches for one network per seed, with a random view of each image.
 
         An epoch's incomplete last minibatch is left out.
         """
-        return ViewMinibatches(self, seeds, batch_size)
+        return ViewMinibatches(self, seeds, batch_size, share)
 
     def choose(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a random view of each of the images at `indices` [B]; returns rows [B] in [0, V * N)."""
@@ -96,7 +101,7 @@ class ImageViews:
         return view * len(self) + indices
 
     def look(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Augmented images [M, ...] and targets [M] of the views at `rows` [M]."""
+        """Augmented images [M, ...] and targets [M], or [M, L] of windows, of the views at `rows` [M]."""
         dataset: Dataset = self._images.dataset
         indices = rows % len(self)
         draws = tuple(draw[rows] for draw in self._draws)
@@ -110,16 +115,18 @@ class ViewMinibatches(MinibatchStream):
         views: the training images.
         seeds: one per student.
         batch_size: instances B per student and minibatch; an epoch's incomplete last minibatch is left out.
+        share: of the B instances.
     """
 
-    def __init__(self, views: ImageViews, seeds: Sequence[int], batch_size: int) -> None:
+    def __init__(self, views: ImageViews, seeds: Sequence[int], batch_size: int, share: slice = WHOLE) -> None:
         self._indices = index_orders(len(views), seeds, batch_size)
-        super().__init__(seeds, self._indices, views.augmentation)
+        super().__init__(seeds, self._indices, views.augmentation, share)
         self._views = views
 
     def draw(self) -> Minibatch:
         """Draw the next minibatch of every student: images [K, B, ...], targets [K, B], and view rows [K, B]."""
         taken = zip((order.take() for order in self._indices), self._generators, strict=True)
-        rows = to_device(torch.stack([self._views.choose(*indices) for indices in taken]), self._views.device)
+        chosen = torch.stack([self._views.choose(*indices)[self._share] for indices in taken])
+        rows = to_device(chosen, self._views.device)
         images, targets = self._views.look(rows.flatten())
-        return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(rows.shape), rows)
+        return Minibatch(images.view(*rows.shape, *images.shape[1:]), targets.view(len(rows), -1), rows)

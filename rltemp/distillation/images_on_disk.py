@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rltemp.data import Augmentation, FolderBatch, FolderLoader, ImageFiles
-from rltemp.distillation.minibatches import Minibatch, MinibatchStream
+from rltemp.distillation.minibatches import WHOLE, Minibatch, MinibatchStream
 from rltemp.seeding import make_generator
 from rltemp.transfer import to_device
 
@@ -47,9 +47,9 @@ class ImagesOnDisk:
         """Bytes that change with the files' names, sizes, dates, labels, or the crops' size; for a cache's key."""
         yield repr((self.files.fingerprint(), self.side)).encode()
 
-    def minibatches(self, seeds: Sequence[int], batch_size: int) -> DiskMinibatches:
+    def minibatches(self, seeds: Sequence[int], batch_size: int, share: slice = WHOLE) -> DiskMinibatches:
         """Stream of minibatches for one network per seed; an epoch's incomplete last minibatch is left out."""
-        return DiskMinibatches(self, seeds, batch_size)
+        return DiskMinibatches(self, seeds, batch_size, share)
 
 
 class DiskMinibatches(MinibatchStream):
@@ -59,9 +59,10 @@ class DiskMinibatches(MinibatchStream):
         images: the training images.
         seeds: one per student.
         batch_size: instances B per student and minibatch; an epoch's incomplete last minibatch is left out.
+        share: of the B instances, which alone are decoded.
     """
 
-    def __init__(self, images: ImagesOnDisk, seeds: Sequence[int], batch_size: int) -> None:
+    def __init__(self, images: ImagesOnDisk, seeds: Sequence[int], batch_size: int, share: slice = WHOLE) -> None:
         self._loaders = [
             FolderLoader(
                 images.files,
@@ -71,10 +72,11 @@ class DiskMinibatches(MinibatchStream):
                 augment=True,
                 drop_last=True,
                 workers=images.workers,
+                share=share,
             )
             for seed in seeds
         ]
-        super().__init__(seeds, self._loaders, images.augmentation)
+        super().__init__(seeds, self._loaders, images.augmentation, share)
         self._device = images.device
         self._batches = [_endless(loader) for loader in self._loaders]
 

@@ -11,7 +11,10 @@ from torch import Tensor
 from rltemp.data import Augmentation, BatchIndices, FolderLoader, concatenate
 from rltemp.seeding import make_generator
 
-__all__ = ["Minibatch", "MinibatchStream", "Partners"]
+__all__ = ["WHOLE", "Minibatch", "MinibatchStream", "Partners"]
+
+WHOLE = slice(None)
+"""All instances of a minibatch."""
 
 
 class Partners(NamedTuple):
@@ -29,10 +32,12 @@ class Partners(NamedTuple):
 class Minibatch(NamedTuple):
     """One minibatch for each of K students.
 
+    Of texts, the B instances are the tokens of S windows of L positions, window after window: B = S * L.
+
     Attributes:
-        images: augmented images, [K, B, ...].
+        images: augmented images, [K, B, ...], or windows [K, S, L].
         targets: class indices, [K, B].
-        rows: [K, B], rows of `ImageViews` that the images are; None if every image is augmented anew.
+        rows: [K, B], or [K, S], rows of `ImageViews` that the images are; None if every image is augmented anew.
         partners: second labels, where instances are mixtures; None if there are none.
     """
 
@@ -45,18 +50,27 @@ class Minibatch(NamedTuple):
 class MinibatchStream(ABC):
     """An endless stream of minibatches of K students; a student's minibatches depend on its own seed alone.
 
+    A stream may give a share of every minibatch alone: whoever gives another share draws the same numbers, and both
+    together give what one stream gives.
+
     Args:
         seeds: one per student.
         orders: the order in which each student sees its images, one per student.
         augmentation: drawn anew for every image of every minibatch.
+        share: of the B instances of a minibatch, which the stream gives.
     """
 
     def __init__(
-        self, seeds: Sequence[int], orders: Sequence[BatchIndices | FolderLoader], augmentation: Augmentation
+        self,
+        seeds: Sequence[int],
+        orders: Sequence[BatchIndices | FolderLoader],
+        augmentation: Augmentation,
+        share: slice = WHOLE,
     ) -> None:
         self._generators = [make_generator(seed, "augmentation") for seed in seeds]
         self._orders = orders
         self._augmentation = augmentation
+        self._share = share
 
     @property
     def per_epoch(self) -> int:
@@ -65,7 +79,10 @@ class MinibatchStream(ABC):
 
     @abstractmethod
     def draw(self) -> Minibatch:
-        """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B]."""
+        """Draw the next minibatch of every student, or its share: images [K, B, ...] and targets [K, B].
+
+        Of tokens, images are windows and targets those of all their tokens, as `Minibatch` has them.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the minibatches to come: orders and generators of all students."""
@@ -82,7 +99,9 @@ class MinibatchStream(ABC):
             generator.set_state(saved)
 
     def _augment(self, images: Tensor) -> Tensor:
-        """Augment images [K, B, ...], each student's with draws from its own generator."""
-        draws = concatenate([self._augmentation.draw(images.shape[1], generator) for generator in self._generators])
+        """Augment images [K, B, ...], each student's with its share of draws from its own generator."""
+        batch = self._orders[0].batch_size
+        drawn = (self._augmentation.draw(batch, generator) for generator in self._generators)
+        draws = concatenate([tuple(draw[self._share] for draw in draws) for draws in drawn])
         augmented = self._augmentation.apply(images.flatten(0, 1), draws)
         return augmented.view(*images.shape[:2], *augmented.shape[1:])

@@ -49,6 +49,7 @@ class PolicyPopulation(nn.Module):
         targets: Tensor,
         progress: float,
         alignment: Tensor | None,
+        position: Tensor | None = None,
     ) -> Temperatures:
         """Choose the temperatures of K * B instances, student after student.
 
@@ -58,6 +59,7 @@ class PolicyPopulation(nn.Module):
             targets: [K, B] class indices.
             progress: share of the run that is done, in [0, 1].
             alignment: [K, B, A]; None only if the policies do not need it.
+            position: [B] in [0, 1], of the tokens of every student; None only if the policies do not need it.
 
         Returns:
             Temperatures of K * B instances: rows k * B to k * B + B - 1 are student k's.
@@ -68,7 +70,8 @@ class PolicyPopulation(nn.Module):
         elif isinstance(first := self._members[0], LearnedPolicy):
             merged = None if alignment is None else alignment.flatten(0, 1)
             logits = student_logits.flatten(0, 1), teacher_logits.flatten(0, 1)
-            return first.choose(*logits, targets.flatten(), progress, merged, students=len(targets))
+            place = None if position is None else position.repeat(len(targets))
+            return first.choose(*logits, targets.flatten(), progress, merged, len(targets), place)
         elif self._members[0].generator is not None or self._members[0].over_batch:
             chosen = self._choose_in_turn(*tensors, progress)
         else:

@@ -42,7 +42,8 @@ class PolicyRun:
         run: the KD run, with its students.
 
     Raises:
-        InputError: for policies that need the alignment if `space.alignment` is "none".
+        InputError: for policies that need the alignment if `space.alignment` is "none", or a position that images have
+            not.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class PolicyRun:
             raise InputError(
                 "policy.alignment must be 'classifier' or 'network' for a policy that needs it, got 'none'"
             )
+        if "position" in self._policies.needs and task.position is None:
+            raise InputError("the task must be of texts for a policy that needs position, got one of images")
         self._probe = PopulationProbe.of(task, space, seeds) if needed else None
         self._term = ProbeTerm.of(task, space, seeds)
 
@@ -80,6 +83,7 @@ class PolicyRun:
             observation.minibatch.targets,
             observation.progress,
             self._probe.alignment(self.run.students, observation) if self._probe is not None else None,
+            self.run.task.position,
         )
         if observer is not None:
             observer(observation, temperatures)

@@ -11,6 +11,7 @@ from torch import Tensor
 from rltemp.alignment import logit_gradient, normalized_alignment, probe_gradient
 from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.probe_images import ProbeImages
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.run import ForwardPass
 from rltemp.distillation.students import Students
 from rltemp.distillation.task import Task
@@ -29,6 +30,7 @@ class PopulationProbe:
         size: images per student and refresh, >= 1, at most N.
         every: updates between two refreshes of the probe's gradient, >= 1.
         scope: through which layers an instance acts on the probe: the "classifier" alone, or the whole "network".
+        ranks: the processes that share every minibatch.
 
     Raises:
         InputError: for a size or interval < 1.
@@ -43,9 +45,11 @@ class PopulationProbe:
         size: int,
         every: int,
         scope: Literal["classifier", "network"],
+        ranks: Ranks = ALONE,
     ) -> None:
         self._images = ProbeImages(data, augmentation, seeds=seeds, size=size, every=every)
         self._scope = scope
+        self._ranks = ranks
         self._direction: Sequence[Tensor] = ()
 
     @classmethod
@@ -66,6 +70,7 @@ class PopulationProbe:
             size=space.probe_size,
             every=space.every,
             scope=space.alignment,
+            ranks=task.ranks,
         )
 
     def alignment(self, students: Students, observation: ForwardPass) -> Tensor:
@@ -92,8 +97,10 @@ class PopulationProbe:
             self._direction = self._gradient(students)
         if self._scope == "classifier":
             weight, bias = self._direction
-            return torch.baddbmm(bias[:, None], observation.student.features.detach(), weight)
-        return students.tangents(observation.minibatch.images, self._direction)
+            own = torch.baddbmm(bias[:, None], observation.student.features.detach(), weight)
+        else:
+            own = students.tangents(observation.minibatch.images, self._direction)
+        return self._ranks.whole(own)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the students that decides the alignments to come: age, probe gradient, and generators."""

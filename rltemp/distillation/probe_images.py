@@ -59,11 +59,12 @@ class ProbeImages:
         count = len(self._generators)
         if self._size == len(self._data):
             shared = self._augmentation.clean(self._data.images)
-            return students.evaluate(shared), self._data.targets.expand(count, -1)
+            return students.evaluate(shared), self._data.labels.expand(count, -1)
         orders = [torch.randperm(len(self._data), generator=generator) for generator in self._generators]
         chosen = to_device(torch.stack([order[: self._size] for order in orders]), self._data.device)
         images = self._augmentation.clean(self._data.images[chosen.flatten()])
-        return students.evaluate_each(images.unflatten(0, (count, -1))), self._data.targets[chosen]
+        targets = self._data.targets[chosen].flatten(1)
+        return students.evaluate_each(images.unflatten(0, (count, -1))), targets
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the draws to come: age and generators."""

@@ -12,6 +12,7 @@ from rltemp.distillation.divergence import first_diverged, is_due
 from rltemp.distillation.minibatches import Minibatch
 from rltemp.distillation.mixup import MixUp, mixed_losses
 from rltemp.distillation.optimization import learning_rate, load_optimizer, make_optimizer, set_learning_rate
+from rltemp.distillation.ranks import Ranks
 from rltemp.distillation.students import Output
 from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Answers
@@ -24,6 +25,9 @@ __all__ = ["DistillationRun", "ForwardPass"]
 
 class ForwardPass(NamedTuple):
     """The forward pass before an update: everything a temperature may depend on.
+
+    Of several processes that share the minibatch, each has the images and features of its own instances alone, and the
+    targets and logits of all, with the graph of its own: what is decided by them is the same everywhere.
 
     Attributes:
         minibatch: augmented images [K, B, ...] and targets [K, B].
@@ -44,7 +48,8 @@ class DistillationRun:
     """A KD run of K fresh students: alternate `observe` and `update` until `finished`.
 
     Between the two calls a rule, a trained policy, or a learning agent chooses the temperatures of the observed
-    minibatch.
+    minibatch. Several processes may share every minibatch (`task.ranks`): the run is that of one process up to
+    rounding, unless students have layers that normalize over the batch or draw, which do it per process.
 
     Args:
         task: the distillation problem: data, teacher, students, and optimization.
@@ -53,7 +58,7 @@ class DistillationRun:
             once for several runs on the same seeds.
         trained_with: module of a temperature policy, whose parameters the students' optimizer trains.
         method: the loss to minimize; by default the task's.
-        mixup: mixes the images of some minibatches; by default of none.
+        mixup: mixes the images of some minibatches; by default of none. Needs a process that has the whole minibatch.
 
     Attributes:
         task: the distillation problem.
@@ -61,6 +66,9 @@ class DistillationRun:
         students: the K students.
         step: number of updates done.
         method: the loss to minimize.
+
+    Raises:
+        InputError: for a batch size that the processes cannot share equally, or `mixup` with several of them.
     """
 
     def __init__(
@@ -79,6 +87,9 @@ class DistillationRun:
         self.step = 0
         self.method = method or task.method
         self._minibatches = task.minibatches(seeds)
+        if mixup is not None and task.ranks.count > 1:
+            raise InputError(f"mixup must be None where {task.ranks.count} processes share a minibatch")
+        self._forward = task.ranks.wrap(self.students)
         self._teacher = teacher or task.teacher
         self._mixup = mixup
         self._forward_seeds = self.students.forward_seeds(seeds)
@@ -113,17 +124,20 @@ class DistillationRun:
         """
         if self._observation is None:
             minibatch = self._draw()
-            seeds = self._forward_seeds.draw()
+            seeds = self._ranks.apart(self._forward_seeds.draw())
             self.students.train()
+            student: Output = self._forward(minibatch.images, seeds)
+            # Running statistics: what is probed next must be the same everywhere.
+            self._ranks.average(self.students.buffers())
             self._observation = ForwardPass(
-                minibatch=minibatch,
-                student=self.students(minibatch.images, seeds),
-                teacher_logits=self._ask(minibatch),
+                minibatch=minibatch._replace(targets=self._ranks.whole(minibatch.targets)),
+                student=student._replace(logits=self._ranks.whole(student.logits)),
+                teacher_logits=self._ranks.whole(self._ask(minibatch)),
                 progress=self.progress,
                 seeds=seeds,
             )
-            if is_due(self._observation.student.logits, self.step):
-                self._refuse_diverged(self._observation.student.logits, minibatch.targets)
+            if is_due(student.logits, self.step):
+                self._refuse_diverged(self._observation.student.logits, self._observation.minibatch.targets)
         return self._observation
 
     def check(self) -> None:
@@ -137,7 +151,7 @@ class DistillationRun:
             sample = self.task.validation.images[: self.task.optimization.batch_size]
             logits = self.students.predict(self.task.augmentation.clean(sample)).logits
             bounded = not self.students.normalizations()
-            self._refuse_diverged(logits, self.task.validation.targets[: len(sample)], bounded)
+            self._refuse_diverged(logits, self.task.validation.labels[: logits.shape[1]], bounded)
 
     def update(self, temperatures: Temperatures, extra: Tensor | None = None) -> None:
         """Make one optimizer step on the observed minibatch.
@@ -159,6 +173,7 @@ class DistillationRun:
         set_learning_rate(self._optimizer, self.learning_rate)
         self._optimizer.zero_grad()
         loss.backward()
+        self._ranks.average(part.grad for part in self._companion.parameters() if part.grad is not None)
         self._optimizer.step()
         self._observation = None
         self.step += 1
@@ -198,6 +213,10 @@ class DistillationRun:
         load_optimizer(self._optimizer, state["optimizer"])
         self._minibatches.load_state_dict(state["minibatches"])
         self._forward_seeds.load_state_dict(state["forward_seeds"])
+
+    @property
+    def _ranks(self) -> Ranks:
+        return self.task.ranks
 
     @property
     def _mixes(self) -> bool:

@@ -67,14 +67,15 @@ def score(students: Students, data: Dataset, augmentation: Augmentation = _NOTHI
         data: the images and labels.
         augmentation: only its deterministic transforms, such as normalization, are applied.
     """
-    return score_logits(clean_logits(lambda images: students.predict(images).logits, data, augmentation), data.targets)
+    return score_logits(clean_logits(lambda images: students.predict(images).logits, data, augmentation), data.labels)
 
 
 def clean_logits(answer: Callable[[Tensor], Tensor], data: Dataset, augmentation: Augmentation = _NOTHING) -> Tensor:
-    """Logits [..., N, C] of clean images, in float64.
+    """Logits [..., N, C] of clean images, or [..., N * L, C] of windows of texts, in float64.
 
     Args:
-        answer: maps images [M, ...] to logits [..., M, C] without graph; called on one part of the data after another.
+        answer: maps images [M, ...] to logits [..., M, C], or windows to [..., M * L, C], without graph; called on one
+            part of the data after another.
         data: the N images.
         augmentation: only its deterministic transforms, such as normalization, are applied.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -254,8 +255,10 @@ class _WithFeatures(nn.Module):
         self.network = network
         self._execution = execution
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self._execution.features(self.network, images)
+    def forward(self, images: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
+        """With `exact`, in the parameters' precision: autocast has no forward-mode derivative."""
+        execution = dataclasses.replace(self._execution, dtype=torch.float32) if exact else self._execution
+        features = execution.features(self.network, images)
         return features, self.network.classifier(features)
 
 
@@ -268,7 +271,7 @@ def _tangent(network: nn.Module, state: dict[str, Tensor], velocity: dict[str, T
     moved = {name: state[name] for name in velocity}
 
     def logits_at(parameters: dict[str, Tensor]) -> Tensor:
-        output: tuple[Tensor, Tensor] = functional_call(network, state | parameters, (images,))
+        output: tuple[Tensor, Tensor] = functional_call(network, state | parameters, (images,), {"exact": True})
         return output[1]
 
     tangent: Tensor = jvp(logits_at, (moved,), (velocity,))[1]

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from rltemp.data import Augmentation, Dataset
 from rltemp.distillation.minibatches import MinibatchStream
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.scores import clean_logits
 from rltemp.distillation.students import LoopStudents, StackedStudents, Students
 from rltemp.distillation.teacher import Teacher
 from rltemp.distillation.training_images import TrainingImages
+from rltemp.features import positions_in
 from rltemp.networks import Execution, Network
 from rltemp.objectives.method import Method
 from rltemp.recipes import schema
@@ -40,6 +42,7 @@ class Task:
         execution: precision, memory layout, and compilation of the students.
         replaced: which labels of the training images are not their own, [N] bool on the CPU; None if all are, or if it
             is not known.
+        ranks: the processes that share every minibatch of a run; by default this one takes all of it.
     """
 
     training: TrainingImages
@@ -52,11 +55,29 @@ class Task:
     stacked: bool = True
     execution: Execution = dataclasses.field(default_factory=Execution)
     replaced: Tensor | None = None
+    ranks: Ranks = ALONE
 
     @property
     def steps(self) -> int:
         """Number of updates of one run."""
         return self.optimization.epochs * (len(self.training) // self.optimization.batch_size)
+
+    @property
+    def positions(self) -> int | None:
+        """Positions L of a window, each of which is an instance, where the task is of texts; None for images."""
+        return self.probe.positions
+
+    @property
+    def instances(self) -> int:
+        """Number of instances B of a student's minibatch: images, or tokens of all its windows."""
+        return self.optimization.batch_size * (self.positions or 1)
+
+    @cached_property
+    def position(self) -> Tensor | None:
+        """Where each token of a student's minibatch stands in its window, [B] in [0, 1]; None for images."""
+        if self.positions is None:
+            return None
+        return positions_in((self.optimization.batch_size, self.positions), self.device)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -85,5 +106,11 @@ class Task:
         return kind(members, self.execution).to(self.device)
 
     def minibatches(self, seeds: Sequence[int]) -> MinibatchStream:
-        """Stream of training minibatches for students with these seeds."""
-        return self.training.minibatches(seeds, self.optimization.batch_size)
+        """Stream of training minibatches for students with these seeds, of this process's share of each.
+
+        Raises:
+            InputError: for a batch size that is no multiple of the number of processes.
+        """
+        batch = self.optimization.batch_size
+        share = self.ranks.share("optimization.batch_size", batch)
+        return self.training.minibatches(seeds, batch, share)

@@ -30,7 +30,7 @@ class Ensemble(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Mean logits [N, C] of images [N, ...], without gradient."""
+        """Mean logits [N, C] of images [N, ...], or [N * L, C] of windows, without gradient."""
         with torch.no_grad():
             return torch.stack([self.execution.logits(member, images) for member in self._networks()]).mean(0)
 
@@ -50,7 +50,8 @@ class Teacher(nn.Module):
 
     Args:
         network: maps images [N, ...] to logits [N, C], without gradient.
-        bank: the network's logits [V * N, C] of all views of the training images; None computes them per minibatch.
+        bank: the network's logits [V * N, C], or [V * N, L, C], of all views of the training images; None computes them
+            per minibatch.
     """
 
     def __init__(self, network: nn.Module, bank: Tensor | None = None) -> None:
@@ -66,12 +67,16 @@ class Teacher(nn.Module):
     def answer(self, step: int, minibatch: Minibatch) -> Tensor:
         """Logits [K, B, C] of a minibatch, from the bank or computed by the network; `step` is not used."""
         if self.bank is not None and minibatch.rows is not None:
-            return self.bank[minibatch.rows]
+            return self.bank[minibatch.rows].view(*minibatch.targets.shape, -1)
         return self.ask(minibatch.images)
 
     def ask(self, images: Tensor) -> Tensor:
-        """Logits [K, B, C] of images [K, B, ...], computed by the network."""
-        return self.forward(images.flatten(0, 1)).view(*images.shape[:2], -1)
+        """Logits [K, B, C] of images [K, B, ...], or of windows with B tokens, computed by the network."""
+        return self.forward(images.flatten(0, 1)).unflatten(0, (len(images), -1))
+
+    def tensors(self) -> list[Tensor]:
+        """All that its answers depend on: weights, buffers, and the bank."""
+        return [*self.state_dict().values(), *([] if self.bank is None else [self.bank])]
 
     def recorded(self) -> Answers:
         """A source of the same logits that computes them once for several runs on the same seeds."""

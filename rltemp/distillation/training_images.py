@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from rltemp.data import Augmentation, BatchIndices, Dataset
-from rltemp.distillation.minibatches import Minibatch, MinibatchStream
+from rltemp.distillation.minibatches import WHOLE, Minibatch, MinibatchStream
 from rltemp.seeding import make_generator
 from rltemp.transfer import to_device
 
@@ -37,8 +37,11 @@ class TrainingImages(Protocol):
     def content(self) -> Iterator[bytes]:
         """Bytes that change with the images and labels; for the key of a cache."""
 
-    def minibatches(self, seeds: Sequence[int], batch_size: int) -> MinibatchStream:
-        """Stream of minibatches for one network per seed; an epoch's incomplete last minibatch is left out."""
+    def minibatches(self, seeds: Sequence[int], batch_size: int, share: slice = WHOLE) -> MinibatchStream:
+        """Stream of minibatches for one network per seed, or of a share of each of them.
+
+        An epoch's incomplete last minibatch is left out.
+        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,9 +75,9 @@ class ImagesInMemory:
         for tensor in (self.dataset.images, self.dataset.targets):
             yield tensor.cpu().numpy().tobytes()
 
-    def minibatches(self, seeds: Sequence[int], batch_size: int) -> Minibatches:
+    def minibatches(self, seeds: Sequence[int], batch_size: int, share: slice = WHOLE) -> Minibatches:
         """Stream of minibatches for one network per seed; an epoch's incomplete last minibatch is left out."""
-        return Minibatches(self, seeds, batch_size)
+        return Minibatches(self, seeds, batch_size, share)
 
 
 class Minibatches(MinibatchStream):
@@ -84,17 +87,19 @@ class Minibatches(MinibatchStream):
         images: the training images.
         seeds: one per student.
         batch_size: instances B per student and minibatch; an epoch's incomplete last minibatch is left out.
+        share: of the B instances.
     """
 
-    def __init__(self, images: ImagesInMemory, seeds: Sequence[int], batch_size: int) -> None:
+    def __init__(self, images: ImagesInMemory, seeds: Sequence[int], batch_size: int, share: slice = WHOLE) -> None:
         self._indices = index_orders(len(images), seeds, batch_size)
-        super().__init__(seeds, self._indices, images.augmentation)
+        super().__init__(seeds, self._indices, images.augmentation, share)
         self._dataset = images.dataset
 
     def draw(self) -> Minibatch:
-        """Draw the next minibatch of every student: images [K, B, ...] and targets [K, B]."""
-        indices = to_device(torch.stack([order.take() for order in self._indices]), self._dataset.device)
-        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices])
+        """Draw the next minibatch of every student, or its share: images [K, B, ...] and targets [K, B]."""
+        taken = torch.stack([order.take()[self._share] for order in self._indices])
+        indices = to_device(taken, self._dataset.device)
+        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices].flatten(1))
 
 
 def index_orders(images: int, seeds: Sequence[int], batch_size: int) -> list[BatchIndices]:

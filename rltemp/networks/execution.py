@@ -38,7 +38,18 @@ class Execution:
         return module.to(memory_format=torch.channels_last) if self.channels_last else module
 
     def features(self, network: Network, images: Tensor) -> Tensor:
-        """The input of the classifier, [B, H], for `images` [B, ...], in float32 or higher precision."""
+        """The input of the classifier for `images` [B, ...], in float32 or higher precision.
+
+        [B, H]; of networks of tokens [B * L, H], window after window, for here every position becomes an instance.
+        """
+        return self._features(network, images).flatten(0, -2)
+
+    def logits(self, network: Network, images: Tensor) -> Tensor:
+        """Logits [B, C] of `images` [B, ...], or [B * L, C] of windows [B, L]."""
+        logits: Tensor = network.classifier(self.features(network, images))
+        return logits
+
+    def _features(self, network: Network, images: Tensor) -> Tensor:
         # Stacked students' images have one more dimension underneath, and no such layout.
         if self.channels_last and images.ndim == 4 and not torch._C._functorch.is_batchedtensor(images):
             images = images.contiguous(memory_format=torch.channels_last)
@@ -47,11 +58,6 @@ class Execution:
             return run(network, images)
         with torch.autocast(images.device.type, self.dtype):
             return run(network, images).float()
-
-    def logits(self, network: Network, images: Tensor) -> Tensor:
-        """Logits [B, C] of `images` [B, ...]."""
-        logits: Tensor = network.classifier(self.features(network, images))
-        return logits
 
 
 def _features(network: Network, images: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """The input of the classifier, [B, H], for images `x` [B, ...]."""
+        """The input of the classifier, [B, H], for images `x` [B, ...]; or [B, L, H] for windows of tokens [B, L]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, C] of images `x` [B, ...]."""
+        """Logits [B, C] of images `x` [B, ...]; or [B, L, C], of the token after each of windows [B, L]."""
         logits: Tensor = self.classifier(self.features(x))
         return logits

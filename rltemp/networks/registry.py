@@ -15,6 +15,7 @@ from rltemp.errors import InputError, short
 from rltemp.networks.cnn import CNN
 from rltemp.networks.cnn1d import CNN1d
 from rltemp.networks.external import timm_network, torchvision_network
+from rltemp.networks.gpt import GPT
 from rltemp.networks.initialization import seeded_by
 from rltemp.networks.mlp import MLP
 from rltemp.networks.mobilenetv2 import MobileNetV2
@@ -86,6 +87,17 @@ def _text_cnn(
     return TextCNN(width, channels, classes, buckets)
 
 
+def _gpt(classes: int, in_shape: Sequence[int], *, width: int = 64, layers: int = 2, heads: int = 4) -> Network:
+    _check_text(in_shape)
+    return GPT(width, layers, heads, classes, in_shape[0])
+
+
+def _check_gpt(*, width: object = 4, layers: object = 1, heads: object = 1) -> None:
+    for name, value in (("width", width), ("layers", layers), ("heads", heads)):
+        if not _are_widths([value]):
+            raise InputError(f"{name} must lie in [1, {_WIDEST}], got {value!r}")
+
+
 def _check_text(in_shape: Sequence[int]) -> None:
     if len(in_shape) != 1:
         raise InputError(f"in_shape must be (length,) of a text of token ids, got {tuple(in_shape)}")
@@ -144,6 +156,7 @@ _NETWORKS: dict[str, _Architecture] = {
         _text_cnn,
         _check_text_cnn,
     ),
+    "gpt": _Architecture("causal transformer over tokens; width, layers, heads", _gpt, _check_gpt),
     **{
         f"resnet{depth}": _fixed(f"residual network, {depth} layers of 16 to 64 channels", cifar_resnet, depth, _NARROW)
         for depth in (8, 14, 20, 32, 44, 56, 110)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rltemp.checks import check_mask, check_targets, values_are_readable
 from rltemp.errors import InputError
+from rltemp.features import positions_in
 from rltemp.objectives.kd import KD
 from rltemp.objectives.method import Method, Terms
 from rltemp.objectives.objective import Objective
@@ -138,7 +139,8 @@ class DistillationLoss(nn.Module):
         aligned = None if alignment is None else alignment.flatten(0, -2)
         with without_autocast(student):
             student, teacher = working_precision(student, teacher)
-            temperatures: Temperatures = self.policy(student, teacher, labels, progress, aligned, counts)
+            position = positions_in(shape, student.device) if "position" in self.policy.needs else None
+            temperatures: Temperatures = self.policy(student, teacher, labels, progress, aligned, counts, position)
             return self._weighted(
                 self.method.terms(student, teacher, labels, temperatures), counts, progress, temperatures
             )

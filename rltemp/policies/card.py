@@ -45,7 +45,7 @@ def _source(policy: LearnedPolicy) -> str:
 
 
 def _usage(policy: LearnedPolicy) -> str:
-    optional = ", alignment=alignment" if "alignment" in policy.needs else ""
+    optional = "".join(f", {name}={name}" for name in ("alignment", "position") if name in policy.needs)
     loss = "rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()"
     if policy.weights:
         labels = f"{policy.weights['ce_weight']:g} * torch.nn.functional.cross_entropy(student_logits, targets)"

@@ -105,26 +105,28 @@ class LearnedPolicy(TemperaturePolicy):
         progress: float | Tensor,
         alignment: Tensor | None,
         students: int = 1,
+        position: Tensor | None = None,
     ) -> Temperatures:
         """Temperatures of B instances from checked logits [B, C], without gradient.
 
         `students` batches of equal size may stand one after the other.
         """
-        features = self.features(student_logits, teacher_logits, targets, progress, alignment, students)
-        return self._act(features)
+        inputs = (student_logits, teacher_logits, targets, progress, alignment)
+        return self._act(self.features(*inputs, students, position=position))
 
-    def choose_among(
+    def _decide(
         self,
         student_logits: Tensor,
         teacher_logits: Tensor,
         targets: Tensor | None,
         progress: float | Tensor,
         alignment: Tensor | None,
-        mask: Tensor,
+        mask: Tensor | None,
+        position: Tensor | None,
     ) -> Temperatures:
         """Temperatures of B instances, of which those of `mask`, [B] bool, count in features of the batch."""
         inputs = (student_logits, teacher_logits, targets, progress, alignment)
-        return self._act(self.features(*inputs, mask=mask))
+        return self._act(self.features(*inputs, mask=mask, position=position))
 
     def temperature(self, features: Tensor) -> Tensor:
         """Temperatures [B] of features [B, F] in [0, 1], without gradient."""

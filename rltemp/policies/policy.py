@@ -22,7 +22,7 @@ class TemperaturePolicy(nn.Module, ABC):
     by `state_dict()`. A call checks the input and passes it to `choose`, which sub-classes define.
 
     Attributes:
-        needs: which of the optional inputs "targets" and "alignment" the policy requires.
+        needs: which of the optional inputs "targets", "alignment" and "position" the policy requires.
         generator: what a random policy draws from; None for all others.
         over_batch: whether an instance's temperatures depend on the rest of its batch. Whoever has several students
             must then ask for one student's batch at a time.
@@ -40,6 +40,7 @@ class TemperaturePolicy(nn.Module, ABC):
         progress: float | Tensor = 0.0,
         alignment: Tensor | None = None,
         mask: Tensor | None = None,
+        position: Tensor | None = None,
     ) -> Temperatures:
         """Temperatures for one batch.
 
@@ -51,6 +52,7 @@ class TemperaturePolicy(nn.Module, ABC):
             alignment: [B, A] from `ProbeAlignment`; required if "alignment" is in `needs`.
             mask: [B] bool, False for instances, such as padding, that must not influence those of others; only rules
                 that look over their batch ask for it. Masked instances get temperatures as well.
+            position: [B] in [0, 1], of a token in its window; required if "position" is in `needs`.
 
         Returns:
             Temperatures of B instances, float32 or float64; half precision is widened to float32.
@@ -66,15 +68,30 @@ class TemperaturePolicy(nn.Module, ABC):
             _check_alignment(alignment, batch)
         if mask is not None:
             check_mask(mask, torch.Size([batch]))
+        if position is not None and position.shape != (batch,):
+            raise InputError(f"position must have shape [{batch}], got {list(position.shape)}")
         check_progress(progress, batch)
-        for name, value in (("targets", targets), ("alignment", alignment)):
+        for name, value in (("targets", targets), ("alignment", alignment), ("position", position)):
             if value is None and name in self.needs:
                 raise InputError(f"{type(self).__name__} needs {name}, got None")
         with without_autocast(student_logits):
             student_logits, teacher_logits = working_precision(student_logits, teacher_logits)
-            if mask is not None:
-                return self.choose_among(student_logits, teacher_logits, targets, progress, alignment, mask)
-            return self.choose(student_logits, teacher_logits, targets, progress, alignment)
+            return self._decide(student_logits, teacher_logits, targets, progress, alignment, mask, position)
+
+    def _decide(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+        mask: Tensor | None,
+        position: Tensor | None,
+    ) -> Temperatures:
+        """Choose from checked input; no rule looks at the position."""
+        if mask is not None:
+            return self.choose_among(student_logits, teacher_logits, targets, progress, alignment, mask)
+        return self.choose(student_logits, teacher_logits, targets, progress, alignment)
 
     @abstractmethod
     def choose(

@@ -70,6 +70,13 @@ class Agent:
         credit: how the batch reward is turned into credit for instances: "uniform", "redistribution", and "influence"
             give each instance a reward at every step; "hindsight" gives it an advantage by its effect on the end of the
             run.
+        checkpoints: what "hindsight" keeps of a run: "none" keeps every update whole, "auto" the run's state about √n
+            times in n updates, from which it makes the updates between anew: the same credit for the memory of √n
+            updates and the time of one more run.
+        window: share of the run, at its end and in (0, 1], whose updates "hindsight" credits; what comes before it is
+            paid by returns alone.
+        credit_every: "hindsight" credits the last update of the window and every so many before it, >= 1, whose
+            curvature stands for that of the others: less time, and credit that is less exact the earlier it is.
         influence_weight: weight of the influence term, >= 0.
         return_weight: weight, >= 0, of the advantage estimated from rewards, beside the credit of "hindsight". All
             instances of a student share that advantage, so that with few students it is mostly noise.
@@ -99,6 +106,9 @@ class Agent:
     students: Annotated[int, Range(1)] = 16
     rollouts: Annotated[int, Range(1)] = 12
     credit: Credit = "hindsight"
+    checkpoints: Literal["none", "auto"] = "none"
+    window: Annotated[float, Range(above=0, most=1)] = 1.0
+    credit_every: Annotated[int, Range(1)] = 1
     influence_weight: Annotated[float, Range(0)] = 2.0
     return_weight: Annotated[float, Range(0)] = 0.3
     reward_scale: Annotated[float, Range(above=0)] = 5.0

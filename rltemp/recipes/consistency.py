@@ -52,6 +52,12 @@ def _check_teacher(teacher: Teacher, data: Data) -> None:
         raise InputError(f"teacher.train must be at least data.train = {data.train}, got {teacher.train}")
     if teacher.checkpoint is not None and teacher.members != 1:
         raise InputError(f"teacher.members must be 1 for a teacher out of a checkpoint, got {teacher.members}")
+    if teacher.source is None and teacher.path is not None:
+        raise InputError(f"teacher.path must be null without teacher.source, got {teacher.path!r}")
+    if teacher.checkpoint is not None and teacher.source is not None:
+        raise InputError(f"teacher.source must be null for a teacher out of a checkpoint, got {teacher.source!r}")
+    if data.context is not None and teacher.without:
+        raise InputError(f"teacher.without must be 0 for texts, got {teacher.without:g}")
     if teacher.checkpoint is not None and teacher.without:
         raise InputError(f"teacher.without must be 0 for a teacher out of a checkpoint, got {teacher.without:g}")
 

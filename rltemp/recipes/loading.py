@@ -13,7 +13,7 @@ from rltemp.recipes.renamed import refuse_old_names
 from rltemp.recipes.schema import Recipe
 from rltemp.recipes.typed import typed
 
-__all__ = ["change_recipe", "dump_recipe", "list_recipes", "load_recipe", "plain", "vary"]
+__all__ = ["change_recipe", "count_updates", "dump_recipe", "list_recipes", "load_recipe", "plain", "vary"]
 
 _LONGEST_CHAIN, _DEEPEST = 10, 16
 _VARIABLE = ("data", "teacher", "student", "optimization")
@@ -72,6 +72,11 @@ def vary(recipe: Recipe) -> list[Recipe]:
     return whole
 
 
+def count_updates(recipe: Recipe) -> int:
+    """Updates of one run: minibatches of an epoch, its incomplete last one left out, times the epochs."""
+    return recipe.optimization.epochs * (recipe.data.train // recipe.optimization.batch_size)
+
+
 def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """The recipe with other values.
 
@@ -100,6 +105,10 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
     values = plain(dataclasses.asdict(recipe))
     if not agent:
         del values["agent"], values["policy"]["scale_range"]
+        # What most tasks have none of is not said, as before it could be: a recipe's text names what is kept of it.
+        for part, name in (("data", "context"), ("teacher", "source"), ("teacher", "path")):
+            if values[part][name] is None:
+                del values[part][name]
     return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -173,9 +182,8 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
 
 
 def _course(recipe: Recipe) -> tuple[int, int]:
-    """Batch size and number of updates of a run."""
-    optimization = recipe.optimization
-    return optimization.batch_size, optimization.epochs * (recipe.data.train // optimization.batch_size)
+    """Instances of a minibatch and number of updates of a run."""
+    return recipe.instances, count_updates(recipe)
 
 
 def plain(value: Any) -> Any:

@@ -59,7 +59,10 @@ class Data:
             [0, 1]; the teacher trains on the images as they were. Needs images in memory.
         pool: which images of the source may be used, so that policies are never judged on what they were made from:
             "all"; "agents", a third, to train them on; or "arena", the other two thirds. A source without test images
-            of its own gives a quarter first, as test images of both pools. No seed changes the pools.
+            of its own gives a quarter first, as test images of both pools. Of a text, "agents" is the first half and
+            "arena" the second. No seed changes the pools.
+        context: characters of a window, for sources of texts, of which `train` and `validation` count windows; each
+            character is an instance. Null for all other sources.
     """
 
     name: str = "digits"
@@ -78,6 +81,7 @@ class Data:
     label_noise: Annotated[float, Range(0, 1)] = 0.0
     junk: Annotated[float, Range(0, 1)] = 0.0
     pool: Literal["all", "arena", "agents"] = "all"
+    context: Annotated[int, Range(1, 4096)] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Optimization:
 
     Attributes:
         epochs: passes over the training images, >= 1.
-        batch_size: instances per update, >= 1; the last incomplete batch of an epoch is left out.
+        batch_size: instances per update, >= 1, of a text windows; the last incomplete batch of an epoch is left out.
         lr: initial learning rate of SGD, > 0.
         momentum: momentum of SGD, in [0, 1).
         nesterov: whether the momentum is Nesterov's.
@@ -149,6 +153,9 @@ class Teacher:
         weight_decay: factor on the L2 penalty's gradient, >= 0.
         seed: of the teacher's initialization, order, and augmentation, >= 0.
         checkpoint: file of weights to load instead of training: .safetensors, or a checkpoint in the format of CRD.
+        source: another source whose instances the teacher trains on instead of the students', such as another text; of
+            the same classes and shape. Null for the students'.
+        path: `data.path` of that source.
     """
 
     network: Network = field(default_factory=lambda: Network("mlp", {"hidden": [256, 256]}))
@@ -164,6 +171,8 @@ class Teacher:
     weight_decay: Annotated[float, Range(0)] = 0.0005
     seed: Annotated[int, Range(0)] = 0
     checkpoint: str | None = None
+    source: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -226,3 +235,8 @@ class Recipe:
     agent: Agent = field(default_factory=Agent)
     execution: Execution = field(default_factory=Execution)
     references: References = field(default_factory=References)
+
+    @property
+    def instances(self) -> int:
+        """Number of instances B of a student's minibatch: images, or the characters of all its windows."""
+        return self.optimization.batch_size * (self.data.context or 1)

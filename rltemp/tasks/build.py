@@ -23,12 +23,20 @@ from rltemp.networks.execution import native_dtype
 from rltemp.recipes import schema
 from rltemp.recipes.consistency import check_consistency
 from rltemp.seeding import make_generator
-from rltemp.tasks.parts import make_parts
-from rltemp.tasks.sources import check_source, load_source, make_augmentation
+from rltemp.tasks.parts import Parts, make_parts
+from rltemp.tasks.sources import Source, check_source, load_source, make_augmentation
 from rltemp.tasks.teacher_bank import BANK_CHUNK, teacher_bank
 from rltemp.tasks.teachers import make_teacher
 
-__all__ = ["build_steps", "build_task", "check_recipe", "settle_precision"]
+__all__ = [
+    "assemble_task",
+    "build_steps",
+    "build_task",
+    "check_files",
+    "check_networks",
+    "check_recipe",
+    "settle_precision",
+]
 
 _LINEAR = ("mlp", "text-bag")
 """Networks without convolutions: so small that converting takes longer than it saves."""
@@ -61,10 +69,33 @@ def build_task(
     """
     check_recipe(recipe, allow_download=allow_download, allow_code=allow_code)
     cache = None if cache is None else Path(cache)
+    source = load_source(recipe.data, cache, allow_code=allow_code)
+    return assemble_task(recipe, source, device=device, advance=advance, cache=cache, allow_code=allow_code)
+
+
+def assemble_task(
+    recipe: schema.Recipe,
+    source: Source,
+    *,
+    device: torch.device | str | None = None,
+    advance: Callable[[], None] = lambda: None,
+    cache: Path | None = None,
+    allow_code: bool = False,
+) -> Task:
+    """Split the images of a source and train the teacher of a recipe; arguments and errors are those of `build_task`.
+
+    Args:
+        recipe: the settings, which `check_recipe` has let pass.
+        source: the images.
+        device: where data and networks are; by default the recipe's.
+        advance: called while the teacher is trained and its logits are computed.
+        cache: where trained teachers, their logits, and decoded images are kept and looked for.
+        allow_code: whether modules of the recipe's networks may be imported.
+    """
     device = torch.device(device if device is not None else _device(recipe.execution.device))
     execution = _execution(settle_precision(recipe, device).execution)
-    source = load_source(recipe.data, cache, allow_code=allow_code)
     parts = make_parts(recipe, source, cache)
+    taught = parts.teacher if recipe.teacher.source is None else _of_another_source(recipe, parts, cache, allow_code)
     probe = parts.sample.to(device)
     make_student = _builder(recipe.student, probe, allow_code)
     kept = cache and cache / "teachers"
@@ -81,7 +112,7 @@ def build_task(
     network = make_teacher(
         recipe.teacher,
         _builder(recipe.teacher.network, probe, allow_code),
-        images(parts.teacher, _of_teacher(recipe)),
+        images(taught, _of_teacher(recipe)),
         execution,
         cache=kept,
         advance=advance,
@@ -115,11 +146,26 @@ def check_recipe(recipe: schema.Recipe, *, allow_download: bool = False, allow_c
         InputError: for values out of range or that contradict each other, unknown networks or options, missing files,
             or a download or an import that is not allowed.
     """
+    check_networks(recipe, allow_download=allow_download, allow_code=allow_code)
+    check_files(recipe, allow_download=allow_download, allow_code=allow_code)
+
+
+def check_networks(recipe: schema.Recipe, *, allow_download: bool = False, allow_code: bool = False) -> None:
+    """The part of `check_recipe` that is about values and networks; arguments and errors are the same."""
     check_consistency(recipe)
     for field, network in (("student", recipe.student), ("teacher.network", recipe.teacher.network)):
         leave = {"allow_download": allow_download, "allow_code": allow_code}
         check_request(field, network.name, network.options, **leave)
+
+
+def check_files(recipe: schema.Recipe, *, allow_download: bool = False, allow_code: bool = False) -> None:
+    """The part of `check_recipe` that is about what must be on disk; arguments and errors are the same."""
     check_source(recipe.data, allow_download=allow_download, allow_code=allow_code)
+    if recipe.teacher.source is not None:
+        try:
+            check_source(_of_source(recipe), allow_download=allow_download, allow_code=allow_code)
+        except InputError as error:
+            raise InputError(f"teacher.source {recipe.teacher.source!r}: {error}") from error
     checkpoint = recipe.teacher.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise InputError(f"teacher.checkpoint must be a file, got {checkpoint}, which does not exist")
@@ -189,6 +235,26 @@ def _of_teacher(recipe: schema.Recipe) -> schema.Data:
         flip=data.flip if teacher.flip is None else teacher.flip,
         noise=data.noise if teacher.noise is None else teacher.noise,
     )
+
+
+def _of_source(recipe: schema.Recipe) -> schema.Data:
+    """The data settings with the teacher's source."""
+    assert recipe.teacher.source is not None
+    return dataclasses.replace(recipe.data, name=recipe.teacher.source, path=recipe.teacher.path)
+
+
+def _of_another_source(recipe: schema.Recipe, own: Parts, cache: Path | None, allow_code: bool) -> Dataset | ImageFiles:
+    """The teacher's images where they are not those of the students' source."""
+    settings = _of_source(recipe)
+    source = load_source(settings, cache, allow_code=allow_code)
+    images = make_parts(dataclasses.replace(recipe, data=settings), source, cache).teacher
+    theirs = images.shape if isinstance(images, Dataset) else own.sample.shape
+    if (images.classes, theirs) != (own.sample.classes, own.sample.shape):
+        raise InputError(
+            f"teacher.source must have {own.sample.classes} classes and instances of shape {list(own.sample.shape)}, "
+            f"as {recipe.data.name!r}, got {images.classes} and {list(theirs)} of {settings.name!r}"
+        )
+    return images
 
 
 def _with_views(images: ImagesInMemory | ImagesOnDisk, settings: schema.Data) -> TrainingImages:

@@ -17,10 +17,17 @@ Images = TypeVar("Images", Dataset, ImageFiles)
 
 
 def with_label_noise(data: Images, share: float, generator: torch.Generator) -> Images:
-    """Replace each label, with probability `share`, by a random one."""
-    chosen = torch.rand(len(data), generator=generator) < share
-    random = torch.randint(data.classes, (len(data),), generator=generator)
-    return dataclasses.replace(data, targets=torch.where(chosen, random, data.targets))
+    """Replace each label, with probability `share`, by a random one.
+
+    In windows of a text, labels are characters: a wrong one stands in the text as well, before those that follow it.
+    """
+    shape = data.targets.shape
+    chosen = torch.rand(shape, generator=generator) < share
+    random = torch.randint(data.classes, shape, generator=generator)
+    noisy = torch.where(chosen, random, data.targets)
+    if isinstance(data, Dataset) and data.positions is not None:
+        return dataclasses.replace(data, images=torch.cat([data.images[:, :1], noisy[:, :-1]], dim=1), targets=noisy)
+    return dataclasses.replace(data, targets=noisy)
 
 
 def with_junk(data: Dataset, share: float, generator: torch.Generator) -> Dataset:

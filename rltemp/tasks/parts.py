@@ -90,7 +90,8 @@ def part_rows(recipe: schema.Recipe, total: int, *, with_test: bool) -> dict[str
         InputError: for settings that ask for more images than there are.
     """
     settings, wanted = recipe.data, recipe.teacher.train
-    pool, test = _pool(settings.pool, total, with_test=with_test)
+    in_order = settings.context is not None
+    pool, test = _halves(settings.pool, total) if in_order else _pool(settings.pool, total, with_test=with_test)
     sizes: dict[str, int | Literal["rest"]] = {"train": settings.train}
     # Before "validation", so that the number of validation images does not change the teacher.
     if wanted is not None and wanted > settings.train:
@@ -99,7 +100,7 @@ def part_rows(recipe: schema.Recipe, total: int, *, with_test: bool) -> dict[str
     if with_test and test is None:
         sizes["test"] = "rest"
     try:
-        cut = split_rows(len(pool), sizes, make_generator(settings.split_seed, "split"))
+        cut = split_rows(len(pool), sizes, make_generator(settings.split_seed, "split"), in_order=in_order)
     except InputError as error:
         if settings.pool == "all":
             raise
@@ -109,6 +110,12 @@ def part_rows(recipe: schema.Recipe, total: int, *, with_test: bool) -> dict[str
         rows["test"] = test
     rows["teacher"] = torch.cat([rows["train"], rows.pop("more")]) if "more" in rows else rows["train"]
     return rows
+
+
+def _halves(name: Literal["all", "arena", "agents"], total: int) -> tuple[Tensor, None]:
+    """Rows of a text that may be split: its first half for agents, its second for the arena."""
+    first, end = {"all": (0, total), "agents": (0, total // 2), "arena": (total // 2, total)}[name]
+    return torch.arange(first, end), None
 
 
 def _pool(name: Literal["all", "arena", "agents"], total: int, *, with_test: bool) -> tuple[Tensor, Tensor | None]:

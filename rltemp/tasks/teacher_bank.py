@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def teacher_bank(
     cache: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """The teacher's logits [V * N, C] for all V views of N training images, on the device of the views.
+    """The teacher's logits [V * N, C] for all V views of N training images, or [V * N, L, C] of windows of texts.
+
+    They are on the device of the views.
 
     Args:
         views: of the training images.
@@ -37,9 +40,10 @@ def teacher_bank(
         advance: called after every `BANK_CHUNK` views that are computed.
     """
     kept = None if cache is None else cache / f"{_fingerprint(views, teacher)}-logits.safetensors"
-    bank = _read(kept, views.rows) if kept is not None else None
+    shape = (views.rows, *views.label_shape)
+    bank = _read(kept, math.prod(shape)) if kept is not None else None
     if bank is not None:
-        return bank.to(views.device)
+        return bank.to(views.device).unflatten(0, shape)
     parts: list[Tensor] = []
     for rows in torch.arange(views.rows, device=views.device).split(BANK_CHUNK):
         parts.append(teacher(views.look(rows)[0]))
@@ -48,7 +52,7 @@ def teacher_bank(
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(kept, safetensors.torch.save({"logits": bank.cpu()}))
-    return bank
+    return bank.unflatten(0, shape)
 
 
 def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:

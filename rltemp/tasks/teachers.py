@@ -114,7 +114,8 @@ def _fingerprint(settings: schema.Teacher, member: Network, train: TrainingImage
 
 def _kept_settings(settings: schema.Teacher) -> dict[str, object]:
     """The settings of the training itself: images and augmentation, which the others decide, are hashed themselves."""
-    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in ("without", "noise")}
+    left_out = ("without", "noise", "source", "path")
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in left_out}
 
 
 def _keep(members: nn.ModuleList, path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rltemp.errors import InputError
+from rltemp.features import positions_in
 from rltemp.objectives.criterion import DistillationLoss, labels_and_counts
 from rltemp.objectives.method import Method
 from rltemp.objectives.objective import Objective
@@ -175,9 +176,13 @@ class _Run:
                 criterion.policy, student.detach(), self.teacher, labels, self.progress, counts, self.chunk
             )
 
+        position = positions_in(shape, student.hidden.device)
+
         def losses(logits: Tensor, rows: slice) -> Tensor:
             taught, wanted = self.teacher.logits(rows, dtype), None if labels is None else labels[rows]
-            at = _rows(chosen, rows) if chosen else criterion.policy(logits, taught, wanted, self.progress)
+            place = None if position is None else position[rows]
+            seen = (logits, taught, wanted, self.progress)
+            at = _rows(chosen, rows) if chosen else criterion.policy(*seen, position=place)
             return self.method(rows).losses(logits, taught, wanted, at, self.progress)
 
         learned = [parameter for parameter in criterion.parameters() if parameter.requires_grad]

@@ -1,34 +1,117 @@
-"""The commands that pages show are commands: names, options and values of recipes are known."""
+"""The commands that pages show are commands: names, options, values of recipes and recipe files are known."""
 
+import importlib.util
 import re
 import shlex
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rltemp.experiments.cli import main
+import rltemp
+from rltemp.experiments import cli
+from rltemp.experiments.commands import arena_command, detect_command
+from rltemp.experiments.commands.table import COMMANDS
+from rltemp.recipes import load_recipe
 
 REPOSITORY = Path(__file__).parents[2]
-TAKES_A_RECIPE = re.compile(r"^(?:    )?uv run rltemp ((?:train|tune|evaluate|distill) [\w-]+(?: .*)?)$", re.MULTILINE)
-COMMANDS = sorted(
-    {
-        command.partition("  #")[0].strip()
-        for name in ("README", "docs/uses", "docs/choose", "docs/recipes", "docs/tuning")
-        for command in TAKES_A_RECIPE.findall((REPOSITORY / f"{name}.md").read_text(encoding="utf-8"))
-    }
+PAGES = {
+    path.stem: path.read_text(encoding="utf-8").replace(" \\\n        ", " ")
+    for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"))
+}
+# A line of a block, or code within a sentence. Tests of their own pages run those that set PYTHONPATH.
+LINE = re.compile(
+    r"^(?: {4}|pip install uv && )?(?:uv run )?((?:rltemp|python -m rltemp\S*) .*?)(?: +#.*| \.\.\.)?$", re.M
 )
+INLINE = re.compile(r"`(?:uv run )?(rltemp [a-z]+ [^`.\n]+)`")
+SHOWN = sorted({line for text in PAGES.values() for line in (*LINE.findall(text), *INLINE.findall(text))})
+RECIPES = {page: recipe for page, text in PAGES.items() for recipe in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)}
+TAKE_A_RECIPE = [command.name for command in COMMANDS if command.takes_recipe]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_it_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    # A policy that is there, in the place of one that a command before it leaves.
-    there = command.replace("runs/digits-short/train/policy", "rltemp/digits")
-    assert main([*shlex.split(there), "--print-config"]) == 0, capsys.readouterr().err
+def _shown(fits: Callable[[list[str]], bool]) -> list[str]:
+    return [line for line in SHOWN if fits(shlex.split(line)) and "..." not in line]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What commands before those of a page leave."""
+    folder = tmp_path_factory.mktemp("commands")
+    for path in set(re.findall(r"(?:--policy |=)(runs/[\w/*-]+)", "\n".join(SHOWN))):
+        for number in range(1 + path.count("*")):
+            rltemp.save_policy(rltemp.load_policy("rltemp/digits"), folder / path.replace("*", str(number)))
+    for page, name in (("arena", "pets"), ("data", "photos")):
+        for part in ("train", "test"):
+            (folder / "data" / name / part).mkdir(parents=True)
+        (folder / f"{name}.yaml").write_text(RECIPES[page])
+    for name in ("digits-short", "arena-digits"):
+        tuned = folder / f"runs/{name}/tune/{name}-tuned.yaml"
+        tuned.parent.mkdir(parents=True)
+        tuned.write_text(f"extends: {name}\n{RECIPES['tuning']}")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+@pytest.mark.parametrize("line", _shown(lambda words: words[1] in TAKE_A_RECIPE))
+def test_a_recipe_has_what_is_set_in_it(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*shlex.split(line)[1:], "--print-config"]) == 0, capsys.readouterr().err
     assert "data:" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("line", _shown(lambda words: words[1] in ("arena", "detect")))
+def test_what_is_compared_is_known(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(arena_command, "dry_run", lambda *_: print("all known"))
+    monkeypatch.setattr(detect_command, "dry_run", lambda *_: print("all known"))
+    # Data that are nowhere in the package are left out.
+    words = [word for word in shlex.split(line) if word not in ("fashion", "spoken-digits", "news")]
+    assert cli.main([*words[1:], "--dry-run"]) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out == "all known\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    _shown(lambda words: words[0] == "rltemp" and words[1] not in (*TAKE_A_RECIPE, "arena", "detect")),
+)
+def test_its_options_are_there(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    ran: list[object] = []
+    commands = [replace(command, run=lambda *_: ran.append(_)) for command in COMMANDS]
+    monkeypatch.setattr(cli.commands, "COMMANDS", commands)
+    assert cli.main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+    assert ran
+
+
+@pytest.mark.parametrize("line", _shown(lambda words: words[0] == "python"))
+def test_a_study_has_these_options(line: str) -> None:
+    _, _, module, *words = shlex.split(line)
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    code = Path(spec.origin).read_text(encoding="utf-8")
+    assert [word for word in words if word.startswith("--") and f'"{word}"' not in code] == []
+
+
+@pytest.mark.parametrize("page", RECIPES)
+def test_a_recipe_of_a_page_is_one(page: str) -> None:
+    Path(f"{page}.yaml").write_text(RECIPES[page] if page != "tuning" else f"extends: digits-short\n{RECIPES[page]}")
+    load_recipe(f"{page}.yaml")
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {shlex.split(line)[1] for line in SHOWN if line.startswith("rltemp ")} >= {
+        command.name for command in COMMANDS
+    } - {"policies", "presets"}
+    assert len(SHOWN) > 40
+
+
 def test_the_costs_of_a_search_are_what_the_page_says() -> None:
-    page = (REPOSITORY / "docs" / "choose.md").read_text(encoding="utf-8")
+    page = PAGES["choose"]
     assert "# 3 searches of 24 settings of 8 students: 576 runs" in page
     assert 3 * 24 * 8 == 576
     (trials, students, runs) = re.findall(r"--trials (\d+) --students (\d+) +# (\d+) runs", page)[0]

@@ -65,6 +65,11 @@ def test_no_mark_is_left_over(site: Path) -> None:
         assert not re.search(r"<!-- (?:include|readme:|recipe fields|policy zoo)|--8<--", path.read_text("utf-8")), path
 
 
+def test_links_to_pages_show_no_file_names(site: Path) -> None:
+    for path in site.rglob("index.html"):
+        assert re.findall(r">[\w/-]+\.md</a>", path.read_text(encoding="utf-8")) == [], path
+
+
 def test_the_recipe_page_has_every_field(site: Path) -> None:
     text = _text(_page(site, "recipes"))
     for field in fields_of(Recipe):

@@ -1,25 +1,30 @@
-"""What a page marks as run by the tests runs: the blocks of a page one after the other, like one program."""
+"""Every block of Python on a page runs: the blocks of a page one after the other, like one program."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from rltemp.detection import small_detector
 from rltemp.networks import MLP
 
 REPOSITORY = Path(__file__).parents[2]
-RUN = re.compile(r"^<!-- tests run this -->\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-MARKED = {
-    path.relative_to(REPOSITORY).as_posix(): blocks
-    for path in sorted((REPOSITORY / "docs").rglob("*.md"))
-    # docs/agents.md is run on smaller recipes, library by library: tests/examples/test_agents_page.py.
-    if path.name != "agents.md" and (blocks := RUN.findall(path.read_text(encoding="utf-8")))
+PAGES = {
+    path.relative_to(REPOSITORY).as_posix(): path.read_text(encoding="utf-8")
+    for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
 }
+RUN = re.compile(r"^<!-- tests run this -->\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MARKED = {page: blocks for page, text in PAGES.items() if (blocks := RUN.findall(text))}
+# Excerpts of examples are run with the whole program: tests/examples/test_examples.py, test_docs.py.
+ACCOUNTED_FOR = re.compile(
+    r"<!-- tests run this -->|<!-- (tests/[\w/]+\.py) runs this -->|From \[examples/\w+\.py\]\(.*\):"
+)
 
 
-def _names() -> dict[str, Any]:
+def _loop() -> dict[str, Any]:
     """What a loop has at hand, for pages that begin in the middle of one."""
     generator = torch.Generator().manual_seed(0)
     student = MLP([64, 16, 10], generator)
@@ -36,19 +41,43 @@ def _names() -> dict[str, Any]:
     }
 
 
+def _loop_of_detectors() -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (small_detector(3, 1, 48, width, generator) for width in (4, 8))
+    target = {"boxes": torch.tensor([[4.0, 4.0, 20.0, 20.0]]), "labels": torch.tensor([2])}
+    images = [torch.rand(1, 48, 48, generator=generator) for _ in range(2)]
+    return {"student": student, "teacher": teacher, "images": images, "targets": [target, target], "steps": 2}
+
+
+REUSING = ("README.md", "docs/general.md", "docs/reuse.md", "docs/uses.md")
+AT_HAND: dict[str, Callable[[], dict[str, Any]]] = {"docs/detection.md": _loop_of_detectors}
+
+
 def _run(page: str) -> dict[str, Any]:
-    names = _names()
+    names = AT_HAND.get(page, _loop)()
     torch.manual_seed(0)
     for block in MARKED[page]:
         exec(compile(block, page, "exec"), names)
     return names
 
 
-def test_the_pages_that_promise_code_are_among_them() -> None:
-    assert set(MARKED) >= {f"docs/{name}.md" for name in ("first-steps", "uses", "choose", "environment", "data")}
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", sorted(set(MARKED) - {f"docs/{n}.md" for n in ("first-steps", "uses", "choose")}))
+@pytest.mark.parametrize("page", PAGES)
+def test_no_block_of_a_page_is_left_out(page: str) -> None:
+    text = PAGES[page]
+    for block in re.finditer(r"^ *```(?:python|py)\b", text, re.MULTILINE):
+        mark = ACCOUNTED_FOR.fullmatch(text[: block.start()].rstrip("\n").rpartition("\n")[2])
+        line = text.count("\n", 0, block.start()) + 1
+        assert mark, f"{page}:{line} is run by no test"
+        if mark[1]:
+            assert Path(page).name in (REPOSITORY / mark[1]).read_text(encoding="utf-8"), f"{page}:{line}: {mark[1]}"
+
+
+@pytest.mark.parametrize("page", sorted(set(MARKED) - {"docs/first-steps.md", "docs/choose.md", *REUSING}))
 def test_it_runs(page: str) -> None:
     _run(page)
 
@@ -61,8 +90,9 @@ def test_the_student_of_the_ten_lines_learns_what_its_teacher_says() -> None:
     assert len(MARKED["docs/first-steps.md"][0].split("for step", 1)[1].splitlines()) < 10
 
 
-def test_a_reused_policy_gives_the_student_its_gradient() -> None:
-    names = _run("docs/uses.md")
+@pytest.mark.parametrize("page", REUSING)
+def test_a_reused_policy_gives_the_student_its_gradient(page: str) -> None:
+    names = _run(page)
     names["loss"].backward()
     assert all(parameter.grad is not None for parameter in names["student"].parameters())
 

@@ -10,7 +10,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "uses.md").read_text(encoding="utf-
 
 def test_they_run_as_they_stand() -> None:
     """With fewer rollouts, students and epochs of the teacher than the page's, which would take half a minute."""
-    block = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[-1]
+    (block,) = re.findall(r"<!-- tests/docs/test_uses_page.py runs this -->\n```python\n(.*?)```", PAGE, re.DOTALL)
     quick = {
         'Distillation-v0"': 'Distillation-v0", teacher={"epochs": 1}',
         "students=4": 'students=4, teacher={"epochs": 1}',

@@ -2,8 +2,9 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -17,6 +18,7 @@ from torch import nn
 
 import rltemp
 import rltemp.recipes
+from rltemp.agents import export_policy
 from rltemp.distillation import Task
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.experiments.cli import main
@@ -25,8 +27,9 @@ from rltemp.recipes.schema import PolicySpace
 from rltemp.temperatures import temperature_to_action
 
 PAGE = (Path(__file__).parents[2] / "docs" / "agents.md").read_text(encoding="utf-8")
-PPO, SAC, OTHER, LOOP, SKRL, TIANSHOU = re.findall(r"<!-- tests run this -->\n```python\n(.*?)```", PAGE, re.DOTALL)
-(NORMALIZE,) = re.findall(r"```python\n(normalize = .*?)```", PAGE, re.DOTALL)
+MARK = "<!-- tests/examples/test_agents_page.py runs this -->"
+BLOCKS = re.findall(rf"{MARK}\n```python\n(.*?)```", PAGE, re.DOTALL)
+PPO, REUSE, SAC, OTHER, LOOP, SKRL, TIANSHOU, NORMALIZE = BLOCKS
 SMALL: dict[str, Any] = {
     "data.train": 64,
     "data.validation": 50,
@@ -40,19 +43,19 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """Run code of the page, in an empty folder and on recipes that are small."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Run code of the page, in an empty folder and on recipes that are small, with names that are there already."""
     load = rltemp.recipes.load_recipe
     monkeypatch.setattr(rltemp.recipes, "load_recipe", lambda name, values: load(name, {**SMALL, **values}))
     monkeypatch.chdir(tmp_path)
 
-    def run_(code: str) -> dict[str, Any]:
+    def run_(code: str, at_hand: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
         for library in ("skrl", "tianshou"):
             if f"from {library}." in code:
                 pytest.importorskip(library)
                 # skrl logs once more when the interpreter ends, and the stream is closed by then.
                 logging.getLogger(library).setLevel(logging.ERROR)
-        names: dict[str, Any] = {}
+        names = dict(at_hand)
         with torch.random.fork_rng():
             exec(compile(code, "docs/agents.md", "exec"), names)
         return names
@@ -60,32 +63,41 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict
     return run_
 
 
-@pytest.mark.parametrize(
-    ("code", "folder"),
-    [(PPO, "mine"), (SAC, "sac"), (LOOP, "loop"), (SKRL, "skrl"), (TIANSHOU, "tianshou")],
-    ids=["ppo", "sac", "loop", "skrl", "tianshou"],
-)
-def test_the_agents_of_the_page_end_as_policies(
-    run: Callable[[str], dict[str, Any]], tmp_path: Path, code: str, folder: str
-) -> None:
-    run(code)
-    policy = rltemp.load_policy(tmp_path / "runs" / folder)
+def check_learned(folder: Path) -> None:
+    policy = rltemp.load_policy(folder)
     assert policy.needs == {"targets"}
     # Before clipping: an agent that learned in so few updates may want the end of the range for all.
     actions = policy.net(torch.rand(8, len(policy.features), generator=torch.Generator().manual_seed(0)))
     assert actions.unique().numel() == 8
 
 
-def test_the_command_of_the_page_judges_the_policy(
-    run: Callable[[str], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+def test_plain_sb3_ends_as_a_policy_that_is_judged_and_reused(
+    run: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("import rltemp; rltemp.save_policy(rltemp.LearnedPolicy(rltemp.LogitFeatures()), 'runs/mine')")
+    names = run(PPO)
+    check_learned(Path("runs/mine"))
+
     (command,) = re.findall(r"^uv run rltemp (evaluate .*)$", PAGE, re.MULTILINE)
     small = [f"--{name}={value}".replace("'", '"') for name, value in SMALL.items()]
     assert main([*command.split(), "--students", "2", "--no-references", "--policy", "static", *small]) == 0, (
         capsys.readouterr().err
     )
     assert "runs/mine" in capsys.readouterr().out
+
+    exported = names["policy"]
+    loop = (*torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0)), torch.arange(6), 0.5)
+    at_hand = dict(zip(("student_logits", "teacher_logits", "targets", "progress"), loop, strict=True))
+    assert torch.equal(run(REUSE, names | at_hand)["temperatures"].student, exported(*loop).student)
+
+
+@pytest.mark.parametrize(
+    ("code", "folder"),
+    [(SAC, "sac"), (LOOP, "loop"), (SKRL, "skrl"), (TIANSHOU, "tianshou")],
+    ids=["sac", "loop", "skrl", "tianshou"],
+)
+def test_the_agents_of_the_page_end_as_policies(run: Callable[..., dict[str, Any]], code: str, folder: str) -> None:
+    run(code)
+    check_learned(Path("runs", folder))
 
 
 class Toy(ToyVectorEnv):
@@ -108,7 +120,7 @@ def played(policy: rltemp.LearnedPolicy) -> float:
 
 @pytest.mark.parametrize("code", [LOOP, SKRL, TIANSHOU], ids=["loop", "skrl", "tianshou"])
 def test_what_the_page_writes_out_learns(
-    run: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch, code: str
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     def toy(name: str, num_envs: int, recipe: Recipe, autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP) -> Toy:
         return Toy(students=32, batch_size=1, autoreset_mode=autoreset_mode)
@@ -118,7 +130,7 @@ def test_what_the_page_writes_out_learns(
     assert played(run(code)["policy"]) > -0.5
 
 
-def test_any_network_chooses_temperatures(run: Callable[[str], dict[str, Any]]) -> None:
+def test_any_network_chooses_temperatures(run: Callable[..., dict[str, Any]]) -> None:
     mine = run(OTHER)["Mine"]
     features = rltemp.LogitFeatures()
     network = nn.Sequential(nn.Linear(len(features), 4), nn.ELU(), nn.Linear(4, 1))
@@ -166,18 +178,16 @@ def test_the_table_of_wrappers(name: str, single: str, modes: list[str], tiny_re
             steps(wrapped(name, env), 4 if mode == "DISABLED" else 9)
 
 
-def test_a_normalization_of_observations_goes_into_the_policy(run: Callable[[str], dict[str, Any]]) -> None:
+def test_a_normalization_of_observations_goes_into_the_policy(run: Callable[..., dict[str, Any]]) -> None:
     env = Toy(students=4, batch_size=8, autoreset_mode=AutoresetMode.NEXT_STEP)
     wrapper = gymnasium.wrappers.vector.NormalizeObservation(env)
     steps(wrapper, 9)
     actor = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
     names = {"wrapper": wrapper, "actor": actor, "features": 3, "nn": nn, "torch": torch, "space": Toy.policy_space}
-    names |= {"names": rltemp.LogitFeatures(Toy.feature_names)}
-    exec("from rltemp.agents import export_policy\n" + NORMALIZE, names)
+    names |= {"names": rltemp.LogitFeatures(Toy.feature_names), "export_policy": export_policy}
+    policy = run(NORMALIZE, names)["policy"]
     seen = torch.rand(50, 3)
     shown = (seen.numpy() - wrapper.obs_rms.mean) / np.sqrt(wrapper.obs_rms.var + wrapper.epsilon)
     with torch.no_grad():
         actions = actor(torch.from_numpy(shown).float()).squeeze(-1).clamp(-1.0, 1.0)
-    policy = names["policy"]
-    assert isinstance(policy, rltemp.LearnedPolicy)
     torch.testing.assert_close(policy.temperature(seen), 0.5 * 64.0 ** ((actions + 1.0) / 2.0), rtol=1e-4, atol=0.0)

@@ -2,9 +2,10 @@
 
 import importlib.util
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,34 @@ def test_trl_gkd(tmp_path: Path) -> None:
     )
     trainer.compute_loss(trainer.model, batch).backward()
     assert trainer.model.lm_head.weight.grad.abs().sum() > 0
+
+
+SPREAD = [("ddp", "rltemp/general"), ("fsdp", "rltemp/general"), ("ddp", "rltemp/digits-logits")]
+
+
+def spread_over_ranks(rank: int, folder: Path) -> list[list[float]]:
+    return [load("several_devices").main(*arguments) for arguments in SPREAD]
+
+
+def test_several_devices(in_two_ranks: Callable[[Callable[[int, Path], Any]], list[Any]], tmp_path: Path) -> None:
+    first, second = in_two_ranks(spread_over_ranks)
+    assert first == second
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/alone", rank=0, world_size=1)
+    try:
+        alone = [load("several_devices").main("ddp", policy) for _, policy in SPREAD]
+    finally:
+        torch.distributed.destroy_process_group()
+    for ours, theirs in zip(first, alone, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+        assert sum(theirs[-3:]) < 0.7 * sum(theirs[:3])
+
+
+def test_compiled_step() -> None:
+    torch.compiler.reset()
+    example = load("compiled_step")
+    losses = example.main("aot_eager")
+    assert losses == pytest.approx(example.main("eager"), rel=1e-4)
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
 
 
 def test_single_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.errors import InputError
-from rltemp.features import ALIGNED_FEATURES, ALL_FEATURES, CONTEXT_FEATURES, LOGIT_FEATURES, LogitFeatures
+from rltemp.features import (
+    ALIGNED_FEATURES,
+    ALL_FEATURES,
+    CONTEXT_FEATURES,
+    LOGIT_FEATURES,
+    TOKEN_FEATURES,
+    LogitFeatures,
+    positions_in,
+)
 
 Inputs = tuple[Tensor, Tensor, Tensor, float, Tensor]
 
@@ -103,15 +111,33 @@ def test_context_features_equal_their_formulas(rows_at_once: int | None, monkeyp
             assert value == pytest.approx(mean if name.startswith("batch_") else column[name], abs=1e-6), name
 
 
+@pytest.mark.parametrize("classes", [2, 10])
+def test_features_of_tokens_equal_their_formulas(classes: int) -> None:
+    student, teacher, targets, progress, _ = _inputs(12, classes)
+    place = positions_in((4, 3), student.device)
+    features = LogitFeatures(TOKEN_FEATURES)
+    assert features.needs == {"targets", "position"}
+    got = features(student, teacher, targets, progress, None, position=place)
+    for i, row in enumerate(got.tolist()):
+        y, expected = int(targets[i]), [(i % 3) / 2]
+        for logits in (teacher[i].tolist(), student[i].tolist()):
+            preferred = sorted(logits, reverse=True).index(logits[y])
+            expected.append(math.log(1 + preferred) / math.log(classes))
+        assert row == pytest.approx(expected, abs=1e-6)
+    assert positions_in((12,), student.device) is None
+    assert positions_in((3, 1), student.device).tolist() == [0.0] * 3  # type: ignore[union-attr]
+
+
 def test_several_students_at_once_get_the_context_of_their_own_batch() -> None:
     student, teacher, targets, progress, alignment = _inputs(12, 10)
     features = LogitFeatures(ALL_FEATURES)
     assert features.over_batch
     assert not LogitFeatures(ALIGNED_FEATURES).over_batch
-    whole = features(student, teacher, targets, progress, alignment, students=3)
+    place = torch.linspace(0.0, 1.0, 12)
+    whole = features(student, teacher, targets, progress, alignment, students=3, position=place)
     for k in range(3):
         own = slice(4 * k, 4 * k + 4)
-        alone = features(student[own], teacher[own], targets[own], progress, alignment[own])
+        alone = features(student[own], teacher[own], targets[own], progress, alignment[own], position=place[own])
         torch.testing.assert_close(whole[own], alone, rtol=0.0, atol=1e-6)
 
 
@@ -134,7 +160,7 @@ def test_masked_instances_count_in_no_mean() -> None:
     st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4]),
 )
 def test_features_are_finite_and_between_0_and_1(batch: int, classes: int, seed: int, scale: float) -> None:
-    features = LogitFeatures(ALL_FEATURES)(*_inputs(batch, classes, seed, scale))
+    features = LogitFeatures(ALL_FEATURES)(*_inputs(batch, classes, seed, scale), position=torch.ones(batch))
     assert features.shape == (batch, len(ALL_FEATURES))
     assert features.dtype == torch.float32
     assert bool(((features >= 0) & (features <= 1)).all())

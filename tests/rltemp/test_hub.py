@@ -4,6 +4,7 @@ import base64
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,19 @@ def test_a_policy_goes_to_the_hub_and_comes_back(
     student, teacher, targets = torch.randn(5, 10), torch.randn(5, 10), torch.arange(5)
     ours, theirs = (one(student, teacher, targets, 0.5) for one in (policy, loaded))
     assert torch.equal(ours.teacher, theirs.teacher)
+
+
+def test_the_lines_of_the_page(
+    endpoint: Endpoint, policy: rltemp.LearnedPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reuse.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- tests/rltemp/test_hub.py runs this -->\n```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    rltemp.save_policy(policy, "runs/digits/train/policy")
+    names: dict[str, Any] = {}
+    exec(code.replace("owner/name", NAME).replace("a commit", SHA), names)
+    assert names["policy"].card == policy.card
 
 
 def test_a_hostile_repository_is_refused(endpoint: Endpoint, policy: rltemp.LearnedPolicy, tmp_path: Path) -> None:

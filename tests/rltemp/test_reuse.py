@@ -1,16 +1,13 @@
 """A policy and its loss in anybody's loop: devices, autocast, compilers, transforms, data parallelism, tokens."""
 
-import multiprocessing
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
@@ -140,12 +137,9 @@ def train_ctkd(images: Tensor, teacher: Tensor, targets: Tensor, *, parallel: bo
     return [student.weight.detach(), loss.policy.get_parameter("logit").detach()]
 
 
-def train_rank(rank: int, folder: Path) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
+def train_rank(rank: int, folder: Path) -> list[Tensor]:
     mine = slice(4 * rank, 4 * rank + 4)
-    result = train_ctkd(*(value[mine] for value in shared_batch()), parallel=True)
-    torch.save(result, folder / f"{rank}.pt")
-    distributed.destroy_process_group()
+    return train_ctkd(*(value[mine] for value in shared_batch()), parallel=True)
 
 
 def shared_batch() -> tuple[Tensor, Tensor, Tensor]:
@@ -153,10 +147,10 @@ def shared_batch() -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(8, 3, generator=generator), 3 * torch.randn(8, 5, generator=generator), torch.arange(8) % 5
 
 
-def test_data_parallel_ranks_share_one_learned_temperature(tmp_path: Path) -> None:
-    # A process of its own: autograd does not survive a fork of one that has used it.
-    subprocess.run([sys.executable, "-W", "ignore", __file__, tmp_path], check=True, timeout=120)
-    first, second = (torch.load(tmp_path / f"{i}.pt", weights_only=True) for i in range(2))
+def test_data_parallel_ranks_share_one_learned_temperature(
+    in_two_ranks: Callable[[Callable[[int, Path], Any]], list[Any]],
+) -> None:
+    first, second = in_two_ranks(train_rank)
     alone = train_ctkd(*shared_batch())
     assert alone[1].item() != 1.0
     for ours, theirs, one in zip(first, second, alone, strict=True):
@@ -212,17 +206,3 @@ def test_tokens_of_a_large_vocabulary_take_little_more_memory_than_plain_distill
     reference = peak_memory(plain)
     assert reference > 4 * student.numel() * 4
     assert peak_memory(lambda: criterion(student, teacher, targets, 0.5)) <= 1.2 * reference
-
-
-if __name__ == "__main__":
-    import torch._dynamo  # what data parallelism loads, once for both ranks
-
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.set_num_threads(1)
-    context = multiprocessing.get_context("fork")
-    ranks = [context.Process(target=train_rank, args=(i, Path(sys.argv[1]))) for i in range(2)]
-    for rank in ranks:
-        rank.start()
-    for rank in ranks:
-        rank.join()
-    sys.exit(max(rank.exitcode or 0 for rank in ranks))

@@ -2,7 +2,13 @@
 
 from rltemp.tasks.sources.augmentation import make_augmentation
 from rltemp.tasks.sources.loader import Source, SourceLoader
-from rltemp.tasks.sources.registry import check_source, list_sources, load_source, register_source
+from rltemp.tasks.sources.registry import (
+    check_source,
+    list_sources,
+    load_source,
+    register_source,
+    resemble_source,
+)
 
 __all__ = [
     "Source",
@@ -12,4 +18,5 @@ __all__ = [
     "load_source",
     "make_augmentation",
     "register_source",
+    "resemble_source",
 ]

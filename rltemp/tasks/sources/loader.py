@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from rltemp.data import Dataset, ImageFiles, Transform
 from rltemp.errors import InputError
@@ -33,15 +33,19 @@ class SourceLoader(ABC):
 
     Attributes:
         line: what it holds, in one line.
-        needs_path: whether it reads the folder `data.path`.
+        needs_path: whether it reads `data.path`.
+        place: what `data.path` is, a folder or a file.
         on_disk: whether it can leave images on disk, where `data.in_memory` is false.
         downloads: what `data.download` fetches; None where nothing is.
+        of_texts: whether its instances are the characters of windows, of `data.context` each.
     """
 
     line: ClassVar[str] = ""
     needs_path: ClassVar[bool] = True
+    place: ClassVar[Literal["folder", "file"]] = "folder"
     on_disk: ClassVar[bool] = False
     downloads: ClassVar[str | None] = None
+    of_texts: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, settings: schema.Data, cache: Path | None) -> Source:
@@ -56,14 +60,25 @@ class SourceLoader(ABC):
             InputError: for files that are missing, damaged or of another format, naming them.
         """
 
+    def resemble(self, settings: schema.Data, count: int) -> Source | None:
+        """Noise in place of the instances, as many training instances as `count`, where that can be known unread.
+
+        It is what time and memory are measured on before any data are there. None, unless a loader says otherwise:
+        only reading tells.
+        """
+        return None
+
     def check(self, settings: schema.Data, *, allow_download: bool = False) -> None:
         """Refuse what can be seen to be wrong before a file is opened.
 
         Raises:
             InputError: for a missing folder, a download without leave, or images on disk where they cannot be.
         """
+        if self.of_texts != (settings.context is not None):
+            want = "a number of characters" if self.of_texts else "null"
+            raise InputError(f"data.context must be {want} for {settings.name!r}, got {settings.context or 'null'}")
         if self.needs_path and settings.path is None:
-            raise InputError(f"data.path must name the folder of {settings.name!r}, got null")
+            raise InputError(f"data.path must name the {self.place} of {settings.name!r}, got null")
         if not settings.in_memory:
             self._check_on_disk(settings)
         if self.downloads and settings.download:
@@ -71,9 +86,12 @@ class SourceLoader(ABC):
                 raise InputError(
                     f"data.download true would download {self.downloads}: give --allow-download to allow it"
                 )
-        elif self.needs_path and not Path(settings.path or "").is_dir():
-            hint = " (data.download=true fetches it)" if self.downloads else ""
-            raise InputError(f"data.path must be the folder of {settings.name!r}, got {settings.path}, no folder{hint}")
+        elif settings.path is not None and (self.needs_path or self.place == "file"):
+            path = Path(settings.path)
+            if not (path.is_file() if self.place == "file" else path.is_dir()):
+                hint = " (data.download=true fetches it)" if self.downloads else ""
+                want = f"the {self.place} of {settings.name!r}"
+                raise InputError(f"data.path must be {want}, got {settings.path}, no {self.place}{hint}")
 
     def _check_on_disk(self, settings: schema.Data) -> None:
         if not self.on_disk:

@@ -15,10 +15,11 @@ from rltemp.tasks.sources.fashion import Fashion
 from rltemp.tasks.sources.folder import Folder
 from rltemp.tasks.sources.loader import Source, SourceLoader
 from rltemp.tasks.sources.mnist1d import MNIST1D
-from rltemp.tasks.sources.news import News
+from rltemp.tasks.sources.news import News, NewsText
 from rltemp.tasks.sources.spoken_digits import SpokenDigits
+from rltemp.tasks.sources.text import Shakespeare, Text
 
-__all__ = ["check_source", "list_sources", "load_source", "register_source"]
+__all__ = ["check_source", "list_sources", "load_source", "register_source", "resemble_source"]
 
 _BUILT_IN: dict[str, type[SourceLoader]] = {
     "digits": Digits,
@@ -28,6 +29,9 @@ _BUILT_IN: dict[str, type[SourceLoader]] = {
     "fashion": Fashion,
     "spoken-digits": SpokenDigits,
     "news": News,
+    "news-text": NewsText,
+    "shakespeare": Shakespeare,
+    "text": Text,
 }
 _REGISTERED: dict[str, type[SourceLoader]] = {}
 
@@ -84,6 +88,11 @@ def load_source(settings: schema.Data, cache: Path | None = None, *, allow_code:
         images=average_pool(images, settings.image_size),
         test=None if test is None else average_pool(test, settings.image_size),
     )
+
+
+def resemble_source(settings: schema.Data, count: int, *, allow_code: bool = False) -> Source | None:
+    """Noise in place of the instances that `settings` name; see `SourceLoader.resemble`."""
+    return _find(settings.name, allow_code).resemble(settings, count)
 
 
 def _find(name: str, allow_code: bool) -> SourceLoader:

@@ -9,10 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rltemp.agents.credit import hindsight as module
 from rltemp.agents.credit.hindsight import HindsightPPO, hindsight_advantages
+from rltemp.agents.train import train_policy
 from rltemp.agents.trainer import Trainer
+from rltemp.distillation import Task
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
+from rltemp.recipes import Recipe
 from rltemp.recipes.schema import Agent
 
 AGENT = Agent(students=3, hidden=(5,), credit="hindsight")
@@ -102,3 +106,24 @@ def test_credit_that_was_used_is_forgotten() -> None:
 def test_a_weight_that_is_none_is_refused(weight: float) -> None:
     with pytest.raises(InputError, match=f"return_weight must be >= 0 and finite, got {weight}"):
         Trainer(ToyVectorEnv(3, batch_size=4), dataclasses.replace(AGENT, return_weight=weight))
+
+
+def test_an_agent_learns_the_same_from_checkpoints(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    weights = []
+    for checkpoints in ("none", "auto"):
+        changes: dict[str, Any] = {"students": 2, "rollouts": 1, "hidden": (4,), "n_epochs": 2, "keep": "last"}
+        agent = dataclasses.replace(tiny_recipe.agent, checkpoints=checkpoints, **changes)
+        policy = train_policy(dataclasses.replace(tiny_recipe, agent=agent), task=tiny_task)
+        weights.append(torch.cat([parameter.flatten() for parameter in policy.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_a_policy_is_asked_in_parts_of_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = []
+    for rows in (1 << 18, 7):
+        monkeypatch.setattr(module, "_ROWS", rows)
+        model = Trainer(ToyVectorEnv(3, batch_size=4, horizon=5), AGENT).model
+        assert isinstance(model, HindsightPPO)
+        model.rollout_buffer.observations = np.random.default_rng(0).random((5, 12, 3), dtype=np.float32)
+        usual.append(model._usual())
+    np.testing.assert_allclose(usual[0], usual[1], rtol=1e-4, atol=1e-6)

@@ -13,7 +13,13 @@ from rltemp.data import Dataset
 from rltemp.distillation import Task
 from rltemp.errors import InputError
 from rltemp.experiments.arena.conditions import CONDITIONS, under_condition
-from rltemp.experiments.arena.freshness import runs_spent_on, shared_images, training_recipes, training_runs
+from rltemp.experiments.arena.freshness import (
+    cut_alike,
+    runs_spent_on,
+    shared_images,
+    training_recipes,
+    training_runs,
+)
 from rltemp.experiments.arena.selection import TASKS
 from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import load_policy, save_policy
@@ -31,6 +37,8 @@ SOURCES = {
     "spoken-digits": (2000, True),
     "news": (120_000, True),
     "cifar100-16": (50_000, True),
+    "shakespeare": (4344, True),
+    "news-text": (60_000, True),
 }
 """How many images each has, and whether it has test images of its own."""
 
@@ -43,7 +51,7 @@ def policy(**card: Any) -> LearnedPolicy:
     return LearnedPolicy(LogitFeatures(("progress",)), (4,), card=card)
 
 
-@pytest.mark.parametrize("task", ["digits", "mnist1d"])
+@pytest.mark.parametrize("task", ["digits", "mnist1d", "shakespeare"])
 def test_the_sources_are_as_large_as_stated(task: str) -> None:
     source = load_source(load_recipe(TASKS[task]).data)
     assert isinstance(source.images, Dataset)
@@ -56,6 +64,8 @@ def test_the_arena_and_agents_share_no_image_of_any_task(task: str) -> None:
     recipe = load_recipe(TASKS[task])
     judged: set[int] = set()
     for condition in CONDITIONS:
+        if condition == "other-corpus":
+            continue  # the teacher's text alone is another
         parts = rows(under_condition(recipe, condition), total, own_test)
         assert parts["train"] <= parts["teacher"]
         apart = [images for name, images in parts.items() if name != "train"]
@@ -70,6 +80,20 @@ def test_the_arena_and_agents_share_no_image_of_any_task(task: str) -> None:
         assert judged.isdisjoint(agents["train"] | agents["validation"])
         other = rows(change_recipe(recipe, {"data.split_seed": seed}), total, own_test)
         assert all(images.isdisjoint(agents["train"] | agents["validation"]) for images in other.values())
+
+
+def test_a_text_in_other_windows_cannot_be_compared() -> None:
+    judged = load_recipe("arena-shakespeare")
+    source = {"images": 4344, "own_test": True}
+    assert cut_alike(load_recipe("shakespeare-agents"), judged)
+    assert shared_images(load_recipe("shakespeare-agents"), judged, source) == 0
+    assert shared_images(change_recipe(judged, {"data.split_seed": 1}), judged, source) > 0
+    for change in ({"data.context": 16}, {"data.path": "whole.txt"}):
+        assert not cut_alike(change_recipe(judged, change), judged)
+    assert cut_alike(load_recipe("arena-digits"), judged)
+    texts = [change_recipe(judged, {"data.name": "text", "data.path": path}) for path in ("a.txt", "b.txt")]
+    assert cut_alike(*texts)
+    assert shared_images(*texts, source) == 0
 
 
 @pytest.mark.parametrize("own_test", [True, False])

@@ -33,13 +33,13 @@ def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_few_images")
 def test_it_leaves_a_table_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["detect", "digits", "--students=2", "--runs", str(tmp_path)]
-    assert main([*command, "--policies", "no-kd"]) == 0, capsys.readouterr().err
+    assert main([*command, "--policy", "no-kd"]) == 0, capsys.readouterr().err
     capsys.readouterr()
-    assert main([*command, "--policies", POLICIES, "--dry-run"]) == 0
+    assert main([*command, "--policy", POLICIES, "--dry-run"]) == 0
     assert re.match(
         r"4 policies on 2 students of 2 updates: 6 of 8 runs are left to do, about \d+ min", capsys.readouterr().out
     )
-    assert main([*command, "--policies", POLICIES]) == 0
+    assert main([*command, "--policy", POLICIES, "--policy", "no-kd"]) == 0
     written = (tmp_path / "detect-digits" / "table.md").read_text(encoding="utf-8")
     assert written in capsys.readouterr().out
     names = [line.split("|")[1].strip() for line in written.splitlines()]
@@ -51,7 +51,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for words, message in (
         (["cells"], "--data must be BCCD's folder or a zip archive of it for cells, got nothing"),
         (["digits", "--students=1"], "--students must be >= 2, got 1"),
-        (["digits", "--policies=influence"], "policies must need no probe for detectors"),
+        (["digits", "--policy=influence"], "policies must need no probe for detectors"),
         (["faces"], "invalid choice: 'faces'"),
         (["digits", "--teacher.seed=1"], "detect takes no values of a recipe, got --teacher.seed"),
     ):

@@ -96,6 +96,17 @@ def test_the_tuned_recipe_is_the_best_of_what_was_tried(tuned: Path) -> None:
     assert found.agent.seed == 5
 
 
+def test_the_page_shows_how_to_read_what_was_tried(
+    tuned: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    mark = "<!-- tests/experiments/commands/test_tune_command.py runs this -->"
+    (code,) = re.findall(rf"{mark}\n```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tuned)
+    exec(code, {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0", "1", "2"]
+
+
 def test_it_says_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores are made up, so that the best is known."""
     wanted = {"static": STATIC.policy(STATIC.starts[2]), "anneal": SCHEDULE.policy(SCHEDULE.starts[1])}

@@ -90,6 +90,13 @@ def test_what_has_no_meaning_for_detectors_is_refused(policies: str, message: st
         check_specs(parse_policies(policies))
 
 
+def test_a_policy_that_brings_the_labels_at_their_own_weight_is_compared() -> None:
+    (spec,) = parse_policies("rltemp/general")
+    assert spec.weights == {"ce_weight": 1.0, "kd_weight": 0.9}
+    check_specs([spec])
+    assert spec.loss(Method(kd_weight=5.0)).kd_weight == 0.9
+
+
 def test_cells_need_a_path_and_digits_none() -> None:
     with pytest.raises(
         InputError, match=r"^--data must be BCCD's folder or a zip archive of it for cells, got nothing$"

@@ -2,6 +2,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import matplotlib
@@ -115,6 +116,20 @@ def test_temperature_has_a_panel_per_policy_that_moves(make_evaluation: Make) ->
     assert panels[0].lines[0].get_color() == COLORS["trained"]
     median = np.asarray(panels[1].lines[0].get_ydata())
     assert median == pytest.approx(16 * (1 / 16) ** np.linspace(0, 1, 20))
+
+
+@pytest.mark.parametrize("plot", [plot_accuracy, plot_differences])
+def test_long_names_neither_overlap_nor_leave_the_figure(make_evaluation: Make, plot: Callable[..., Figure]) -> None:
+    evaluation = make_evaluation()
+    longer = [replace(result, label=f"{result.label}, scale 1.46, labels 0.0704") for result in evaluation.results]
+    figure = plot(compare(replace(evaluation, results=tuple(longer))))
+    (axes,) = figure.axes
+    names = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(above.y0 >= below.y1 for above, below in pairwise(names))
+    assert any("\n" in label.get_text() for label in axes.get_yticklabels())
+    for box in (*names, axes.xaxis.label.get_window_extent()):
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
 
 
 def test_each_policy_has_limits_of_its_own(make_evaluation: Make) -> None:

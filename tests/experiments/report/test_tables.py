@@ -190,3 +190,6 @@ def test_a_collapse_is_explained(comparison: Comparison) -> None:
         "to 0.12. Lower its kd_weight, or optimization.lr.",
     ]
     assert about_trouble(again.rows[1], None) == ""
+    constant = replace(lost, trace=replace(trace, quantiles=np.full((2, 5), 4.0)))
+    again = compare(replace(comparison.evaluation, results=(static, constant)))
+    assert "Its median temperature stayed at 4. " in about_trouble(again.rows[1], static)

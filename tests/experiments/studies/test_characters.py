@@ -10,21 +10,12 @@ import torch
 from rltemp import InputError
 from rltemp.experiments.studies import characters
 from rltemp.experiments.studies.characters import CONTEXT, Row, Texts, arms, run, scores, table
-from rltemp.experiments.studies.gpt import GPT
+from rltemp.networks import make_network
 from rltemp.seeding import make_generator
 
 
 def text(size: int = 3000) -> str:
     return "".join(random.Random(0).choices("abcde ", k=size))
-
-
-def test_no_position_sees_what_comes_after_it() -> None:
-    model, windows = GPT(9, 8, 2, 6, make_generator(0)), torch.arange(12).view(2, 6) % 9
-    changed = windows.clone()
-    changed[:, 4:] = (changed[:, 4:] + 1) % 9
-    before, after = model(windows), model(changed)
-    assert torch.equal(before[:, :4], after[:, :4])
-    assert not torch.allclose(before[:, 4], after[:, 4])
 
 
 def test_parts_of_a_text_share_no_character() -> None:
@@ -37,16 +28,17 @@ def test_parts_of_a_text_share_no_character() -> None:
 
 
 def test_a_model_that_knows_nothing_needs_the_logarithm_of_the_vocabulary() -> None:
-    texts, model = Texts.of(text()), GPT(6, 8, 1, CONTEXT, make_generator(0))
-    torch.nn.init.zeros_(model.head.weight)
+    texts, model = Texts.of(text()), make_network("gpt", 6, (CONTEXT,), make_generator(0), width=8, layers=1)
+    torch.nn.init.zeros_(model.classifier.weight)
+    torch.nn.init.zeros_(model.classifier.bias)
     bits, agreement = scores(model, model, texts.test)
     assert bits == pytest.approx(math.log2(6))
     assert agreement == 1.0
 
 
 def test_a_run_goes_on_and_finished_seeds_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(characters, "TEACHER", (8, 1))
-    monkeypatch.setattr(characters, "STUDENT", (4, 1))
+    monkeypatch.setattr(characters, "TEACHER", {"width": 8, "layers": 1})
+    monkeypatch.setattr(characters, "STUDENT", {"width": 4, "layers": 1})
     monkeypatch.setattr(characters, "SENTENCES", 2)
     some = ["labels alone", "forward, T = 1", "reverse, adakd", "AKL, T = 1"]
     monkeypatch.setattr(characters, "arms", lambda: {name: arms()[name] for name in some})

@@ -43,7 +43,7 @@ def _generator(seed: int) -> torch.Generator:
 def test_the_table_names_every_network() -> None:
     assert set(list_networks()) == {
         *PARAMETERS,
-        *("mlp", "cnn", "cnn1d", "text-bag", "text-cnn"),
+        *("mlp", "cnn", "cnn1d", "text-bag", "text-cnn", "gpt"),
         *("torchvision:NAME", "timm:NAME", "MODULE:NAME"),
     }
     assert all(line and "\n" not in line for line in list_networks().values())

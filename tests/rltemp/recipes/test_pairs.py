@@ -8,9 +8,14 @@ import torch
 from PIL import Image
 
 from rltemp.distillation.policy_run import PolicyRun
+from rltemp.envs.credit_memory import CreditMemory
+from rltemp.envs.credit_plan import CreditPlan
 from rltemp.errors import InputError
+from rltemp.networks import make_network
 from rltemp.policies import make_policy
 from rltemp.recipes import list_recipes, load_recipe
+from rltemp.recipes.loading import count_updates
+from rltemp.seeding import make_generator
 from rltemp.tasks import build_task
 
 # Teacher, student, learning rate: 0.01 for the students whose depthwise convolutions need it.
@@ -69,6 +74,22 @@ def test_the_schedule_is_the_published_one(teacher: str, student: str, lr: float
     assert (settings.momentum, settings.nesterov, settings.schedule) == (0.9, False, "multistep")
     assert [share * 240 for share in settings.milestones] == [150, 180, 210]
     assert (recipe.data.name, recipe.data.shift, recipe.data.flip, recipe.data.noise) == ("cifar100", 4, True, 0.0)
+
+
+@pytest.mark.parametrize(("teacher", "student"), [pair[:2] for pair in PAIRS])
+def test_every_pair_names_an_agent_that_fits_a_laptop(teacher: str, student: str) -> None:
+    recipe = load_recipe(f"cifar100-{teacher}-{student}")
+    plan = CreditPlan.of(recipe.agent, count_updates(recipe))
+    assert (recipe.agent.credit, plan.checkpoints, plan.updates) == ("hindsight", True, 183_600)
+    assert plan.updates % recipe.agent.reward_every == 0
+    assert plan.first >= max(recipe.optimization.milestones) * plan.updates
+    network = make_network(student, 100, (3, 32, 32), make_generator(0))
+    parameters = 4 * sum(parameter.numel() for parameter in network.parameters())
+    buffers = 4 * sum(buffer.numel() for buffer in network.buffers())
+    memory = CreditMemory(parameters, buffers, 4 * 64 * 3 * 32 * 32, 4 * 64 * 100, 20 * 64, 8 * 49_000)
+    assert memory.needed(plan) < 3e9
+    whole = CreditPlan(plan.updates)
+    assert memory.needed(whole) > 300e9
 
 
 @pytest.mark.parametrize(("teacher", "student"), [pair[:2] for pair in PAIRS])

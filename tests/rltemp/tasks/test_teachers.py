@@ -62,7 +62,7 @@ def test_a_kept_teacher_is_found_by_what_it_draws_as_well(
 
 def _kept_by(recipe: Recipe, task: Task, **settings: Any) -> str:
     """The file of a teacher whose own `shift` and `flip` have these values."""
-    unsaid = ("without", "noise")  # which came later
+    unsaid = ("without", "noise", "source", "path")  # which came later
     named = {name: value for name, value in dataclasses.asdict(recipe.teacher).items() if name not in unsaid}
     words = [1, 10, named | {"seed": 0, "members": 1} | settings, repr(task.augmentation), repr(task.execution)]
     digest = hashlib.sha256(task.probe.images.numpy().tobytes() + task.probe.targets.numpy().tobytes())

@@ -15,6 +15,7 @@ from torch import Tensor
 import rltemp
 from rltemp import DKD, DistillationLoss, InputError, Temperatures, kd_loss, make_policy
 from rltemp.experiments.bench.memory import peak_bytes
+from rltemp.features import TOKEN_FEATURES
 from rltemp.objectives import AdaptiveKD, JensenShannonKD, ReverseKD
 from rltemp.policies.controls import AnnealPolicy
 from rltemp.tokens import linear_distillation_loss, linear_kd_loss, linear_temperatures
@@ -110,6 +111,21 @@ def test_a_policy_chooses_what_it_chooses_for_logits(name: str) -> None:
         for field in ("teacher", "student", "scale"):
             torch.testing.assert_close(getattr(actual, field), getattr(expected, field), rtol=precision, atol=0)
             assert not getattr(actual, field).requires_grad
+
+
+def test_a_policy_is_told_where_a_token_stands_whatever_the_chunk() -> None:
+    nets, policy = Networks(12, 9), rltemp.LearnedPolicy(rltemp.LogitFeatures(TOKEN_FEATURES), ())
+    policy.net[0].weight.copy_(draw(1, 3))
+    criterion = DistillationLoss(policy)
+    rows = [part.view(3, 4, -1) for part in (nets.hidden, nets.teacher_hidden)]
+    heads, targets = (rows[0], nets.weight, rows[1], nets.teacher_weight), nets.targets.view(3, 4)
+    plain = criterion(*(part.view(3, 4, 9) for part in nets.logits()), targets, 0.4)
+    linear = linear_distillation_loss(criterion, *heads, targets, 0.4, **nets.biases, chunk=5)
+    torch.testing.assert_close(linear, plain, rtol=1e-6, atol=0.0)  # the policy's network is in float32
+    elsewhere = criterion(*(part.view(2, 6, 9) for part in nets.logits()), nets.targets.view(2, 6), 0.4)
+    assert not torch.isclose(elsewhere, plain, rtol=1e-3)
+    with pytest.raises(InputError, match="LearnedPolicy needs position, got None"):
+        criterion(*nets.logits(), nets.targets, 0.4)
 
 
 def test_sentences_of_hidden_states_are_flattened() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import rltemp
@@ -52,32 +50,16 @@ def train(tokens: Tensor, teacher_hidden: Tensor, targets: Tensor, *, parallel: 
     return [parameter.detach() for parameter in model.parameters()]
 
 
-def train_rank(rank: int, folder: Path) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
+def train_rank(rank: int, folder: Path) -> list[Tensor]:
     mine = slice(4 * rank, 4 * rank + 4)
     tokens, teacher_hidden, targets = (value[mine] for value in shared_batch())
-    torch.save(train(tokens, teacher_hidden, targets, parallel=True), folder / f"{rank}.pt")
-    distributed.destroy_process_group()
+    return train(tokens, teacher_hidden, targets, parallel=True)
 
 
-def test_two_ranks_train_what_one_process_trains(tmp_path: Path) -> None:
-    # A process of its own: autograd does not survive a fork of one that has used it.
-    subprocess.run([sys.executable, "-W", "ignore", __file__, tmp_path], check=True, timeout=120)
-    first, second = (torch.load(tmp_path / f"{i}.pt", weights_only=True) for i in range(2))
+def test_two_ranks_train_what_one_process_trains(
+    in_two_ranks: Callable[[Callable[[int, Path], Any]], list[Any]],
+) -> None:
+    first, second = in_two_ranks(train_rank)
     for ours, theirs, one in zip(first, second, train(*shared_batch()), strict=True):
         assert torch.equal(ours, theirs)
         torch.testing.assert_close(ours, one, rtol=1e-4, atol=1e-6)
-
-
-if __name__ == "__main__":
-    import torch._dynamo  # what data parallelism loads, once for both ranks
-
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.set_num_threads(1)
-    context = multiprocessing.get_context("fork")
-    ranks = [context.Process(target=train_rank, args=(rank, Path(sys.argv[1]))) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join()
-    sys.exit(max(process.exitcode or 0 for process in ranks))

@@ -1,0 +1,108 @@
+"""Texts are judged in bits per character, from the search of a setting to the table."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rltemp import InputError
+from rltemp.experiments.arena.conditions import under_condition
+from rltemp.experiments.arena.entries import Entry
+from rltemp.experiments.arena.judge import judge
+from rltemp.experiments.arena.outcome import ArenaOutcome
+from rltemp.experiments.arena.run import Leave, run_arena
+from rltemp.experiments.arena.selection import Selection, find_tasks
+from rltemp.experiments.arena.store import ResultStore
+from rltemp.experiments.named_recipe import NamedRecipe
+from rltemp.experiments.report.arena_csv import arena_csv
+from rltemp.experiments.report.arena_tables import cell_to_markdown
+from rltemp.experiments.tuning.search import Found, Trial, best_static
+from rltemp.progress import NoProgress
+from rltemp.recipes import change_recipe, load_recipe
+
+TINY = {
+    "data": {"context": 6, "train": 16, "validation": 8},
+    "teacher": {"network": {"options": {"width": 8, "layers": 1, "heads": 2}}, "train": None, "epochs": 1},
+    "student": {"options": {"width": 4, "layers": 1, "heads": 2}},
+}
+
+
+def test_the_best_setting_is_that_of_the_fewest_bits() -> None:
+    trials = (Trial("sure", {}, 0.6, 2.0), Trial("right", {}, 0.5, 1.0))
+    assert Found(trials).best.policy == "sure"
+    assert Found(trials, "bits").best.policy == "right"
+    recipe = Found((Trial("usual", {"optimization.lr": 1.0}, 0.1, 0.9),), "bits")
+    assert best_static(Found(trials, "bits"), recipe).policy == "usual"
+    assert trials[1].score("bits") == pytest.approx(-1 / math.log(2))
+
+
+def test_rulings_and_regrets_are_of_bits(make_entry: Callable[..., Entry]) -> None:
+    rng = np.random.default_rng(0)
+    noise = 0.001 * rng.normal(size=8)
+
+    def entry(method: str, kind: str, nll: float, accuracy: float) -> Entry:
+        made = make_entry(method, kind, accuracy, students=8)
+        (result,) = made.results
+        values = nll + noise
+        return dataclasses.replace(made, results=(dataclasses.replace(result, nll=values, validation_nll=values),))
+
+    entries = [
+        entry("tuned", "reference", 2.0, 0.5),
+        entry("a rule", "rule", 1.9, 0.3),
+        entry("other", "rule", 2.2, 0.9),
+    ]
+    lines = {line.method: line for line in judge(entries, stacked=True, measure="bits")}
+    assert {name: line.ruling for name, line in lines.items()} == {"tuned": "", "a rule": "better", "other": "worse"}
+    assert lines["a rule"].regret is not None
+    assert lines["a rule"].regret.mean == pytest.approx(-0.1 / math.log(2))
+    assert lines["a rule"].bits is not None
+    assert lines["a rule"].bits.mean == pytest.approx((1.9 + noise.mean()) / math.log(2))
+    # In accuracy eight students are too few of those that stack.
+    assert {line.ruling for line in judge(entries, stacked=True)} == {"", "withheld"}
+
+
+def test_an_arena_of_a_text(here: None, tmp_path: Path) -> None:
+    recipe = load_recipe("arena-shakespeare", TINY)
+    selection = Selection(
+        tasks={"shakespeare": NamedRecipe("shakespeare", recipe)},
+        conditions=("noise30",),
+        budgets=(1,),
+        methods=("adakd", "preset(akl)"),
+        trained=(),
+        students=2,
+        trials=3,
+        tuning_students=1,
+    )
+    (cell,) = run_arena(selection, str(tmp_path), ResultStore(tmp_path / "work"), 1, NoProgress(), Leave())
+    assert cell.measure == "bits"
+    table = cell_to_markdown(cell)
+    assert "| Method | Bits per character | Accuracy, % | Regret, 0.01 bit |" in table
+    assert {"adakd, tuned", "preset(akl)", "static, tuned", "labels alone", "the teacher"} <= {
+        line.method for line in cell.lines
+    }
+    for line in cell.lines:
+        assert line.bits is not None
+        assert line.bits.mean == pytest.approx(line.nll / math.log(2))
+        assert 0.0 <= line.agreement <= 1.0
+    reference = next(line for line in cell.lines if line.kind == "reference" and line.regret is None)
+    other = next(line for line in cell.lines if line.kind == "rule")
+    assert other.regret is not None
+    assert reference.bits is not None
+    assert other.bits is not None
+    assert other.regret.mean == pytest.approx(other.bits.mean - reference.bits.mean)
+    rows = arena_csv(ArenaOutcome((cell,), {}, "")).splitlines()
+    assert rows[0].endswith(",measure")
+    assert all(row.endswith(",bits") for row in rows[1:])
+
+
+def test_the_suite_has_texts_and_a_condition_for_them_alone() -> None:
+    (task,) = find_tasks(["shakespeare"], "nowhere", allow_download=False, allow_code=False).values()
+    other = under_condition(task.recipe, "other-corpus").teacher
+    assert (other.source, other.path) == ("news-text", str(Path("data", "news")))
+    news = change_recipe(task.recipe, {"data.name": "news-text", "data.path": "data/news"})
+    assert under_condition(news, "other-corpus").teacher.source == "shakespeare"
+    with pytest.raises(InputError, match=r"data\.name must be a text for 'other-corpus', got 'digits'"):
+        under_condition(load_recipe("digits-short"), "other-corpus")
