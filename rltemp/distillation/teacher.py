@@ -72,7 +72,8 @@ class Teacher(nn.Module):
 
     def ask(self, images: Tensor) -> Tensor:
         """Logits [K, B, C] of images [K, B, ...], or of windows with B tokens, computed by the network."""
-        return self.forward(images.flatten(0, 1)).unflatten(0, (len(images), -1))
+        logits = self.forward(images.flatten(0, 1))
+        return logits.view(len(images), -1, logits.shape[-1])
 
     def recorded(self) -> Answers:
         """A source of the same logits that computes them once for several runs on the same seeds."""

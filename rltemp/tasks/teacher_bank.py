@@ -43,7 +43,7 @@ def teacher_bank(
     shape = (views.rows, *views.label_shape)
     bank = _read(kept, math.prod(shape)) if kept is not None else None
     if bank is not None:
-        return bank.to(views.device).unflatten(0, shape)
+        return bank.to(views.device).view(*shape, -1)
     parts: list[Tensor] = []
     for rows in torch.arange(views.rows, device=views.device).split(BANK_CHUNK):
         parts.append(teacher(views.look(rows)[0]))
@@ -52,7 +52,7 @@ def teacher_bank(
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(kept, safetensors.torch.save({"logits": bank.cpu()}))
-    return bank.unflatten(0, shape)
+    return bank.view(*shape, -1)
 
 
 def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:

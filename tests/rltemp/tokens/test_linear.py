@@ -115,7 +115,7 @@ def test_a_policy_chooses_what_it_chooses_for_logits(name: str) -> None:
 
 def test_a_policy_is_told_where_a_token_stands_whatever_the_chunk() -> None:
     nets, policy = Networks(12, 9), rltemp.LearnedPolicy(rltemp.LogitFeatures(TOKEN_FEATURES), ())
-    policy.net[0].weight.copy_(draw(1, 3))
+    next(policy.parameters()).copy_(draw(1, 3))
     criterion = DistillationLoss(policy)
     rows = [part.view(3, 4, -1) for part in (nets.hidden, nets.teacher_hidden)]
     heads, targets = (rows[0], nets.weight, rows[1], nets.teacher_weight), nets.targets.view(3, 4)
