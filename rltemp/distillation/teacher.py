@@ -93,7 +93,8 @@ class Teacher(nn.Module):
 
     def ask(self, images: Tensor) -> Tensor:
         """Logits [K, B, C] of images [K, B, ...], or of windows with B tokens, computed by the network."""
-        return self.forward(images.flatten(0, 1)).unflatten(0, (len(images), -1))
+        logits = self.forward(images.flatten(0, 1))
+        return logits.view(len(images), -1, logits.shape[-1])
 
     def tensors(self) -> list[Tensor]:
         """All that its answers depend on: weights, buffers, and the bank."""

@@ -40,12 +40,12 @@ def teacher_bank(
     shape = (views.rows, *views.label_shape)
     bank = _read(kept, math.prod(shape)) if kept is not None else None
     if bank is not None:
-        return bank.to(views.device).unflatten(0, shape)
+        return bank.to(views.device).view(*shape, -1)
     bank = views.ask(teacher, advance)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(kept, safetensors.torch.save({"logits": bank.cpu()}))
-    return bank.unflatten(0, shape)
+    return bank.view(*shape, -1)
 
 
 def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:
