@@ -13,8 +13,11 @@ from rltemp.policies import make_policy
 
 __all__ = ["Preset", "list_presets", "make_preset"]
 
-_WARMUP = 20 / 240
-"""Share of the run over which DKD (Zhao et al., 2022) and DTKD (Wei & Bai, 2024) fade in: 20 of 240 epochs."""
+_EPOCHS = 240
+"""Of the papers' runs on CIFAR-100."""
+
+_WARMUP = 20 / _EPOCHS
+"""Share of the run over which DKD (Zhao et al., 2022) and DTKD (Wei & Bai, 2024) fade in."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,23 @@ class Preset(Method):
                 f"pair must be one of those the preset {self.name!r} has values for ({known}), got {pair!r}"
             )
         return dataclasses.replace(self, **self.pairs[pair])
+
+    def for_run(self, epochs: int) -> Preset:
+        """The method in a run of another length than the papers' 240 epochs: its warm-up stays as many epochs long.
+
+        A run of 20 epochs or less is then all warm-up. As a share of the run, 20 of 240 epochs would end before a
+        short run's student can bear the whole loss: DKD's and DTKD's is 10 and 100 times as curved as plain
+        distillation's, and students without batch normalization collapse.
+
+        Args:
+            epochs: of the run, >= 1.
+
+        Raises:
+            InputError: for fewer epochs than 1.
+        """
+        if epochs < 1:
+            raise InputError(f"epochs must be >= 1, got {epochs}")
+        return dataclasses.replace(self, warmup=min(1.0, self.warmup * _EPOCHS / epochs))
 
     def loss(self, **options: Any) -> DistillationLoss:
         """A new criterion of this method with a new policy; `options` of the rule override those of the preset."""

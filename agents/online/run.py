@@ -22,11 +22,13 @@ from rltemp.agents.policy_io import export_policy
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.trainer import can_act
 from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.distillation.feature_term import FeatureTerm
 from rltemp.distillation.mixup import MixUp
 from rltemp.distillation.optimization import load_optimizer
 from rltemp.distillation.policy_run import Observer
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
+from rltemp.distillation.teacher import Answers
 from rltemp.errors import DivergenceError, InputError
 from rltemp.objectives.method import Method
 from rltemp.policies.learned import LearnedPolicy
@@ -49,6 +51,7 @@ class OnlineRun:
         seed: of the student, as in any other run; agents of different students draw different numbers.
         scale: factor on the loss of every instance, > 0; None for T * T.
         method: the loss to minimize; by default the task's.
+        teacher: source of the teacher's logits; by default the task's teacher.
 
     Attributes:
         run: the KD run, with its student.
@@ -61,14 +64,28 @@ class OnlineRun:
     """
 
     def __init__(
-        self, task: Task, online: Online, seed: int, *, scale: float | None = None, method: Method | None = None
+        self,
+        task: Task,
+        online: Online,
+        seed: int,
+        *,
+        scale: float | None = None,
+        method: Method | None = None,
+        teacher: Answers | None = None,
     ) -> None:
         settings = task.optimization
         online.check(settings)
         self.roles = online.roles(settings.epochs)
         self._scale = scale
         self._online, self._updates = online, task.steps // settings.epochs
-        self.run = DistillationRun(task, [seed], method=method, mixup=self._mixup())
+        self.run = DistillationRun(
+            task,
+            [seed],
+            teacher=teacher,
+            method=method,
+            mixup=self._mixup(),
+            features=FeatureTerm.of(task, [seed]),
+        )
         self._reward = make_reward(online, task, seed)
         self._env = OnlineEnv(self.run, online, self._reward, scale)
         discarded = online.calibration == "discarded"

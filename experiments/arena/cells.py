@@ -38,15 +38,13 @@ def judge_cell(plan: CellPlan, plans: Sequence[CellPlan], results: Results) -> C
     planned = plan.measures(others_of(plan, plans))
     entries = [_entry(list(group), plan, results) for _, group in groupby(planned, key=lambda one: one.method)]
     updates = plan.tuning.updates // plan.tuning.runs
+    least = plan.selection.least(described["stacked"] and plan.measure == "accuracy")
     return CellOutcome(
         cell=plan.cell,
         updates=updates,
         students=plan.selection.students,
         recipe=_in_words(plan.found(plan.tuning).best),
-        lines=(
-            _teacher_line(described, plan.measure),
-            *judge(entries, stacked=described["stacked"], measure=plan.measure),
-        ),
+        lines=(_teacher_line(described, plan.measure), *judge(entries, least=least, measure=plan.measure)),
         measure=plan.measure,
     )
 
@@ -121,6 +119,8 @@ def _teacher_line(described: dict[str, Any], measure: Measure) -> Line:
 def _in_words(best: Trial) -> str:
     changes = best.changes
     words = f"learning rate {changes['optimization.lr']:g}, weight of the labels {changes['optimization.ce_weight']:g}"
+    if "optimization.features_weight" in changes:
+        words += f", {changes['optimization.features_weight']:g} times the published weight of the features"
     if "data.shift" in changes:
         words += ", no augmentation"
     return f"{words} (tuned at T = 4)"

@@ -1,4 +1,4 @@
-"""What can be wrong with a task, as values of its recipe."""
+"""What a task is put under, as values of its recipe: what can be wrong with it, and what stands beside its loss."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from rltemp.recipes import Recipe, change_recipe
 __all__ = ["CONDITIONS", "lengthen", "under_condition"]
 
 Changes = dict[str, Any]
+
+FEATURES = ("pkt", "sp", "vid", "crd", "srrl")
+"""Objectives on features that can stand beside the loss."""
 
 _FEW, _NARROW = 8, 3 / 8
 
@@ -79,6 +82,8 @@ CONDITIONS = {
     "junk": _Condition("half of the students' images are blends of two", _set(data__junk=0.5)),
     "few": _Condition("an eighth of the images, as many updates", _few),
     "small": _Condition("a student of three eighths of the widths", _small),
+    "dkd": _Condition("in decoupled distillation", _set(optimization__objective="dkd")),
+    **{name: _Condition(f"beside {name.upper()}", _set(optimization__features=name)) for name in FEATURES},
 }
 
 

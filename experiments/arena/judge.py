@@ -26,8 +26,8 @@ from rltemp.experiments.evaluation.statistics import (
 __all__ = ["LEAST_STUDENTS", "judge"]
 
 LEAST_STUDENTS = {True: 32, False: 8}
-"""Paired students behind a ruling, where they stack and where not. Of texts, whose students are scored on thousands of
-characters each, it is the smaller number."""
+"""Paired students behind a ruling, by whether they stack: where they do, more cost little. Of texts, whose students are
+scored on thousands of characters each, it is the smaller number."""
 
 _LEVEL = 0.05
 _EQUAL_COMPUTE = 0.95
@@ -36,17 +36,16 @@ _EQUAL_COMPUTE = 0.95
 _CONTENDERS = ("single", "rule", "preset", "trained")
 
 
-def judge(entries: Sequence[Entry], *, stacked: bool, measure: Measure = "accuracy") -> list[Line]:
+def judge(entries: Sequence[Entry], *, least: int, measure: Measure = "accuracy") -> list[Line]:
     """A line per entry, in their order.
 
     Args:
         entries: of one cell, references and controls among them.
-        stacked: whether students run side by side, so that 32 of them are asked for.
+        least: paired students that a ruling asks for.
         measure: what is judged.
     """
     references = [entry for entry in entries if entry.kind == "reference"]
     best = max(references, key=lambda entry: entry.validation_score(measure)) if references else None
-    least = LEAST_STUDENTS[stacked and measure == "accuracy"]
     matched = {id(entry): _match(entry, entries, least, measure) for entry in entries if entry.kind in _CONTENDERS}
     rulings: dict[int, tuple[Ruling, tuple[str, ...]]] = {}
     for family in (("trained",), ("single", "rule", "preset")):
@@ -55,19 +54,17 @@ def judge(entries: Sequence[Entry], *, stacked: bool, measure: Measure = "accura
     return [_line(entry, best, measure, *rulings.get(id(entry), ("", ()))) for entry in entries]
 
 
-def _match(
-    entry: Entry, entries: Sequence[Entry], least_students: int, measure: Measure
-) -> tuple[list[Entry], list[str]]:
+def _match(entry: Entry, entries: Sequence[Entry], least: int, measure: Measure) -> tuple[list[Entry], list[str]]:
     """The matched controls of an entry, and why a ruling on it must be withheld."""
     references = [other for other in entries if other.kind == "reference"]
     missing = list(entry.objections)
     if not references or any(reference.tuning_runs == 0 for reference in references):
         missing.append("its references are not tuned")
-    elif (least := min(reference.tuning_runs for reference in references)) < entry.tuning_runs:
-        missing.append(f"it took {entry.tuning_runs} student runs, tuning its references {least}")
+    elif (fewest := min(reference.tuning_runs for reference in references)) < entry.tuning_runs:
+        missing.append(f"it took {entry.tuning_runs} student runs, tuning its references {fewest}")
     students = min(len(result.accuracy) for result in entry.results)
-    if students < least_students:
-        missing.append(f"{students} students are fewer than {least_students}")
+    if students < least:
+        missing.append(f"{students} students are fewer than {least}")
     controls = list(references)
     if entry.reads_probe:
         informed = [other for other in entries if other.kind == "control" and other.reads_probe]

@@ -6,22 +6,26 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rltemp.experiments.arena.conditions import under_condition
 from rltemp.experiments.arena.outcome import Cell, Kind
 from rltemp.experiments.arena.selection import Selection, cell_recipe
 from rltemp.experiments.arena.singles import SINGLES, choose_single
 from rltemp.experiments.arena.work import Learn, Measure, Search, Work
+from rltemp.experiments.evaluation.contenders import parse_contender
 from rltemp.experiments.evaluation.measure import measure_of
-from rltemp.experiments.evaluation.passes import Passes, count_passes
-from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
+from rltemp.experiments.evaluation.passes import Passes
+from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.tuning.search import Found, Trial, best_static
-from rltemp.experiments.tuning.spaces import PROBE, RULES, SCHEDULE, SPREAD, STATIC
+from rltemp.experiments.tuning.spaces import AGENT, PROBE, RULES, SCHEDULE, SPREAD, STATIC
 from rltemp.presets import list_presets
 from rltemp.recipes import Recipe, change_recipe, dump_recipe
 
-__all__ = ["METHODS", "CellPlan", "Planned", "others_of", "waves"]
+if TYPE_CHECKING:
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
+
+__all__ = ["AGENTS", "METHODS", "CellPlan", "Planned", "others_of", "waves"]
 
 Results = Callable[[Work], dict[str, Any]]
 """The result of a finished piece of work."""
@@ -31,6 +35,8 @@ METHODS = (
     *(f"preset({name})" for name in list_presets() if not name.endswith("imagenet")),
 )
 """Rules whose options are searched, and whole published methods."""
+AGENTS = (AGENT,)
+"""Agents that learn in every run: slow, and judged where they are named."""
 _DEFAULT = "static(temperature=4)"
 _CHEAP = 1.05
 """Passes over those of a static temperature, up to which no control with more updates is needed."""
@@ -52,7 +58,7 @@ class Planned:
     method: str
     kind: Kind
     work: Measure
-    spec: PolicySpec
+    spec: PolicySpec | AgentSpec
     recipe: Recipe
     tuning_runs: int
 
@@ -64,7 +70,7 @@ class Planned:
     @property
     def passes(self) -> Passes:
         """Per update of one student."""
-        return count_passes(self.recipe, self.spec.needs_alignment)
+        return self.spec.passes(self.recipe)
 
 
 class CellPlan:
@@ -108,11 +114,14 @@ class CellPlan:
         spaces |= {name: trials // 2 if name == SPREAD.name else trials // 3 for name in self._rules}
         if any(spec.needs_alignment for spec in self.selection.trained):
             spaces[PROBE.name] = trials // 3
-        return {name: Search(text, name, count, self.selection.tuning_students) for name, count in spaces.items()}
+        students = self.selection.tuning_students
+        # An agent's students cannot run side by side, so that each costs as much as all of a rule's.
+        few = max(1, students // 2)
+        return {name: Search(text, name, n, few if name in AGENTS else students) for name, n in spaces.items()}
 
     @property
     def _rules(self) -> list[str]:
-        return [rule.name for rule in RULES if rule.name in self.selection.methods]
+        return [name for name in (*(rule.name for rule in RULES), *AGENTS) if name in self.selection.methods]
 
     def found(self, search: Search) -> Found:
         """What a finished search came to."""
@@ -169,7 +178,7 @@ class CellPlan:
         return Planned(spec.group or spec.label, "trained", work, spec, frozen, 0)
 
     def _planned(self, method: str, kind: Kind, policy: str, recipe: Recipe, runs: int) -> Planned:
-        spec = parse_policy(policy)
+        spec = parse_contender(policy)
         work = Measure(_text(recipe), policy, spec.name, self.selection.students)
         return Planned(method, kind, work, spec, recipe, runs)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rltemp.errors import InputError
 from rltemp.experiments.arena.conditions import lengthen, under_condition
+from rltemp.experiments.arena.judge import LEAST_STUDENTS
 from rltemp.experiments.arena.outcome import Cell
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.named_recipe import NamedRecipe
@@ -42,6 +43,7 @@ class Selection:
         students: measured per method, >= 2.
         trials: settings tried for a reference, >= 3; a third of them for a rule.
         tuning_students: per trial, >= 1.
+        asked: paired students that a ruling asks for; None for `LEAST_STUDENTS`.
     """
 
     tasks: dict[str, NamedRecipe]
@@ -52,6 +54,11 @@ class Selection:
     students: int
     trials: int
     tuning_students: int
+    asked: int | None = None
+
+    def least(self, stacked: bool) -> int:
+        """Paired students that a ruling asks for, where students run side by side or not."""
+        return LEAST_STUDENTS[stacked] if self.asked is None else self.asked
 
     @property
     def cells(self) -> list[Cell]:

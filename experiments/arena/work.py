@@ -19,6 +19,7 @@ from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.measure import measure_of
 from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.results_files import describe_result
+from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.units import merge, side_by_side
 from rltemp.experiments.tuning.search import Setting, search
 from rltemp.experiments.tuning.spaces import find_space
@@ -140,7 +141,7 @@ class Measure(Work):
     """Measure a policy on test images.
 
     Attributes:
-        policy: as `--policy` takes it.
+        policy: as `--policy` takes it, or an agent as `--agent` does.
         name: of the policy, which tells two trainings at one place apart.
         students: measured.
     """
@@ -160,11 +161,11 @@ class Measure(Work):
 
     def do(self, workshop: Workshop) -> dict[str, Any]:
         """The measured result, and whether the policy read labels that are held out."""
-        recipe, spec = read_recipe(self.recipe), workshop.policy(self.policy)
+        recipe, spec = read_recipe(self.recipe), workshop.contender(self.policy)
         task = workshop.tasks.task(recipe)
         seeds = range(FIRST_MEASURED, FIRST_MEASURED + self.students)
         parts: list[PolicyResult] = []
-        for group in side_by_side(seeds, task.stacked):
+        for group in side_by_side(seeds, task.stacked and isinstance(spec, PolicySpec)):
             teacher = workshop.tasks.answers(recipe, task, group)
             parts.append(evaluate_policy(recipe, task, spec, group, teacher, NoProgress()))
         result = dataclasses.replace(merge(parts), trace=None)

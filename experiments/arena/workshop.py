@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rltemp.distillation import Task, score_logits
 from rltemp.experiments.engines import Workplace
-from rltemp.experiments.evaluation.specs import PolicySpec, parse_policy
+from rltemp.experiments.evaluation.contenders import parse_contender
+from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.task_cache import TaskCache
 from rltemp.experiments.tuning.validate import Validation, validate
 from rltemp.recipes import Recipe
 from rltemp.recipes.plain_yaml import load_plain
 from rltemp.recipes.typed import typed
+
+if TYPE_CHECKING:
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
 
 __all__ = ["Workshop", "read_recipe"]
 
@@ -47,13 +51,13 @@ class Workshop:
         with self._place.holding(path) as keep:
             yield path, keep
 
-    def policy(self, text: str) -> PolicySpec:
-        """What `--policy` calls so."""
-        return self._trained.get(text) or parse_policy(text)
+    def contender(self, text: str) -> PolicySpec | AgentSpec:
+        """The policy, or the agent that learns in the run, that is called so."""
+        return self._trained.get(text) or parse_contender(text)
 
     def validate(self, recipe: Recipe, policy: str, seeds: Sequence[int]) -> Validation:
         """Students under a policy, scored on validation data."""
-        return validate(self.tasks, recipe, self.policy(policy), seeds)
+        return validate(self.tasks, recipe, self.contender(policy), seeds)
 
     def describe_task(self, recipe: Recipe) -> dict[str, Any]:
         """How good the teacher is on test images, the spread of its logits, and how many images the source has."""

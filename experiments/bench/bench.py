@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from rltemp.errors import InputError
-from rltemp.experiments.bench import agent_and_loss, environment, population, reuse, rules, throughput, tokens
+from rltemp.experiments.bench import agent_and_loss, environment, imagenet, population, reuse, rules, throughput, tokens
 from rltemp.experiments.bench.record import write_record
 from rltemp.experiments.bench.section import Section, tables
 from rltemp.experiments.bench.timing import one_thread
@@ -28,6 +28,7 @@ SECTIONS: Mapping[str, Callable[[float], Section]] = MappingProxyType(
         "rules": rules.measure,
         "reuse": reuse.measure,
         "throughput": throughput.measure,
+        "imagenet": imagenet.measure,
         "tokens": tokens.measure,
     }
 )

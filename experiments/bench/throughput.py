@@ -7,14 +7,15 @@ two workers, both networks in float32. The workers' time is not counted, only wh
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rltemp.data import CIFAR100_MEAN, CIFAR100_STD
 from rltemp.distillation import LoopStudents, StackedStudents, Task
@@ -34,7 +35,7 @@ from rltemp.recipes import Recipe, load_recipe
 from rltemp.seeding import make_generator
 from rltemp.tasks import build_task
 
-__all__ = ["measure", "step_phases", "usual_loop"]
+__all__ = ["measure", "plain_loader", "plain_steps", "step_phases", "usual_loop", "write_noise"]
 
 _RECIPE = "cifar100-resnet56-resnet20"
 _BATCH = 64
@@ -113,43 +114,68 @@ def usual_loop(
         pair: names of teacher and student.
         size: of a batch.
     """
+    from torchvision import transforms
+
+    augmentation = (transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip())
+    loader = plain_loader(
+        root, augmentation, (CIFAR100_MEAN, CIFAR100_STD), size, workers=2, pin_memory=device != "cpu"
+    )
+    classes, shape = len(loader.dataset.classes), (3, 32, 32)
+    teacher = make_network(pair[0], classes, shape, make_generator(0)).eval().to(device)
+    student = make_network(pair[1], classes, shape, make_generator(1)).to(device)
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    return plain_steps(loader, teacher, student, optimizer, _usual_loss, device)
+
+
+def plain_loader(
+    root: Path,
+    augmentation: Sequence[Any],
+    moments: tuple[Sequence[float], Sequence[float]],
+    batch: int,
+    *,
+    workers: int,
+    pin_memory: bool = False,
+) -> Any:
+    """Batches of the images below `root`/train, or of torchvision's CIFAR-100 at `root`, as torchvision reads them.
+
+    They are augmented, then normalized by `moments`.
+    """
     from torch.utils.data import DataLoader
     from torchvision import transforms
     from torchvision.datasets import CIFAR100, ImageFolder
 
-    augmentation = transforms.Compose(
-        [
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(CIFAR100_MEAN, CIFAR100_STD),
-        ]
+    whole = transforms.Compose([*augmentation, transforms.ToTensor(), transforms.Normalize(*moments)])
+    tree = (root / "train").is_dir()
+    images: ImageFolder | CIFAR100 = (
+        ImageFolder(str(root / "train"), whole) if tree else CIFAR100(str(root), transform=whole)
     )
-    images: ImageFolder | CIFAR100
-    if (root / "train").is_dir():
-        images = ImageFolder(str(root / "train"), augmentation)
-    else:
-        images = CIFAR100(str(root), transform=augmentation)
-    loader = DataLoader(
+    return DataLoader(
         images,
-        size,
+        batch,
         shuffle=True,
         drop_last=True,
-        num_workers=2,
-        persistent_workers=True,
-        pin_memory=device != "cpu",
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin_memory,
         generator=make_generator(0),
     )
-    classes, shape = len(images.classes), (3, 32, 32)
-    teacher = make_network(pair[0], classes, shape, make_generator(0)).eval().to(device)
-    student = make_network(pair[1], classes, shape, make_generator(1)).to(device)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+
+
+def plain_steps(
+    loader: Any,
+    teacher: nn.Module,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
+    device: str = "cpu",
+) -> Generator[None, None, None]:
+    """One step per call, without end; the loss is of the student's logits, the teacher's, and the targets."""
     while True:
         for batch, targets in loader:
             batch, targets = batch.to(device, non_blocking=True), targets.to(device, non_blocking=True)
             with torch.no_grad():
                 answers = teacher(batch)
-            loss = _usual_loss(student(batch), answers, targets)
+            loss = loss_of(student(batch), answers, targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -183,15 +209,20 @@ def _tree(data: str | None) -> Iterator[Path]:
     if data is not None:
         yield Path(data)
         return
+    with tempfile.TemporaryDirectory() as folder:
+        write_noise(Path(folder), {"train": 64, "test": 2}, 32, "png")
+        yield Path(folder)
+
+
+def write_noise(root: Path, counts: Mapping[str, int], side: int, suffix: str) -> None:
+    """Ten classes of noise images, `counts` of each class in every part of a tree below `root`."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        for part, count in (("train", 64), ("test", 2)):
-            for name in range(10):
-                place = Path(folder) / part / str(name)
-                place.mkdir(parents=True)
-                for number in range(count):
-                    pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                    Image.fromarray(pixels).save(place / f"{number}.png")
-        yield Path(folder)
+    for part, count in counts.items():
+        for name in range(10):
+            place = root / part / str(name)
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.{suffix}")

@@ -33,7 +33,7 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         default="clean",
         metavar="LIST",
         help="what is wrong with each task: clean, noise15, noise30, noise60, weak-teacher, missing-classes, junk, "
-        "few, small, other-corpus of texts (default: %(default)s)",
+        "few, small, other-corpus of texts; or what its loss is: dkd, pkt, sp, vid, crd, srrl (default: %(default)s)",
     )
     parser.add_argument(
         "--budgets", default="1,3", metavar="LIST", help="multiples of each task's updates (default: %(default)s)"
@@ -53,8 +53,8 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
         "--methods",
         default="all",
         metavar="LIST",
-        help="rules and published methods, such as spread,ctkd,preset(dkd), or none: less to wait for (default: "
-        "%(default)s)",
+        help="rules and published methods, such as spread,ctkd,preset(dkd), or none: less to wait for; the agent rlkd, "
+        "slow, is there only if it is named (default: %(default)s)",
     )
     parser.add_argument(
         "--data", default="data", help="folder of the suite's data, a folder each (default: %(default)s)"
@@ -139,13 +139,14 @@ def _told_apart(specs: Sequence[PolicySpec]) -> tuple[PolicySpec, ...]:
 
 
 def _methods(text: str) -> tuple[str, ...]:
-    from rltemp.experiments.arena.plan import METHODS
+    from rltemp.experiments.arena.plan import AGENTS, METHODS
 
     if text in ("all", "none"):
         return METHODS if text == "all" else ()
     methods = _listed("--methods", text)
-    if unknown := [name for name in methods if name not in METHODS]:
-        raise InputError(f"--methods must be all, none, or of {', '.join(METHODS)}, got {short(unknown[0])}")
+    if unknown := [name for name in methods if name not in (*METHODS, *AGENTS)]:
+        known = ", ".join((*METHODS, *AGENTS))
+        raise InputError(f"--methods must be all, none, or of {known}, got {short(unknown[0])}")
     return methods
 
 

@@ -14,7 +14,9 @@ __all__ = ["add_bench_options", "run_bench_command"]
 def add_bench_options(parser: argparse.ArgumentParser) -> None:
     """What is measured, how long, and where it is kept."""
     parser.add_argument(
-        "--only", metavar="SECTION", help="environment, population, agent_and_loss, rules, reuse, throughput or tokens"
+        "--only",
+        metavar="SECTION",
+        help="environment, population, agent_and_loss, rules, reuse, throughput, imagenet or tokens",
     )
     parser.add_argument(
         "--tokens",

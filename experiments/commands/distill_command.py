@@ -89,7 +89,7 @@ def distill(
     folder = ranks.agree(lambda: RunFolder.start(root, setting.name, name, config) if ranks.is_first else None)
     with folder.measuring() if folder is not None else nullcontext():
         task = dataclasses.replace(task or build(setting, root, ranks), ranks=ranks)
-        whole = _start(task, spec, seed, setting)
+        whole = spec.start(task, [seed], setting.recipe.policy)
         _resume(whole, folder)
         with progress(f"student under {label}", task.steps, shown=ranks.is_first) as display:
             display.advance(whole.run.step)
@@ -114,13 +114,6 @@ def _finish(whole: PolicyRun | OnlineRun, folder: RunFolder, test: Scores) -> No
     if not isinstance(whole, PolicyRun) and whole.is_exportable:
         save_policy(whole.export(), folder.path / "policy", overwrite=True)
     folder.finish()
-
-
-def _start(task: Task, spec: PolicySpec | AgentSpec, seed: int, setting: NamedRecipe) -> PolicyRun | OnlineRun:
-    space = setting.recipe.policy
-    if isinstance(spec, PolicySpec):
-        return PolicyRun(task, [spec.make(seed)], [seed], space, method=spec.loss(task.method))
-    return spec.start(task, seed, space.scale)
 
 
 def _epoch(whole: PolicyRun | OnlineRun, folder: RunFolder | None, display: Progress) -> None:

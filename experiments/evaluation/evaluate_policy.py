@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,13 +22,17 @@ from rltemp.experiments.evaluation.trace import TraceRecorder
 from rltemp.progress import Progress
 from rltemp.recipes import Recipe
 
+if TYPE_CHECKING:
+    from rltemp.agents import OnlineRun
+    from rltemp.experiments.evaluation.agent_specs import AgentSpec
+
 __all__ = ["evaluate_policy"]
 
 
 def evaluate_policy(
     recipe: Recipe,
     task: Task,
-    spec: PolicySpec,
+    spec: PolicySpec | AgentSpec,
     seeds: Sequence[int],
     teacher: Answers,
     progress: Progress,
@@ -40,13 +46,12 @@ def evaluate_policy(
     Args:
         recipe: the setting; `recipe.policy` says what probe an aligned policy gets.
         task: what the recipe builds.
-        spec: the policy.
+        spec: the policy, or an agent that learns in the run of one student.
         seeds: of the students.
         teacher: answers for the task's.
         progress: advances by one per update of all students.
     """
-    policies = [spec.make(seed) for seed in seeds]
-    whole = PolicyRun(task, policies, seeds, recipe.policy, teacher=teacher, method=spec.loss(task.method))
+    whole = spec.start(task, seeds, recipe.policy, teacher)
     recorder = TraceRecorder(task.steps, _mislabelled(task, seeds)) if whole.run.method.kd_weight > 0.0 else None
     trouble = ""
     try:
@@ -55,8 +60,9 @@ def evaluate_policy(
     except DivergenceError as error:
         # Its number counts the students that run side by side here, which need not be all of them.
         trouble = re.sub(r"^student \d+", "a student", first_line(error))
-        # No student meets another's numbers: the others go on as they are, and the comparison with them.
-        with unchecked():
+        # No student meets another's numbers: the others go on as they are, and the comparison with them. An agent that
+        # diverged itself cannot: its student stays as it is.
+        with unchecked(), suppress(DivergenceError):
             _finish(whole, progress)
         trace = None
     students = whole.run.students
@@ -94,7 +100,7 @@ def _or_infinite(values: Tensor) -> FloatArray:
     return array
 
 
-def _finish(whole: PolicyRun, progress: Progress, observer: Observer | None = None) -> None:
+def _finish(whole: PolicyRun | OnlineRun, progress: Progress, observer: Observer | None = None) -> None:
     while not whole.run.finished:
         whole.advance(observer)
         progress.advance()

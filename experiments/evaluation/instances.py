@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from rltemp.distillation import ForwardPass, Task
-from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.training_images import index_orders
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.evaluation.specs import PolicySpec
@@ -81,8 +80,7 @@ def record_instances(
     """
     courses: list[InstanceCourses] = []
     for group in side_by_side(seeds, task.stacked):
-        policies = [spec.make(seed) for seed in group]
-        whole = PolicyRun(task, policies, group, space, method=spec.loss(task.method))
+        whole = spec.start(task, group, space)
         recorder = _Recorder(task, group)
         while not whole.run.finished:
             whole.advance(recorder)

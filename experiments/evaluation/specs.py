@@ -5,7 +5,7 @@ anneal                      every schedule of the usual grid, likewise
 no-kd                       cross-entropy with the labels alone, no distillation
 dtkd                        a rule with its defaults
 anneal(start=8, end=2)      a rule with options; kd_weight and ce_weight, of distillation and labels, are every rule's
-preset(dtkd)                the whole method of a paper: its rule, loss, weights and warm-up
+preset(dtkd)                the whole method of a paper: its rule, loss, weights, and warm-up in epochs
 preset(dtkd, warmup=1)      the same with another warm-up, a share of the run; pair=R56-R20 has that pair's weights
 runs/digits/policy          a trained policy
 """
@@ -15,14 +15,15 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from rltemp.checks import check_number
 from rltemp.errors import InputError
+from rltemp.experiments.evaluation.policy_spec import PolicySpec
 from rltemp.experiments.evaluation.results import Family
 from rltemp.objectives.method import Method
 from rltemp.policies import list_policies, make_policy
@@ -31,11 +32,20 @@ from rltemp.policies.controls import AnnealPolicy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.policies.policy import TemperaturePolicy
 from rltemp.policies.static import StaticPolicy
-from rltemp.presets import list_presets, make_preset
+from rltemp.presets import Preset, list_presets, make_preset
 from rltemp.recipes.schema import PolicySpace
 from rltemp.seeding import make_generator
 
-__all__ = ["PolicySpec", "check_probe", "is_rule", "parse_call", "parse_policies", "parse_policy", "trained_policy"]
+__all__ = [
+    "PolicySpec",
+    "check_probe",
+    "is_rule",
+    "parse_call",
+    "parse_policies",
+    "parse_policy",
+    "split_weights",
+    "trained_policy",
+]
 
 STATIC_GRID = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0)
 SCHEDULE_GRID = ((32.0, 1.0), (32.0, 2.0), (16.0, 0.5), (16.0, 1.0), (16.0, 2.0), (8.0, 1.0), (8.0, 2.0), (4.0, 1.0))
@@ -46,44 +56,6 @@ _FAMILIES: Mapping[str, Family] = {"static": "static", "anneal": "schedule", "ra
 _WEIGHTS = {"kd_weight": "weight", "ce_weight": "labels"}
 """Options of every rule, and what a table calls them."""
 _CALL = re.compile(r"(?P<name>[\w-]+)\((?P<options>.*)\)")
-
-
-@dataclass(frozen=True)
-class PolicySpec:
-    """A policy to evaluate.
-
-    Attributes:
-        name: unique within an evaluation.
-        label: what people call it.
-        family: what kind of policy it is.
-        make: builds one for the student with a given seed.
-        group: shared by trainings of one method that differ in the agent's seed.
-        method: the loss it comes with; None for the recipe's.
-        weights: of the recipe's loss, "kd_weight" and "ce_weight", where they differ from the recipe's.
-    """
-
-    name: str
-    label: str
-    family: Family
-    make: Callable[[int], TemperaturePolicy]
-    group: str | None = None
-    method: Method | None = None
-    weights: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-    @property
-    def needs_alignment(self) -> bool:
-        """Whether its policies cannot do without a probe."""
-        return "alignment" in self.make(0).needs
-
-    def loss(self, usual: Method) -> Method:
-        """The loss it is used in.
-
-        Args:
-            usual: of the task.
-        """
-        if self.method is not None:
-            return self.method
-        return replace(usual, **self.weights)
 
 
 def parse_policies(text: str) -> list[PolicySpec]:
@@ -224,26 +196,44 @@ def _preset(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Pol
     if unknown := [key for key in options if key not in ("pair", "warmup")]:
         raise InputError(f"preset({name}) takes the options pair and warmup, got {unknown[0]!r}")
     preset = make_preset(name, options.get("pair"))
-    if "warmup" in options:
-        preset = replace(preset, warmup=check_number("warmup", options["warmup"], low=0.0, high=1.0))
     rule = _rule(preset.policy, dict(preset.options))
     listed = "".join(f", {key}={value}" for key, value in options.items())
     item = f"preset({name}{listed})"
-    return replace(rule, name=item, label=item, family="rule", method=preset)
+    if "warmup" in options:
+        asked = check_number("warmup", options["warmup"], low=0.0, high=1.0)
+        return replace(rule, name=item, label=item, family="rule", method=_method(replace(preset, warmup=asked)))
+    # What was measured when warm-ups did not follow the length of a run was another method.
+    version = "@20-epochs" if preset.warmup else ""
+    return replace(rule, name=item + version, label=item, family="rule", method=preset)
+
+
+def _method(preset: Preset) -> Method:
+    """The loss of a preset alone, whose warm-up is a share of any run."""
+    return Method(**{part.name: getattr(preset, part.name) for part in fields(Method)})
 
 
 def _rule(name: str, options: dict[str, Any]) -> PolicySpec:
     if "generator" in options:
         raise InputError(f"{name} draws by the student's seed and takes no generator, got {options['generator']!r}")
     listed = ", ".join(f"{key}={value!r}" for key, value in options.items())
-    weights = {key: check_number(key, options[key], low=0.0) for key in _WEIGHTS if key in options}
-    make = _Rule(name, {key: value for key, value in options.items() if key not in _WEIGHTS})
+    weights, options = split_weights(options)
+    make = _Rule(name, options)
     policy = make(0)  # refuses a wrong option before any work starts
     full = f"{name}({listed})" if listed else name
     label = _label(policy, full)
     if label != full:
         label += "".join(f", {_WEIGHTS[key]} {weight:g}" for key, weight in weights.items())
     return PolicySpec(full, label, _FAMILIES.get(name, "rule"), make, weights=weights)
+
+
+def split_weights(options: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """The weights of the loss among options, and all others.
+
+    Raises:
+        InputError: for a weight < 0.
+    """
+    weights = {key: check_number(key, options[key], low=0.0) for key in _WEIGHTS if key in options}
+    return weights, {key: value for key, value in options.items() if key not in _WEIGHTS}
 
 
 def _label(policy: TemperaturePolicy, name: str) -> str:

@@ -19,6 +19,7 @@ import dataclasses
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -34,7 +35,8 @@ from rltemp.reading import read_safetensors, read_text
 from rltemp.seeding import make_generator
 
 CONTEXT, SENTENCES, RATE = 64, 16, 2e-3
-TEACHER, STUDENT = {"width": 128, "layers": 4}, {"width": 64, "layers": 2}
+TEACHER: dict[str, Any] = {"width": 128, "layers": 4}
+STUDENT: dict[str, Any] = {"width": 64, "layers": 2}
 DIVERGENCES: dict[str, Objective] = {"forward": KD(), "reverse": ReverseKD(), "jensen-shannon": JensenShannonKD()}
 
 

@@ -25,15 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from rltemp.agents import OnlineRun
 from rltemp.display import progress
 from rltemp.distillation import Task, score
-from rltemp.distillation.policy_run import PolicyRun
 from rltemp.errors import DivergenceError, InputError
 from rltemp.experiments.bench.section import Phase
 from rltemp.experiments.engines import Failure, Leave, Processes, Workplace, refuse
-from rltemp.experiments.evaluation.agent_specs import parse_agent
-from rltemp.experiments.evaluation.specs import STATIC_GRID, parse_policy
+from rltemp.experiments.evaluation.contenders import parse_contender
+from rltemp.experiments.evaluation.specs import STATIC_GRID
 from rltemp.experiments.studies.gpu_page import PUBLISHED, VANILLA, Outcome, accuracy_table, expectation, speed_table
 from rltemp.experiments.studies.gpu_speed import Speed, Way, measure_speed, ways
 from rltemp.experiments.studies.rlkd_page import insert, machine
@@ -81,7 +79,7 @@ class Unit:
 def play(unit: Unit, recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]:
     """Scores of the unit's students, each a list, the seconds they took and the images they saw; or what went wrong."""
     task = dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, epochs=unit.epochs))
-    whole = _start(unit, recipe, task)
+    whole = parse_contender(unit.policy).start(task, unit.seeds, recipe.policy)
     checkpoint = _path(folder, unit, recipe).with_suffix(".pt")
     spent = 0.0
 
@@ -113,14 +111,6 @@ def play(unit: Unit, recipe: Recipe, task: Task, folder: Path) -> dict[str, Any]
     }
 
 
-def _start(unit: Unit, recipe: Recipe, task: Task) -> PolicyRun | OnlineRun:
-    if unit.policy == ARMS[AGENT]:
-        return parse_agent(unit.policy).start(task, unit.seeds[0], recipe.policy.scale)
-    spec = parse_policy(unit.policy)
-    policies = [spec.make(seed) for seed in unit.seeds]
-    return PolicyRun(task, policies, unit.seeds, recipe.policy, method=spec.loss(task.method))
-
-
 def run(units: Sequence[Unit], recipe: Recipe, cache: str, folder: Path, processes: int) -> dict[Unit, dict[str, Any]]:
     """Results of units, those of an earlier run read from the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,9 +133,8 @@ def _shared(
     if not units:
         return
     prepare = partial(_prepare, recipe, folder)
-    play_one = prepare(
-        Workplace(cache, Leave())
-    )  # in this process: it keeps the teacher's logits, which the others read
+    # In this process: it keeps the teacher's logits, which the others read.
+    play_one = prepare(Workplace(cache, Leave()))
     if processes > 1:
         with Processes(processes).team(prepare, cache, Leave()) as team:
             yield from team.results(units)

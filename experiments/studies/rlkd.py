@@ -90,7 +90,7 @@ def measure(unit: Unit, task: Task, recipe: Recipe) -> dict[str, Any]:
             whole.advance()
         return _scores(whole.run.students, task)
     watch, agent = Watch(), parse_agent(AGENTS[unit.arm])
-    online = agent.start(task, unit.seeds[0], recipe.policy.scale)
+    online = agent.start(task, unit.seeds, recipe.policy)
     try:
         while not online.run.finished:
             online.advance(watch)

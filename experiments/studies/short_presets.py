@@ -5,8 +5,8 @@
 First how curved a method's loss is at a fresh student's logits, in units of plain distillation's: the mean over
 instances of the largest eigenvalue, with the method's full weight. Then test accuracy, in percent, of students on
 digits after runs of several lengths: under the method as published, with a quarter of the recipe's learning rate, and
-with a distillation term that fades in over the whole run. The student is the recipe's perceptron, and in the shortest
-run also a small CNN, which has batch normalization.
+with a distillation term that fades in over the whole run, as in presets up to 20 epochs. The student is the recipe's
+perceptron, and in the shortest run also a small CNN, which has batch normalization.
 
 What was measured stays in `--out`; the same command goes on there.
 """
@@ -91,9 +91,10 @@ def _of_length(task: Task, epochs: int) -> Task:
 def _cell(task: Task, preset: str, seeds: range, out: Path, where: str) -> str:
     """Accuracies as published, with a quarter of the learning rate, and with the longest warm-up."""
     slower = dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, lr=task.optimization.lr / 4))
+    share = make_preset(preset).warmup
     variants = {
-        "published": (task, f"preset({preset})"),
-        "slower": (slower, f"preset({preset})"),
+        "published": (task, f"preset({preset}, warmup={share})"),
+        "slower": (slower, f"preset({preset}, warmup={share})"),
         "longer": (task, f"preset({preset}, warmup=1)"),
     }
     known: Mapping[str, float] = json.loads(out.read_text()) if out.exists() else {}

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from rltemp.recipes import Recipe
 
-__all__ = ["PROBE", "RULES", "SCHEDULE", "SPREAD", "STATIC", "Space", "find_space"]
+__all__ = ["AGENT", "PROBE", "RULES", "SCHEDULE", "SPREAD", "STATIC", "Space", "find_space"]
 
 Values = Mapping[str, Any]
 
@@ -113,8 +113,9 @@ SCHEDULE = Space(
 def _recipe_space(recipe: Recipe) -> Space:
     """Learning rate, weight of the labels, augmentation or none where there is one, at T = 4 with T^2.
 
-    It is what most of the field runs its methods beside: whatever has its weight runs at the learning rate that suits
-    it, and no static temperature without a search can be said to have got a wrong one.
+    With an objective on features, its weight as well. It is what most of the field runs its methods beside: whatever
+    has its weight runs at the learning rate that suits it, and no static temperature without a search can be said to
+    have got a wrong one.
     """
     data, teacher, rate = recipe.data, recipe.teacher, recipe.optimization.lr
     augmented = bool(data.shift or data.noise or data.flip)
@@ -130,6 +131,8 @@ def _recipe_space(recipe: Recipe) -> Space:
 
     def changes(values: Values) -> dict[str, Any]:
         tuned = {"optimization.lr": _rounded(values["lr"]), "optimization.ce_weight": values["labels"]}
+        if "features" in distributions:
+            tuned["optimization.features_weight"] = _rounded(values["features"])
         return tuned if values.get("augmented", True) else {**tuned, **without}
 
     distributions: dict[str, BaseDistribution] = {
@@ -140,10 +143,16 @@ def _recipe_space(recipe: Recipe) -> Space:
     choices = [True, False] if augmented else [True]
     if augmented:
         distributions["augmented"] = CategoricalDistribution(choices)
+    beside: list[dict[str, float]] = [{}]
+    if recipe.optimization.features != "none":
+        # In units of its paper's weight, which suits longer runs of larger networks.
+        distributions["features"] = _log(1e-3, 10.0)
+        beside = [{"features": weight} for weight in (1.0, 0.1, 0.01)]
     starts = [
-        {"lr": factor * rate, "labels": labels, "augmented": choice}
+        {"lr": factor * rate, "labels": labels, "augmented": choice, **weight}
         for factor, labels in ((1, 0.1), (3, 0.1), (1, 1.0), (0.3, 0.1))
         for choice in choices
+        for weight in beside
     ]
     return Space("recipe", distributions, tuple(starts), lambda values: "static(temperature=4)", changes)
 
@@ -218,13 +227,26 @@ PROBE = Space(
 """A static temperature beside which the images of an aligned policy's probe are an ordinary term of the loss."""
 
 
+AGENT = "rlkd"
+"""Space of the agent that learns in the run that it acts in."""
+
+
+def _agent_space(recipe: Recipe) -> Space:
+    """The weight of distillation beside an agent; a run of one epoch has no room for its warm-up."""
+    phases = {"warmup": 0.0} if recipe.optimization.epochs == 1 else {}
+    starts = tuple({"kd_weight": weight} for weight in (0.9, 0.3, 2.7))
+    return Space(AGENT, {"kd_weight": _KD_WEIGHT}, starts, lambda values: _text(AGENT, **phases, **values))
+
+
 def find_space(name: str, recipe: Recipe) -> Space:
-    """The space of a name: "recipe", or that of `STATIC`, `SCHEDULE`, `PROBE` or one of `RULES`.
+    """The space of a name: "recipe", `AGENT`, or that of `STATIC`, `SCHEDULE`, `PROBE` or one of `RULES`.
 
     Args:
         name: of the space.
-        recipe: what "recipe" varies.
+        recipe: what "recipe" varies, and what runs the agent acts in.
     """
     if name == "recipe":
         return _recipe_space(recipe)
+    if name == AGENT:
+        return _agent_space(recipe)
     return next(space for space in (STATIC, SCHEDULE, PROBE, *RULES) if space.name == name)

@@ -8,7 +8,7 @@ policies. Without random augmentation there is one view.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +19,10 @@ from rltemp.distillation.training_images import ImagesInMemory, index_orders
 from rltemp.errors import InputError
 from rltemp.transfer import to_device
 
-__all__ = ["ImageViews", "ViewMinibatches"]
+__all__ = ["BANK_CHUNK", "ImageViews", "ViewMinibatches"]
+
+BANK_CHUNK = 500
+"""Views that a network is asked for at a time."""
 
 
 class ImageViews:
@@ -99,6 +102,19 @@ class ImageViews:
             return indices
         view = torch.randint(self.count, indices.shape, generator=generator)
         return view * len(self) + indices
+
+    def ask(self, network: Callable[[Tensor], Tensor], advance: Callable[[], None] = lambda: None) -> Tensor:
+        """What a network answers to every view, [V * N, ...].
+
+        Args:
+            network: maps images [M, ...] to [M, ...].
+            advance: called after every `BANK_CHUNK` views.
+        """
+        parts: list[Tensor] = []
+        for rows in torch.arange(self.rows, device=self.device).split(BANK_CHUNK):
+            parts.append(network(self.look(rows)[0]))
+            advance()
+        return torch.cat(parts)
 
     def look(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Augmented images [M, ...] and targets [M], or [M, L] of windows, of the views at `rows` [M]."""

@@ -84,9 +84,9 @@ class PolicyPopulation(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PolicyPopulation:
         # What `to` and its like do: the members and buffers are outside the module tree, and go along.
         for member in self._members:
-            member._apply(fn)
+            member._apply(fn)  # type: ignore[no-untyped-call]
         self._buffers_by_name = {name: fn(buffer) for name, buffer in self._buffers_by_name.items()}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def get_extra_state(self) -> list[Tensor]:

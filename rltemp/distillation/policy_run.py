@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
+from rltemp.distillation.feature_term import FeatureTerm
 from rltemp.distillation.policy_population import PolicyPopulation
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.probe_term import ProbeTerm
@@ -58,7 +59,14 @@ class PolicyRun:
     ) -> None:
         policies = [_materialize(policy, task.training.classes) for policy in policies]
         self._policies = PolicyPopulation(policies).to(task.device)
-        self.run = DistillationRun(task, seeds, teacher=teacher, trained_with=self._policies, method=method)
+        self.run = DistillationRun(
+            task,
+            seeds,
+            teacher=teacher,
+            trained_with=self._policies,
+            method=method,
+            features=FeatureTerm.of(task, seeds),
+        )
         needed = "alignment" in self._policies.needs
         if needed and space.alignment == "none":
             raise InputError(

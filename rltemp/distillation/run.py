@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rltemp.checks import checks_values
 from rltemp.distillation.divergence import first_diverged, is_due
+from rltemp.distillation.feature_term import FeatureTerm
 from rltemp.distillation.minibatches import Minibatch
 from rltemp.distillation.mixup import MixUp, mixed_losses
 from rltemp.distillation.optimization import learning_rate, load_optimizer, make_optimizer, set_learning_rate
@@ -59,6 +60,8 @@ class DistillationRun:
         trained_with: module of a temperature policy, whose parameters the students' optimizer trains.
         method: the loss to minimize; by default the task's.
         mixup: mixes the images of some minibatches; by default of none. Needs a process that has the whole minibatch.
+        features: an objective on features that is added to the loss, and trained with the students; None for none.
+            Like `mixup`, it needs a process that has the whole minibatch.
 
     Attributes:
         task: the distillation problem.
@@ -68,7 +71,8 @@ class DistillationRun:
         method: the loss to minimize.
 
     Raises:
-        InputError: for a batch size that the processes cannot share equally, or `mixup` with several of them.
+        InputError: for a batch size that the processes cannot share equally, or `mixup` or `features` with several of
+            them.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class DistillationRun:
         trained_with: nn.Module | None = None,
         method: Method | None = None,
         mixup: MixUp | None = None,
+        features: FeatureTerm | None = None,
     ) -> None:
         self.task = task
         self.seeds = tuple(seeds)
@@ -89,13 +94,19 @@ class DistillationRun:
         self._minibatches = task.minibatches(seeds)
         if mixup is not None and task.ranks.count > 1:
             raise InputError(f"mixup must be None where {task.ranks.count} processes share a minibatch")
+        if features is not None and task.ranks.count > 1:
+            raise InputError(
+                f"optimization.features must be 'none' where {task.ranks.count} processes share a minibatch"
+            )
         self._forward = task.ranks.wrap(self.students)
         self._teacher = teacher or task.teacher
         self._mixup = mixup
         self._forward_seeds = self.students.forward_seeds(seeds)
         self._companion = trained_with if trained_with is not None else nn.Module()
+        self._features = features
+        beside = [] if features is None else [*features.parameters()]
         self._optimizer = make_optimizer(
-            [*self.students.parameters(), *self._companion.parameters()], task.optimization
+            [*self.students.parameters(), *self._companion.parameters(), *beside], task.optimization
         )
         self._observation: ForwardPass | None = None
 
@@ -168,6 +179,8 @@ class DistillationRun:
         if self.finished:
             raise InputError(f"update() was called after the last of {self.task.steps} updates")
         loss = self._loss(self.observe(), temperatures)
+        if self._features is not None:
+            loss = loss + self._features.loss(self.observe())
         if extra is not None:
             loss = loss + extra
         set_learning_rate(self._optimizer, self.learning_rate)
@@ -192,6 +205,7 @@ class DistillationRun:
             "step": self.step,
             "students": self.students.state_dict(),
             "companion": self._companion.state_dict(),
+            "features": None if self._features is None else self._features.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "minibatches": self._minibatches.state_dict(),
             "forward_seeds": self._forward_seeds.state_dict(),
@@ -210,6 +224,8 @@ class DistillationRun:
         self.step = step
         self.students.load_state_dict(state["students"])
         self._companion.load_state_dict(state["companion"])
+        if self._features is not None:
+            self._features.load_state_dict(state["features"])
         load_optimizer(self._optimizer, state["optimizer"])
         self._minibatches.load_state_dict(state["minibatches"])
         self._forward_seeds.load_state_dict(state["forward_seeds"])

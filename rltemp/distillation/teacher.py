@@ -7,7 +7,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
+from rltemp.distillation.image_views import ImageViews
 from rltemp.distillation.minibatches import Minibatch
 from rltemp.networks import Execution, Network
 
@@ -34,6 +36,24 @@ class Ensemble(nn.Module):
         with torch.no_grad():
             return torch.stack([self.execution.logits(member, images) for member in self._networks()]).mean(0)
 
+    @property
+    def classifier(self) -> nn.Linear:
+        """One layer from the members' features side by side to their mean logits."""
+        layers = [member.classifier for member in self._networks()]
+        weight = torch.cat([layer.weight for layer in layers], dim=1) / len(layers)
+        zeros = weight.new_zeros(len(weight))
+        biases: list[Tensor] = [zeros if layer.bias is None else layer.bias for layer in layers]
+        merged: nn.Linear = skip_init(nn.Linear, weight.shape[1], weight.shape[0], device=weight.device)
+        merged.requires_grad_(False)
+        merged.weight.copy_(weight)
+        merged.bias.copy_(torch.stack(biases).mean(0))
+        return merged
+
+    def features(self, images: Tensor) -> Tensor:
+        """The inputs of the members' last layers side by side, [N, H], of images [N, ...], without gradient."""
+        with torch.no_grad():
+            return torch.cat([self.execution.features(member, images) for member in self._networks()], dim=1)
+
     def _networks(self) -> list[Network]:
         return [member for member in self.members if isinstance(member, Network)]
 
@@ -58,6 +78,7 @@ class Teacher(nn.Module):
         super().__init__()
         self.network = network
         self.bank = bank
+        self._features: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of images [N, ...], computed by the network."""
@@ -72,11 +93,27 @@ class Teacher(nn.Module):
 
     def ask(self, images: Tensor) -> Tensor:
         """Logits [K, B, C] of images [K, B, ...], or of windows with B tokens, computed by the network."""
-        return self.forward(images.flatten(0, 1)).unflatten(0, (len(images), -1))
+        logits = self.forward(images.flatten(0, 1))
+        return logits.view(len(images), -1, logits.shape[-1])
 
     def tensors(self) -> list[Tensor]:
         """All that its answers depend on: weights, buffers, and the bank."""
         return [*self.state_dict().values(), *([] if self.bank is None else [self.bank])]
+
+    def features(self, minibatch: Minibatch, views: ImageViews | None) -> Tensor:
+        """Features [K, B, H] of a minibatch; the network must be an `Ensemble`.
+
+        Args:
+            minibatch: of images [K, B, ...].
+            views: the training images, where they are views, for which the features are computed once and kept.
+        """
+        assert isinstance(self.network, Ensemble)
+        if views is None or minibatch.rows is None:
+            features = self.network.features(minibatch.images.flatten(0, 1))
+            return features.view(*minibatch.targets.shape, -1)
+        if self._features is None:
+            self._features = views.ask(self.network.features)
+        return self._features[minibatch.rows]
 
     def recorded(self) -> Answers:
         """A source of the same logits that computes them once for several runs on the same seeds."""

@@ -1,9 +1,9 @@
-"""Loading of weights: our own files, and the published CIFAR-100 teachers."""
+"""Loading of weights: our own files, the published CIFAR-100 teachers, and files of other libraries' models."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rltemp.errors import InputError, short
+from rltemp.networks.external import ExternalNetwork
 from rltemp.reading import read_safetensors, read_torch, require_file
 
 __all__ = ["load_checkpoint", "load_crd_checkpoint"]
@@ -32,7 +33,8 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> None:
 
     Args:
         network: receives the weights; for CRD's format one of this package's CIFAR networks.
-        path: the file; any suffix but `.safetensors` means CRD's format (see `load_crd_checkpoint`).
+        path: the file; any suffix but `.safetensors` means CRD's format (see `load_crd_checkpoint`), or, for a network
+            of torchvision or timm, a state dict with that library's names, such as those that torchvision publishes.
 
     Raises:
         InputError: for a missing, damaged, or too large file, another architecture or number of classes, or weights
@@ -40,7 +42,8 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        load_crd_checkpoint(network, path)
+        rename = network.own_name if isinstance(network, ExternalNetwork) else _rename
+        _load(network, _read(path, _most_bytes(network), rename), path)
         return
     require_file(path, "a safetensors file", _most_bytes(network))
     _load(network, read_safetensors(path), path)
@@ -60,7 +63,7 @@ def load_crd_checkpoint(network: nn.Module, path: str | Path) -> None:
         InputError: for a missing, damaged, or too large file, one that holds more than tensors and plain values,
             another architecture or number of classes, or weights that are not dense, real, and finite.
     """
-    _load(network, _read(Path(path), _most_bytes(network)), Path(path))
+    _load(network, _read(Path(path), _most_bytes(network), _rename), Path(path))
 
 
 def _most_bytes(network: nn.Module) -> int:
@@ -97,7 +100,7 @@ def _fitting(tensor: Tensor, own: Tensor, name: str) -> Tensor:
     return cast
 
 
-def _read(path: Path, most_bytes: int) -> dict[str, Tensor]:
+def _read(path: Path, most_bytes: int, rename: Callable[[str], str]) -> dict[str, Tensor]:
     """The state dict in the checkpoint at `path`, with this package's names."""
     content: Any = read_torch(path, map_location="cpu", most_bytes=most_bytes)
     if isinstance(content, Mapping):
@@ -108,7 +111,7 @@ def _read(path: Path, most_bytes: int) -> dict[str, Tensor]:
         raise InputError(f"path must hold a state dict, alone or under 'model' or 'state_dict', {path} does not")
     weights: dict[str, Tensor] = {}
     for name, tensor in content.items():
-        if (own := _rename(name)) in weights:
+        if (own := rename(name)) in weights:
             raise InputError(f"path must hold each weight once, {path} has two of {own}")
         weights[own] = tensor
     return weights

@@ -31,9 +31,14 @@ class ExternalNetwork(Network):
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.classifier = classifier_of(model, classes)
-        name = next(name for name, module in model.named_modules() if module is self.classifier)
-        model.set_submodule(name, nn.Identity())
+        self._last = next(name for name, module in model.named_modules() if module is self.classifier)
+        model.set_submodule(self._last, nn.Identity())
         self.body = model
+
+    def own_name(self, name: str) -> str:
+        """What the library's weight `name` is called in this network."""
+        inside, _, rest = name.rpartition(".")
+        return f"classifier.{rest}" if inside == self._last else f"body.{name}"
 
     def features(self, x: Tensor) -> Tensor:
         """The input of the model's last layer, [B, H], for images `x` [B, Ch, H, W].

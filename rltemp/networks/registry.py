@@ -18,6 +18,7 @@ from rltemp.networks.external import timm_network, torchvision_network
 from rltemp.networks.gpt import GPT
 from rltemp.networks.initialization import seeded_by
 from rltemp.networks.mlp import MLP
+from rltemp.networks.mobilenetv1 import MobileNetV1
 from rltemp.networks.mobilenetv2 import MobileNetV2
 from rltemp.networks.network import Network
 from rltemp.networks.own import OwnBuilder, import_builder, own_network
@@ -179,6 +180,7 @@ _NETWORKS: dict[str, _Architecture] = {
         name: _fixed(f"VGG with batch normalization, {name[3:]} layers", VGG, blocks)
         for name, blocks in VGG_BLOCKS.items()
     },
+    "mobilenetv1": _fixed("MobileNet for images of 224 x 224 px", MobileNetV1),
     "mobilenetv2": _fixed("MobileNetV2 of half the width", MobileNetV2),
     "shufflenetv1": _fixed("ShuffleNet with three groups", ShuffleNetV1),
     "shufflenetv2": _fixed("ShuffleNetV2 1x", ShuffleNetV2),

@@ -92,13 +92,16 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return _whole(values)
 
 
+_OF_FEATURES = ("features", "features_weight", "negatives")
+
+
 def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
     """The recipe as YAML with every value written out; `load_recipe` reads it back.
 
     Args:
         recipe: the recipe.
-        agent: whether to include the agent's settings, and what it may choose beside temperatures, which a run with a
-            trained policy does not use.
+        agent: whether to include the agent's settings, and what else a run with a trained policy does not use: what an
+            agent may choose beside temperatures, and the settings of an objective on features where there is none.
     """
     import yaml
 
@@ -109,6 +112,9 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
         for part, name in (("data", "context"), ("teacher", "source"), ("teacher", "path")):
             if values[part][name] is None:
                 del values[part][name]
+        if recipe.optimization.features == "none":
+            for name in _OF_FEATURES:
+                del values["optimization"][name]
     return yaml.safe_dump(values, sort_keys=False)
 
 

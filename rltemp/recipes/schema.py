@@ -115,6 +115,11 @@ class Optimization:
         ce_weight: weight of the cross-entropy with the labels, >= 0.
         kd_weight: weight of the distillation loss, >= 0.
         objective: distillation loss, "kd" or "dkd".
+        features: objective on features beside the loss, "none" or one of `rltemp.objectives.features`: "pkt", "sp",
+            "vid", "crd", "srrl". It compares the classifiers' inputs, which all networks have. Like the probe's term,
+            it is no part of the loss that agents are trained with.
+        features_weight: factor on the weight that the objective has in its paper, >= 0.
+        negatives: images that "crd" contrasts each instance with, >= 1.
         probe_weight: weight of the cross-entropy on clean training images, >= 0: `policy.probe_size` of them, drawn
             anew every `policy.every` updates, as an aligned policy's probe is. Agents are not trained with it.
     """
@@ -130,6 +135,9 @@ class Optimization:
     ce_weight: Annotated[float, Range(0)] = 0.1
     kd_weight: Annotated[float, Range(0)] = 0.9
     objective: Literal["kd", "dkd"] = "kd"
+    features: Literal["none", "pkt", "sp", "vid", "crd", "srrl"] = "none"
+    features_weight: Annotated[float, Range(0)] = 1.0
+    negatives: Annotated[int, Range(1)] = 16_384
     probe_weight: Annotated[float, Range(0)] = 0.0
 
 

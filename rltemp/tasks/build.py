@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from rltemp.data import Dataset, ImageFiles
-from rltemp.distillation.image_views import ImageViews
+from rltemp.distillation.image_views import BANK_CHUNK, ImageViews
 from rltemp.distillation.images_on_disk import ImagesOnDisk
 from rltemp.distillation.randomness import random_layers
 from rltemp.distillation.task import Task
@@ -27,7 +27,7 @@ from rltemp.seeding import make_generator
 from rltemp.tasks.parts import Parts, make_parts
 from rltemp.tasks.shelf import FolderShelf, Shelf
 from rltemp.tasks.sources import Source, check_source, load_source, make_augmentation
-from rltemp.tasks.teacher_bank import BANK_CHUNK, teacher_bank
+from rltemp.tasks.teacher_bank import teacher_bank
 from rltemp.tasks.teachers import make_teacher
 
 __all__ = [

@@ -12,10 +12,7 @@ from torch import Tensor, nn
 from rltemp.distillation.image_views import ImageViews
 from rltemp.tasks.shelf import Shelf
 
-__all__ = ["BANK_CHUNK", "teacher_bank"]
-
-BANK_CHUNK = 500
-"""Views for which the teacher computes logits at a time."""
+__all__ = ["teacher_bank"]
 
 
 def teacher_bank(
@@ -39,15 +36,11 @@ def teacher_bank(
     shape = (views.rows, *views.label_shape)
     bank = None if shelf is None else _read(shelf, name, math.prod(shape))
     if bank is not None:
-        return bank.to(views.device).unflatten(0, shape)
-    parts: list[Tensor] = []
-    for rows in torch.arange(views.rows, device=views.device).split(BANK_CHUNK):
-        parts.append(teacher(views.look(rows)[0]))
-        advance()
-    bank = torch.cat(parts)
+        return bank.to(views.device).view(*shape, -1)
+    bank = views.ask(teacher, advance)
     if shelf is not None:
         shelf.keep(name, {"logits": bank})
-    return bank.unflatten(0, shape)
+    return bank.view(*shape, -1)
 
 
 def _fingerprint(views: ImageViews, teacher: nn.Module) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import rltemp
 from rltemp.experiments import cli
-from rltemp.experiments.commands import arena_command, detect_command
+from rltemp.experiments.commands import arena_command, detect_command, table
 from rltemp.experiments.commands.table import COMMANDS
 from rltemp.recipes import load_recipe
 
@@ -82,7 +82,7 @@ def test_what_is_compared_is_known(
 def test_its_options_are_there(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ran: list[object] = []
     commands = [replace(command, run=lambda *_: ran.append(_)) for command in COMMANDS]
-    monkeypatch.setattr(cli.commands, "COMMANDS", commands)
+    monkeypatch.setattr(table, "COMMANDS", commands)
     assert cli.main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
     assert ran
 

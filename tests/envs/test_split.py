@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from rltemp.agents import train_policy
 from rltemp.distillation import Task
+from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.envs import DistillationVectorEnv
 from rltemp.envs.split import SplitVectorEnv
 from rltemp.envs.student_conformance import check_student_env
@@ -66,6 +68,43 @@ def test_a_policy_is_the_same_however_many_workers_there_are(tiny_recipe: Recipe
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+class Share(Ranks):
+    """One of several processes, which asks nobody else."""
+
+    def gather(self, do: Callable[[], Any]) -> list[Any]:
+        return [do()]
+
+
+@pytest.mark.parametrize("credit", ["hindsight", "influence"])
+def test_processes_of_one_run_have_stacks_each(tiny_recipe: Recipe, tiny_task: Task, credit: str) -> None:
+    recipe = small(tiny_recipe, 1, credit=credit)
+    slots, seeds = STUDENTS * recipe.optimization.batch_size, range(STUDENTS)
+    envs = [SplitVectorEnv(slots, recipe, task=tiny_task, ranks=ranks) for ranks in (ALONE, Share(0, 2), Share(1, 2))]
+    whole, *shares = [[env.start_students(0, seeds)] for env in envs]
+    shape = (envs[0].horizon, STUDENTS, recipe.optimization.batch_size)
+    actions = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    for step in actions:
+        for shown, env in zip((whole, *shares), envs, strict=True):
+            seen, transition = env.advance(step)
+            shown += [seen, transition.reward]
+            if transition.influence is not None:
+                shown.append(transition.influence)
+    for parts in zip(whole, *shares, strict=True):
+        np.testing.assert_array_equal(parts[0], np.concatenate(parts[1:]))
+    if credit == "hindsight":
+        expected, *parts = [env.effects(actions.reshape(len(actions), -1)) for env in envs]
+        np.testing.assert_array_equal(expected, np.concatenate(parts, axis=1))
+
+
+def test_processes_of_one_run_share_whole_stacks(tiny_recipe: Recipe, tiny_task: Task) -> None:
+    slots, refused = (
+        STUDENTS * tiny_recipe.optimization.batch_size,
+        r"agent\.stack must be a multiple of the 2 .*, got 1",
+    )
+    with pytest.raises(InputError, match=refused):
+        SplitVectorEnv(slots, small(tiny_recipe, STUDENTS), task=tiny_task, ranks=Share(0, 2))
+
+
 def test_workers_have_a_stack_each_and_stacks_are_whole(tiny_recipe: Recipe, tiny_task: Task) -> None:
     recipe = small(tiny_recipe, 2)
     slots = STUDENTS * recipe.optimization.batch_size
@@ -74,7 +113,7 @@ def test_workers_have_a_stack_each_and_stacks_are_whole(tiny_recipe: Recipe, tin
             InputError, match=rf"workers must lie in \[1, 2\], the stacks .* = 2 students, got {workers}"
         ):
             SplitVectorEnv(slots, recipe, task=tiny_task, workers=workers)
-    with pytest.raises(InputError, match=r"num_envs must be that of a multiple of 3 students, got 4 students"):
-        SplitVectorEnv(slots, small(tiny_recipe, 3), task=tiny_task)
+    with pytest.raises(InputError, match=r"num_envs must be that of a multiple of 2 students, got 3 students"):
+        SplitVectorEnv(3 * recipe.optimization.batch_size, recipe, task=tiny_task)
     with pytest.raises(InputError, match=r"agent\.stack must divide agent\.students, 16, got 3"):
         check_recipe(load_recipe("digits-short", {"agent.stack": 3}))

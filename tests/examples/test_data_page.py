@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ def test_a_folder_of_pictures_becomes_a_policy_a_table_and_a_student(
         assert line in said
     names = {name: torch.randn(6, 2) for name in ("student_logits", "teacher_logits")}
     (code,) = re.findall(r"<!-- tests/examples/test_data_page.py runs this -->\n```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(code, loop := names | {"targets": torch.arange(6) % 2, "progress": 0.5})
+    loop: dict[str, Any] = {**names, "targets": torch.arange(6) % 2, "progress": 0.5}
+    exec(code, loop)
     assert loop["loss"] > 0
 
 

@@ -109,7 +109,8 @@ class Recorded:
     """Stands where Axolotl puts its fused loss, and notes the temperature of every call."""
 
     def __init__(self, collator: Any) -> None:
-        self.temperature, self.collator, self.seen = 4.0, collator, []
+        self.temperature, self.collator = 4.0, collator
+        self.seen: list[tuple[float, float]] = []
 
     def __call__(self, logits: Tensor, labels: Tensor, **_: Any) -> Tensor:
         self.seen.append((self.temperature, self.collator.kd_temperature))

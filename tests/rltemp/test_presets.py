@@ -78,6 +78,17 @@ def test_dtkd_is_its_papers_sum(epoch: int, fade: float) -> None:
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
 
 
+@pytest.mark.parametrize(("epochs", "share"), [(240, 20 / 240), (480, 20 / 480), (100, 0.2), (20, 1.0), (5, 1.0)])
+def test_a_warmup_is_twenty_epochs_long_in_runs_of_every_length(epochs: int, share: float) -> None:
+    assert make_preset("dkd").for_run(epochs).warmup == pytest.approx(share)
+    assert make_preset("kd-cifar").for_run(epochs) == make_preset("kd-cifar")
+
+
+def test_a_run_has_at_least_an_epoch() -> None:
+    with pytest.raises(InputError, match="epochs must be >= 1, got 0"):
+        make_preset("dkd").for_run(0)
+
+
 def test_options_of_the_rule_go_over_the_presets() -> None:
     assert make_preset("kd-cifar").loss(temperature=2.0).policy.temperature == 2.0
 

@@ -12,7 +12,7 @@ from rltemp.recipes import schema
 from rltemp.tasks.sources.cifar100 import Cifar100
 from rltemp.tasks.sources.digits import Digits
 from rltemp.tasks.sources.fashion import Fashion
-from rltemp.tasks.sources.folder import Folder
+from rltemp.tasks.sources.folder import Folder, ImageNet
 from rltemp.tasks.sources.loader import Source, SourceLoader
 from rltemp.tasks.sources.mnist1d import MNIST1D
 from rltemp.tasks.sources.news import News, NewsText
@@ -25,6 +25,7 @@ _BUILT_IN: dict[str, type[SourceLoader]] = {
     "digits": Digits,
     "cifar100": Cifar100,
     "folder": Folder,
+    "imagenet": ImageNet,
     "mnist1d": MNIST1D,
     "fashion": Fashion,
     "spoken-digits": SpokenDigits,

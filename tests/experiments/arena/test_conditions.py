@@ -23,6 +23,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     "weak-teacher": {"teacher.train": None, "teacher.epochs": 1},
     "missing-classes": {"teacher.without": 0.3},
     "junk": {"data.junk": 0.5},
+    "dkd": {"optimization.objective": "dkd"},
+    **{name: {"optimization.features": name} for name in ("pkt", "sp", "vid", "crd", "srrl")},
 }
 """What `few` and `small` change depends on the recipe."""
 
@@ -125,7 +127,7 @@ def test_a_student_without_widths_cannot_be_small(options: dict[str, Any]) -> No
 
 
 def test_an_unknown_condition_is_named() -> None:
-    with pytest.raises(InputError, match=r"--conditions must be of clean, .*, small, got 'dirty'"):
+    with pytest.raises(InputError, match=r"--conditions must be of clean, .*, srrl, got 'dirty'"):
         under_condition(Recipe(), "dirty")
 
 

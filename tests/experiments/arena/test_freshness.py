@@ -91,9 +91,9 @@ def test_a_text_in_other_windows_cannot_be_compared() -> None:
     for change in ({"data.context": 16}, {"data.path": "whole.txt"}):
         assert not cut_alike(change_recipe(judged, change), judged)
     assert cut_alike(load_recipe("arena-digits"), judged)
-    texts = [change_recipe(judged, {"data.name": "text", "data.path": path}) for path in ("a.txt", "b.txt")]
-    assert cut_alike(*texts)
-    assert shared_images(texts[0], texts[1], source) == 0
+    one, other = (change_recipe(judged, {"data.name": "text", "data.path": path}) for path in ("a.txt", "b.txt"))
+    assert cut_alike(one, other)
+    assert shared_images(one, other, source) == 0
 
 
 @pytest.mark.parametrize("own_test", [True, False])

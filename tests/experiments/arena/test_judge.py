@@ -16,7 +16,7 @@ MakeEntry = Callable[..., Entry]
 
 
 def by_method(entries: list[Entry], *, stacked: bool = True) -> dict[str, Line]:
-    lines = judge(entries, stacked=stacked)
+    lines = judge(entries, least=LEAST_STUDENTS[stacked])
     assert [line.method for line in lines] == [entry.method for entry in entries]
     return {line.method: line for line in lines}
 

@@ -55,14 +55,14 @@ def test_rulings_and_regrets_are_of_bits(make_entry: Callable[..., Entry]) -> No
         entry("a rule", "rule", 1.9, 0.3),
         entry("other", "rule", 2.2, 0.9),
     ]
-    lines = {line.method: line for line in judge(entries, stacked=True, measure="bits")}
+    lines = {line.method: line for line in judge(entries, least=8, measure="bits")}
     assert {name: line.ruling for name, line in lines.items()} == {"tuned": "", "a rule": "better", "other": "worse"}
     assert lines["a rule"].regret is not None
     assert lines["a rule"].regret.mean == pytest.approx(-0.1 / math.log(2))
     assert lines["a rule"].bits is not None
     assert lines["a rule"].bits.mean == pytest.approx((1.9 + noise.mean()) / math.log(2))
     # In accuracy eight students are too few of those that stack.
-    assert {line.ruling for line in judge(entries, stacked=True)} == {"", "withheld"}
+    assert {line.ruling for line in judge(entries, least=32)} == {"", "withheld"}
 
 
 def test_an_arena_of_a_text(tmp_path: Path) -> None:

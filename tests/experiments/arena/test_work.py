@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
-from rltemp.distillation import Task
+from rltemp.agents import AGENTS
+from rltemp.distillation import Task, score
 from rltemp.experiments.arena.work import FIRST_MEASURED, Learn, Measure, Search, Work
 from rltemp.experiments.arena.workshop import Workshop, read_recipe
 from rltemp.experiments.engines import Leave, Workplace
+from rltemp.experiments.evaluation import contenders
+from rltemp.experiments.evaluation.agent_specs import parse_agent
+from rltemp.experiments.evaluation.contenders import parse_contender
 from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import METRICS
 from rltemp.experiments.evaluation.results_files import restore_result
@@ -51,6 +55,17 @@ def test_the_recipes_of_the_suite_are_written_as_they_always_were() -> None:
     """The text is part of every key."""
     recipe = load_recipe("arena-digits")
     assert Learn(dump_recipe(recipe, agent=False)).key == "e4987b1ec694cdd18b320fb9"
+
+
+def test_settings_of_features_are_part_of_a_key_where_there_are_features() -> None:
+    recipe = load_recipe("arena-digits")
+    texts = [
+        dump_recipe(change_recipe(recipe, {"optimization": changes}), agent=False)
+        for changes in ({}, {"negatives": 3, "features_weight": 2.0}, {"features": "pkt"}, {"features": "crd"})
+    ]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) == 3
+    assert read_recipe(texts[2]).optimization.features == "pkt"
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: type(work).__name__)
@@ -118,3 +133,37 @@ def test_what_is_measured_is_what_students_reach_that_nobody_saw_before(
 def test_a_recipe_is_read_as_it_was_written(tiny_recipe: Recipe) -> None:
     back = read_recipe(dump_recipe(tiny_recipe, agent=False))
     assert dataclasses.replace(back, agent=tiny_recipe.agent) == tiny_recipe
+
+
+def test_an_agent_is_searched_and_measured_student_by_student(
+    tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path
+) -> None:
+    workshop = Workshop(Workplace(tmp_path, Leave()), tmp_path)
+    workshop.tasks = TaskCache(lambda recipe: tiny_task)
+    text = dump_recipe(tiny_recipe, agent=False)
+    trials = Search(text, "rlkd", 1, 1).do(workshop)["trials"]
+    assert [trial["policy"] for trial in trials] == ["rlkd(warmup=0, kd_weight=0.9)"]
+    policy = "rlkd(warmup=0, kd_weight=2, hidden=[4])"
+    found: dict[str, Any] = Measure(text, policy, policy, 2).do(workshop)
+    assert found.pop("reads_held_out_labels") is False
+    result = restore_result(found)
+    for index in (0, 1):
+        run = parse_agent(policy).start(tiny_task, [FIRST_MEASURED + index], tiny_recipe.policy)
+        assert run.run.method.kd_weight == 2.0
+        while not run.run.finished:
+            run.advance()
+        assert result.accuracy[index] == score(run.run.students, tiny_task.test, tiny_task.augmentation).accuracy
+
+
+def test_an_agent_s_passes_are_those_of_its_reward(tiny_recipe: Recipe) -> None:
+    longer = change_recipe(tiny_recipe, {"optimization.epochs": 4})
+    static, agent = parse_policy("static").passes(longer), parse_agent("rlkd(every=0.5)").passes(longer)
+    # One epoch of warm-up, then learning, acting, learning: of 50 validation images each, half of the time.
+    assert dataclasses.replace(agent, probe_forward=0.0) == static
+    assert agent.probe_forward == 25.0
+
+
+def test_agents_are_told_from_rules_by_their_names() -> None:
+    assert set(contenders._AGENTS) == set(AGENTS)
+    assert [parse_contender(name).name for name in AGENTS] == list(AGENTS)
+    assert parse_contender("static(temperature=2)").name == "static(temperature=2)"

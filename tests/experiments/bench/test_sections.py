@@ -13,7 +13,7 @@ from rltemp.distillation import Task
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.teacher import Ensemble
 from rltemp.errors import InputError
-from rltemp.experiments.bench import agent_and_loss, bench, environment, population, reuse, rules, tokens
+from rltemp.experiments.bench import agent_and_loss, bench, environment, imagenet, population, reuse, rules, tokens
 from rltemp.experiments.bench.memory import peak_bytes
 from rltemp.experiments.bench.section import AtLeast, AtMost, Peak, Row, Section, tables
 from rltemp.experiments.bench.timing import Quartiles
@@ -23,6 +23,7 @@ SMALL: dict[str, Callable[[float], Section]] = {
     "agent_and_loss": partial(agent_and_loss.measure, batch=4, classes=5),
     "rules": partial(rules.measure, batch=4, classes=5),
     "reuse": partial(reuse.measure, teacher="resnet8", student="resnet8", batch=2, probe=2, shape=(3, 8, 8)),
+    "imagenet": partial(imagenet.measure, side=32, batch=2),
     "tokens": partial(tokens.measure, tokens=6, vocabulary=5, width=4),
 }
 

@@ -66,7 +66,7 @@ def test_a_machine_that_is_lost_costs_only_what_it_was_at(cluster: Any, team: Te
     wait = f"[{pause}(0.05) for _ in iter({path}.exists, True)]"
     stay = f"{lose} if {node} == {lost.node_id!r} else {wait}"
     units = [f"[open({str(log)!r}, 'a').write('{number}\\n'), {stay}, {number} ** 2][-1]" for number in range(6)]
-    results = {}
+    results: dict[str, int] = {}
     for unit, result in team.results(units):
         if not results:
             cluster.remove_node(lost, allow_graceful=False)

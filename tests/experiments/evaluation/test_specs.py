@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rltemp import InputError, LearnedPolicy, LogitFeatures, list_policies, save_policy
+from rltemp.distillation import Task
 from rltemp.experiments.evaluation.specs import (
     SCHEDULE_GRID,
     STATIC_GRID,
@@ -18,6 +19,7 @@ from rltemp.experiments.evaluation.specs import (
 )
 from rltemp.objectives.method import Method
 from rltemp.presets import make_preset
+from rltemp.recipes import Recipe
 
 LOGITS = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
 
@@ -116,12 +118,33 @@ def test_a_preset_takes_another_warmup_or_a_pair() -> None:
     plain, longer = parse_policies("preset(dkd),preset(dkd, warmup=1)")
     assert (longer.label, longer.name, longer.family) == (*["preset(dkd, warmup=1)"] * 2, "rule")
     assert plain.method is not None
-    assert longer.method == dataclasses.replace(plain.method, warmup=1.0)
+    assert (plain.label, plain.name) == ("preset(dkd)", "preset(dkd)@20-epochs")
+    assert longer.method == _method(plain.method, 1.0)
     assert longer.method is not None
     assert (longer.method.fade(0.25), plain.method.fade(0.25)) == (0.25, 1.0)
     (both,) = parse_policies("preset(dtkd,pair=R56-R20,warmup=0.5)")
     assert both.label == "preset(dtkd, pair=R56-R20, warmup=0.5)"
-    assert both.method == dataclasses.replace(make_preset("dtkd", "R56-R20"), warmup=0.5)
+    assert both.method == _method(make_preset("dtkd", "R56-R20"), 0.5)
+
+
+def _method(preset: Method, warmup: float) -> Method:
+    values = {part.name: getattr(preset, part.name) for part in dataclasses.fields(Method)}
+    return Method(**{**values, "warmup": warmup})
+
+
+def test_the_warmup_of_a_preset_follows_the_run_and_one_that_was_asked_for_does_not(tiny_task: Task) -> None:
+    seen = {}
+    for epochs in (5, 240):
+        task = dataclasses.replace(tiny_task, optimization=dataclasses.replace(tiny_task.optimization, epochs=epochs))
+        for policy in ("preset(dkd)", "preset(dkd, warmup=0.25)"):
+            run = parse_policy(policy).start(task, [0], Recipe().policy).run
+            seen[policy, epochs] = run.method.warmup
+    assert seen == {
+        ("preset(dkd)", 5): 1.0,
+        ("preset(dkd)", 240): pytest.approx(20 / 240),
+        ("preset(dkd, warmup=0.25)", 5): 0.25,
+        ("preset(dkd, warmup=0.25)", 240): 0.25,
+    }
 
 
 @pytest.mark.parametrize(

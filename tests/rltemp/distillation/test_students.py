@@ -155,7 +155,7 @@ def test_stacked_networks_with_batch_normalization_are_those_in_a_loop_in_any_la
         return kind([make_network("resnet8", CLASSES, (3, 8, 8), make_generator(k)) for k in range(COUNT)], execution)
 
     images = torch.randn(COUNT, 6, 3, 8, 8, generator=make_generator(9))
-    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.1}
+    close: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.1}
     loop, stacked = make(LoopStudents).train(), make(StackedStudents).train()
     torch.testing.assert_close(stacked(images).logits, loop(images).logits, **close)
     for k in range(COUNT):

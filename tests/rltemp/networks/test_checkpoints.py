@@ -300,3 +300,18 @@ def test_archives_that_grow_and_files_that_are_far_too_large_are_refused(tmp_pat
             file.truncate(1 << 40)  # takes no room on disk
         with pytest.raises(InputError, match="at most"):
             load_checkpoint(network, tmp_path / name)
+
+
+def test_a_file_of_torchvisions_weights_has_torchvisions_names(tmp_path: Path) -> None:
+    from torchvision import models
+
+    theirs = models.get_model("mobilenet_v3_small", num_classes=5).eval()
+    torch.save(theirs.state_dict(), tmp_path / "published.pth")
+    network = make_network("torchvision:mobilenet_v3_small", 5, (3, 32, 32), torch.Generator()).eval()
+    load_checkpoint(network, tmp_path / "published.pth")
+    images = _images(2)
+    with torch.no_grad():
+        assert torch.equal(network(images), theirs(images))
+    other = make_network("torchvision:mobilenet_v3_small", 6, (3, 32, 32), torch.Generator())
+    with pytest.raises(InputError, match=r"classifier\.weight of .* must have shape \[6, 1024\]"):
+        load_checkpoint(other, tmp_path / "published.pth")

@@ -30,6 +30,7 @@ PARAMETERS = {
     "vgg13": 9_462_180,
     "vgg16": 14_774_436,
     "vgg19": 20_086_692,
+    "mobilenetv1": 3_309_476,
     "mobilenetv2": 812_836,
     "shufflenetv1": 949_258,
     "shufflenetv2": 1_355_528,
@@ -54,6 +55,15 @@ def test_parameters_are_as_many_as_published(name: str) -> None:
     network = make_network(name, 100, (3, 32, 32), _generator(0))
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[name]
     assert classifier_of(network, 100) is network.classifier
+
+
+def test_of_imagenets_classes_mobilenet_has_the_published_parameters() -> None:
+    """4.2 million in table 8 of Howard et al. (2017); the layers of its table 1 add up to this."""
+    network = make_network("mobilenetv1", 1000, (3, 224, 224), _generator(0))
+    blocks = [(32, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), *[(512, 512)] * 5]
+    blocks += [(512, 1024), (1024, 1024)]
+    convolutions = 27 * 32 + 2 * 32 + sum(9 * a + 2 * a + a * b + 2 * b for a, b in blocks)
+    assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + 1025 * 1000 == 4_231_976
 
 
 @pytest.mark.parametrize("name", [*PARAMETERS, "cnn", "mlp"])

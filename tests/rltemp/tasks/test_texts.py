@@ -83,7 +83,7 @@ def test_rules_take_tokens_for_instances(name: str, task: Task) -> None:
 def test_a_policy_is_told_where_a_token_stands(task: Task) -> None:
     features = rltemp.LogitFeatures(("position",))
     policy = rltemp.LearnedPolicy(features, ())
-    policy.net[0].weight.fill_(0.5)
+    next(policy.parameters()).fill_(0.5)
     chosen: list[Temperatures] = []
     space = load_recipe("arena-shakespeare").policy
     PolicyRun(task, [policy] * 2, (0, 1), space).advance(lambda seen, told: chosen.append(told))

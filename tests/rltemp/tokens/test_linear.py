@@ -96,9 +96,10 @@ def test_the_criterion_says_what_it_says_of_logits(name: str, objective: Any) ->
     wanted = [*nets.leaves, *(p for p in criterion.parameters() if p.requires_grad)]
     plain = criterion(*nets.logits(), nets.targets, 0.4, mask=mask)
     linear = linear_distillation_loss(criterion, *nets.heads, nets.targets, 0.4, mask, **nets.biases, chunk=5)
-    torch.testing.assert_close(linear, plain, rtol=1e-10, atol=1e-10)
+    precision = 1e-6 if name == "learned" else 1e-10  # its network is in float32, whose products depend on the chunk
+    torch.testing.assert_close(linear, plain, rtol=precision, atol=precision)
     expected, actual = torch.autograd.grad(3 * plain, wanted), torch.autograd.grad(3 * linear, wanted)
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(actual, expected, rtol=precision, atol=precision)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -115,7 +116,7 @@ def test_a_policy_chooses_what_it_chooses_for_logits(name: str) -> None:
 
 def test_a_policy_is_told_where_a_token_stands_whatever_the_chunk() -> None:
     nets, policy = Networks(12, 9), rltemp.LearnedPolicy(rltemp.LogitFeatures(TOKEN_FEATURES), ())
-    policy.net[0].weight.copy_(draw(1, 3))
+    next(policy.parameters()).copy_(draw(1, 3))
     criterion = DistillationLoss(policy)
     rows = [part.view(3, 4, -1) for part in (nets.hidden, nets.teacher_hidden)]
     heads, targets = (rows[0], nets.weight, rows[1], nets.teacher_weight), nets.targets.view(3, 4)
