@@ -17,7 +17,7 @@ from rltemp.recipes import load_recipe
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = {
-    path.stem: path.read_text(encoding="utf-8").replace(" \\\n        ", " ")
+    path.stem: re.sub(r" \\\n +", " ", path.read_text(encoding="utf-8"))
     for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"))
 }
 # A line of a block, or code within a sentence. Tests of their own pages run those that set PYTHONPATH.

@@ -89,19 +89,16 @@ def test_processes_of_one_run_have_stacks_each(tiny_recipe: Recipe, tiny_task: T
             shown += [seen, transition.reward]
             if transition.influence is not None:
                 shown.append(transition.influence)
-    for parts in zip(whole, *shares, strict=True):
-        np.testing.assert_array_equal(parts[0], np.concatenate(parts[1:]))
+    for all_of_them, *parts in zip(whole, *shares, strict=True):
+        np.testing.assert_array_equal(all_of_them, np.concatenate(parts))
     if credit == "hindsight":
-        expected, *parts = [env.effects(actions.reshape(len(actions), -1)) for env in envs]
-        np.testing.assert_array_equal(expected, np.concatenate(parts, axis=1))
+        effects = [env.effects(actions.reshape(len(actions), -1)) for env in envs]
+        np.testing.assert_array_equal(effects[0], np.concatenate(effects[1:], axis=1))
 
 
 def test_processes_of_one_run_share_whole_stacks(tiny_recipe: Recipe, tiny_task: Task) -> None:
-    slots, refused = (
-        STUDENTS * tiny_recipe.optimization.batch_size,
-        r"agent\.stack must be a multiple of the 2 .*, got 1",
-    )
-    with pytest.raises(InputError, match=refused):
+    slots = STUDENTS * tiny_recipe.optimization.batch_size
+    with pytest.raises(InputError, match=r"agent\.stack must be a multiple of the 2 processes of this run, got 1"):
         SplitVectorEnv(slots, small(tiny_recipe, STUDENTS), task=tiny_task, ranks=Share(0, 2))
 
 

@@ -10,9 +10,9 @@ from rltemp.experiments.arena.outcome import Cell, CellOutcome, Line
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.workshop import Workshop
+from rltemp.experiments.engines import Leave, Workplace
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.evaluation.statistics import Difference
-from rltemp.experiments.engines import Leave, Workplace
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.arena_tables import DASH
 from rltemp.experiments.studies import plugins
