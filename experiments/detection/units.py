@@ -39,7 +39,7 @@ def check_specs(specs: Sequence[PolicySpec]) -> None:
     """
     for spec in specs:
         if spec.name.startswith("preset("):
-            raise InputError(f"policies must be rules or trained policies for detectors, got {spec.name}")
+            raise InputError(f"policies must be rules or trained policies for detectors, got {spec.label}")
         if spec.needs_alignment:
             raise InputError(f"policies must need no probe for detectors, which have none, got {spec.label}")
         if spec.weights.get("ce_weight", 1.0) != 1.0:

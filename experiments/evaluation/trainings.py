@@ -40,7 +40,7 @@ def check_names(specs: Sequence[PolicySpec]) -> None:
         if spec.name in groups:
             raise InputError(f"each policy must be given once, got {spec.label} alone and in trainings, or in several")
         groups[spec.name] = spec.group
-    taken = groups.keys() | list_policies().keys()
+    taken = groups.keys() | {spec.label for spec in specs if spec.group is None} | list_policies().keys()
     if clash := sorted(taken & {group for group in groups.values() if group is not None}):
         raise InputError(f"--trainings must have a name of its own, got {clash[0]!r}, which is a policy's")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -36,7 +37,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -
     Raises:
         InputError: for averages of other shapes.
     """
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state["state"]})
+    # Copied, since PyTorch keeps the saved tensors themselves, and its steps would change them.
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": copy.deepcopy(state["state"])})
     for parameter, averages in optimizer.state.items():
         for name, value in averages.items():
             want = torch.Size() if name == "step" else parameter.shape

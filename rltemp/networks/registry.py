@@ -297,5 +297,4 @@ def _of_builder(builder: OwnBuilder) -> _Architecture:
 
 
 def _line_of(builder: OwnBuilder) -> str:
-    """First line of its docstring."""
     return (inspect.getdoc(builder) or "a network of one's own").splitlines()[0]

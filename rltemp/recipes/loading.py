@@ -112,6 +112,8 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
         for part, name in (("data", "context"), ("teacher", "source"), ("teacher", "path")):
             if values[part][name] is None:
                 del values[part][name]
+        if recipe.execution.side_by_side == "auto":
+            del values["execution"]["side_by_side"]
         if recipe.optimization.features == "none":
             for name in _OF_FEATURES:
                 del values["optimization"][name]

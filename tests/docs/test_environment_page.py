@@ -100,7 +100,7 @@ def test_ids_and_spaces(env: DistillationVectorEnv, tiny_recipe: Recipe, tiny_ta
 def test_arguments_are_those_of_the_environment() -> None:
     named = [row[0] for row in _rows("Arguments")]
     parameters = inspect.signature(DistillationVectorEnv.__init__).parameters
-    assert named[:4] == [name for name in parameters if name not in ("self", "num_envs", "overrides")]
+    assert named[:5] == [name for name in parameters if name not in ("self", "num_envs", "overrides")]
     assert parameters["recipe"].default == _rows("Arguments")[0][1].strip('"')
     assert parameters["autoreset_mode"].default.name == _rows("Arguments")[3][1]
 

@@ -81,6 +81,7 @@ def test_networks_run_as_they_are_where_nothing_compiles(monkeypatch: pytest.Mon
     def broken(*_: Any) -> Any:
         raise RuntimeError("no compiler here")
 
+    torch._dynamo.reset()  # what other tests have compiled would be taken, and no backend asked
     monkeypatch.setattr(execution, "_compiled", functools.cache(execution._Compiled))
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
     network = make_network("cnn", 5, (3, 16, 16), torch.Generator().manual_seed(0), channels=(4, 4)).eval()
