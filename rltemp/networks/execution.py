@@ -11,7 +11,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rltemp.errors import first_line
 from rltemp.networks.network import Network
 
 __all__ = ["Execution", "native_dtype"]
@@ -89,7 +88,8 @@ class _Compiled:
         try:
             return self._run(network, images)
         except self._failure as error:
-            warnings.warn(f"networks run uncompiled, since compiling failed: {first_line(error)}", stacklevel=2)
+            reason = " ".join(str(error).splitlines()[:2])  # who failed, and why
+            warnings.warn(f"networks run uncompiled, since compiling failed: {reason}", stacklevel=2)
             self._run = _features
             return _features(network, images)
 

@@ -59,7 +59,7 @@ class TwoHalves(DistillationVectorEnv):
         return np.concatenate(seen), Transition(**known)
 
     def effects(self, actions: Floats) -> Floats:
-        return np.concatenate([half.effects(actions) for half in self._halves], axis=1)
+        return np.concatenate([half.effects(actions) for half in self._halves], axis=-1)
 
     def forget(self) -> None:
         for half in self._halves:
@@ -95,9 +95,7 @@ def train_rank(rank: int, folder: Path) -> dict[str, Any]:
 
 
 def test_two_processes_train_the_policy_of_one(
-    in_two_ranks: Callable[[Callable[[int, Path], Any]], list[Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    in_two_ranks: Callable[[Callable[[int, Path], Any]], list[Any]], tmp_path: Path
 ) -> None:
     first, second = in_two_ranks(train_rank)
     for way in WAYS:
@@ -111,9 +109,8 @@ def test_two_processes_train_the_policy_of_one(
     assert written == ["checkpoint.pt", "metrics.csv", "tensorboard"]
     assert not (tmp_path / "1").exists()
 
-    monkeypatch.setattr("rltemp.agents.train.DistillationVectorEnv", TwoHalves)
     for way in WAYS:
-        weights, history = train(way, ALONE, tmp_path / "halves" / way)
+        weights, history = train(way, ALONE, tmp_path / "halves" / way, make_env=TwoHalves)
         assert history == first[way][1] == second[way][1]
         for name, value in weights.items():
             assert torch.equal(first[way][0][name], value)
