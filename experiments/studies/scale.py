@@ -8,9 +8,9 @@ It is compared with what the model says,
 
     wall(N) = join + bytes to a machine / bandwidth + max(units / N * unit, units * passed)
 
-whose terms are measured in the same run: `join`, a worker's start (imports, its task); `unit`, one unit; `passed`, what
-the one process that hands out units and keeps results spends on each. While other programs use these CPUs, each of two
-workers gets as large a share as one alone: the efficiency is that of how the work is organized, not of the machine.
+whose terms are measured in the same run: `join`, a worker's start (imports, its task); `unit`, one unit, alone and with
+another beside it, which shares a processor's caches and may share its core; `passed`, what the one process that hands
+out units and keeps results spends on each.
 """
 
 from __future__ import annotations
@@ -68,31 +68,32 @@ def measure(root: str, rounds: int, units: int) -> None:
     with OnRay().team(partial(prepare, recipe), root, Leave()) as team:
         timed(team, [JOIN, JOIN])  # both begin
         walls: dict[int, list[float]] = {1: [], 2: []}
-        done: list[tuple[float, Any]] = []
+        seconds: dict[int, list[float]] = {1: [], 2: []}
         for number in range(rounds):
             own = range(number * units, (number + 1) * units)
             for workers, batches in ((1, [[unit] for unit in own]), (2, [list(own)])):
                 parts = [timed(team, batch) for batch in batches]
                 walls[workers].append(sum(wall for wall, _ in parts))
-                done += [result for _, results in parts for result in results]
+                seconds[workers] += [spent for _, results in parts for spent, _ in results]
+                size = len(pickle.dumps(parts[0][1][0]))
         passed = min(timed(team, [EMPTY] * REPEATS)[0] for _ in range(3)) / REPEATS
         (join,) = timed(team, [JOIN])[1]
-    unit, result = float(np.median([seconds for seconds, _ in done])), len(pickle.dumps(done[0][1]))
+    unit, beside = (float(np.median(seconds[workers])) for workers in (1, 2))
     efficiency = Quartiles.of(np.array(walls[1]) / np.array(walls[2]) / 2)
     model = partial(wall, join=join, sent=sent + source, passed=passed)
-    expected = (model(units, unit, 1) - model(0, unit, 1)) / (model(units, unit, 2) - model(0, unit, 2)) / 2
-    machine, size = describe_machine(), f"{STUDENTS} students a unit, {units} units a round"
-    print(f"{machine['processor']}, {machine['cores']} cores; {RECIPE}, {size}")
+    expected = (model(units, unit, 1) - model(0, unit, 1)) / (model(units, beside, 2) - model(0, beside, 2)) / 2
+    machine = describe_machine()
+    print(f"{machine['processor']}, {machine['cores']} cores; {RECIPE}, {STUDENTS} students a unit, {units} units a round")
     print(
         f"efficiency of 2 workers: {efficiency.median:.2f} [{efficiency.low:.2f}, {efficiency.high:.2f}] "
         f"(quartiles of {rounds} rounds), the model says {expected:.2f}"
     )
-    print(f"unit {unit:.2f} s, passed {1e3 * passed:.1f} ms, join {join:.1f} s")
-    print(f"bytes: data {source}, teacher {sent} to each machine once; result {result} of each unit")
+    print(f"unit {unit:.2f} s alone, {beside:.2f} s beside another; passed {1e3 * passed:.1f} ms, join {join:.1f} s")
+    print(f"bytes: data {source}, teacher {sent} to each machine once; result {size} of each unit")
     print(f"\nefficiency by the model, of {MANY} units\n")
     print("| workers | units of this size | of a minute | of an hour |\n|---|---|---|---|")
     for workers in (1, 2, 10, 100, 1000):
-        cells = [f"{MANY * size / workers / model(MANY, size, workers):.2f}" for size in (unit, 60.0, 3600.0)]
+        cells = [f"{MANY * each / workers / model(MANY, each, workers):.2f}" for each in (unit, 60.0, 3600.0)]
         print(f"| {workers} | {' | '.join(cells)} |")
     print(f"\nmost workers kept busy: {unit / passed:.0f} by these units, {60 / passed:.0f} by units of a minute")
 

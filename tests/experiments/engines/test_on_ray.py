@@ -1,5 +1,9 @@
 """Two machines find what one process does; one that is lost costs what it was at, and no mistake is silent."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,6 +26,7 @@ from rltemp.experiments.evaluation.results_files import load_evaluation
 from rltemp.experiments.evaluation.specs import parse_policies
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.recipes import Recipe, change_recipe
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -75,6 +80,25 @@ def test_a_machine_that_is_lost_costs_only_what_it_was_at(cluster: Any, team: Te
     begun = log.read_text().split()
     assert set(begun) == set(map(str, range(6)))
     assert len(begun) == 7
+
+
+def test_ctrl_c_ends_the_command_with_one_line_and_leaves_the_cluster_idle(cluster: Any, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    small = ["--students=2", "--no-references", "--policy=static", "--teacher.epochs=1", "--teacher.members=1"]
+    endless = ["--data.train=64", "--optimization.epochs=99999", "--engine=ray"]
+    command = [sys.executable, "-m", "rltemp.experiments", "evaluate", "digits-short", *small, *endless]
+    options: Any = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": cluster.address}, **options) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if line.startswith("policies"):
+                break
+        wait_for(lambda: ray.available_resources().get("CPU", 0) < 2)  # a unit has begun
+        run.send_signal(signal.SIGINT)
+        rest = run.stderr.read()
+    assert rest == "rltemp: interrupted; the same command goes on where it stopped\n"
+    assert run.returncode == 130
+    wait_for(lambda: ray.available_resources().get("CPU", 0) == 2)
 
 
 def test_an_evaluation_is_that_of_one_process(tiny_recipe: Recipe, tiny_task: Task, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rltemp.experiments.evaluation.units import Unit, cut
 from rltemp.experiments.evaluation.workers import Worker, run_units
 from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe
+from tests.waiting import wait_for
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 
@@ -37,14 +38,6 @@ def _runs(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def _wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return value
 
 
 prepare: Any = partial({"eval": eval}.get, "eval")
@@ -119,7 +112,7 @@ def test_ctrl_c_ends_all_processes_at_once_with_one_line(tmp_path: Path) -> None
         for line in run.stderr:
             if line.startswith("policies"):
                 break
-        started = _wait_for(lambda: len(_workers(run.pid)) == 2 and _workers(run.pid))
+        started = wait_for(lambda: len(_workers(run.pid)) == 2 and _workers(run.pid))
         os.killpg(run.pid, signal.SIGINT)
         interrupted = time.monotonic()
         rest = run.stderr.read()  # until the last of them has ended
@@ -139,6 +132,6 @@ def test_no_process_outlives_its_parent() -> None:
         "        list(team.results([600]))"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as run:
-        (child,) = _wait_for(lambda: _workers(run.pid))
+        (child,) = wait_for(lambda: _workers(run.pid))
         run.kill()
-    _wait_for(lambda: not _runs(child))
+    wait_for(lambda: not _runs(child))
