@@ -71,9 +71,10 @@ def check_finite(name: str, tensor: Tensor) -> None:
 
 def check_positive(name: str, tensor: Tensor) -> None:
     """Raise `InputError`, which calls `tensor` [...] by `name`, unless all values are > 0 and finite."""
-    if not values_are_readable(tensor):
+    if not values_are_readable(tensor) or tensor.numel() == 0:
         return
-    low, high = (bound.item() for bound in tensor.detach().aminmax())
+    smallest, largest = tensor.detach().aminmax()
+    low, high = smallest.item(), largest.item()
     if not 0.0 < low <= high < math.inf:
         raise InputError(f"{name} must be > 0 and finite, got values from {low:g} to {high:g}")
 

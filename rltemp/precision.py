@@ -20,7 +20,8 @@ def working_precision(student_logits: Tensor, teacher_logits: Tensor) -> tuple[T
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[None]:
     """A context without autocast on the device of `tensor`: operations keep the dtype of their operands."""
-    kind = tensor.device.type
+    # `device.type` writes its text anew at every call, which takes as long as several operations.
+    kind = "cpu" if tensor.is_cpu else tensor.device.type
     if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return nullcontext()
     return torch.autocast(kind, enabled=False)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import torch
 from torch import Tensor
 
-from rltemp.checks import check_positive, check_vector, values_are_readable
+from rltemp.checks import check_positive, check_vector
 from rltemp.errors import InputError
 
 __all__ = ["Temperatures", "action_to_temperature", "temperature_to_action"]
@@ -34,22 +33,14 @@ class Temperatures:
     scale: Tensor
 
     def __post_init__(self) -> None:
-        named = (("teacher temperature", self.teacher), ("student temperature", self.student), ("scale", self.scale))
-        check_vector(*named[0])
-        for name, tensor in named[1:]:
-            check_vector(name, tensor, self.teacher.shape[0])
-            if tensor.device != self.teacher.device:
-                raise InputError(f"{name} must be on {self.teacher.device}, as the teacher's, got {tensor.device}")
-        if all(values_are_readable(tensor) for _, tensor in named) and not self._in_range():
-            for name, tensor in named:
+        check_vector("teacher temperature", self.teacher)
+        check_positive("teacher temperature", self.teacher)
+        for name, tensor in (("student temperature", self.student), ("scale", self.scale)):
+            if tensor is not self.teacher:
+                check_vector(name, tensor, self.teacher.shape[0])
+                if tensor.device != self.teacher.device:
+                    raise InputError(f"{name} must be on {self.teacher.device}, as the teacher's, got {tensor.device}")
                 check_positive(name, tensor)
-
-    def _in_range(self) -> bool:
-        if len(self) == 0:
-            return True
-        # One pass over all three is cheaper than three.
-        low, high = torch.stack((self.teacher, self.student, self.scale)).detach().aminmax()
-        return low.item() > 0.0 and high.item() < math.inf
 
     @classmethod
     def shared(cls, t: Tensor, scale: float | None = None) -> Temperatures:

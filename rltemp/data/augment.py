@@ -64,13 +64,15 @@ class Shift(Transform):
 
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """Move `images` [B, C, H, W] down and right by `draw` [B, 2]."""
-        batch, channels, height, width = images.shape
+        channels, height, width = images.shape[1:]
         pad = self.max_pixels
         padded = torch.nn.functional.pad(images, (pad, pad, pad, pad)).flatten(2)
-        rows = torch.arange(height, device=images.device) + pad - draw[:, :1]
-        columns = torch.arange(width, device=images.device) + pad - draw[:, 1:]
-        pixels = rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]
-        pixels = pixels.view(batch, 1, height * width).expand(-1, channels, -1)
+        wide = width + 2 * pad
+        rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+        # Numbers of an image's pixels in the padded one: those of a corner's, moved by one number per image.
+        window = (rows[:, None] * wide + columns).flatten()
+        corner = (pad - draw[:, 0]) * wide + (pad - draw[:, 1])
+        pixels = (corner[:, None] + window).unsqueeze(1).expand(-1, channels, -1)
         return padded.gather(2, pixels).view_as(images)
 
 

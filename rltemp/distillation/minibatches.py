@@ -101,7 +101,8 @@ class MinibatchStream(ABC):
     def _augment(self, images: Tensor) -> Tensor:
         """Augment images [K, B, ...], each student's with its share of draws from its own generator."""
         batch = self._orders[0].batch_size
-        drawn = (self._augmentation.draw(batch, generator) for generator in self._generators)
-        draws = concatenate([tuple(draw[self._share] for draw in draws) for draws in drawn])
+        drawn = concatenate([self._augmentation.draw(batch, generator) for generator in self._generators])
+        # Shared out at once: student by student, it would take as long as drawing.
+        draws = tuple(draw.unflatten(0, (-1, batch))[:, self._share].flatten(0, 1) for draw in drawn)
         augmented = self._augmentation.apply(images.flatten(0, 1), draws)
         return augmented.view(*images.shape[:2], *augmented.shape[1:])

@@ -97,9 +97,11 @@ class Minibatches(MinibatchStream):
 
     def draw(self) -> Minibatch:
         """Draw the next minibatch of every student, or its share: images [K, B, ...] and targets [K, B]."""
-        taken = torch.stack([order.take()[self._share] for order in self._indices])
+        taken = torch.stack([order.take() for order in self._indices])[:, self._share]
         indices = to_device(taken, self._dataset.device)
-        return Minibatch(self._augment(self._dataset.images[indices]), self._dataset.targets[indices].flatten(1))
+        # Whole images at once, which indexing with [K, B] would copy number by number.
+        images = self._dataset.images.index_select(0, indices.flatten()).unflatten(0, indices.shape)
+        return Minibatch(self._augment(images), self._dataset.targets[indices].flatten(1))
 
 
 def index_orders(images: int, seeds: Sequence[int], batch_size: int) -> list[BatchIndices]:

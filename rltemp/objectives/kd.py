@@ -77,5 +77,4 @@ def check_temperatures(temperatures: Temperatures, batch: int) -> None:
 
 
 def _kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperatures: Temperatures) -> Tensor:
-    divergence = softened_kl(student_logits, teacher_logits, temperatures.student, temperatures.teacher)
-    return temperatures.scale * divergence
+    return softened_kl(student_logits, teacher_logits, temperatures.student, temperatures.teacher, temperatures.scale)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from rltemp.checks import check_number
@@ -13,6 +12,7 @@ from rltemp.objectives.dkd import DKD
 from rltemp.objectives.kd import KD, kd_loss
 from rltemp.objectives.objective import Objective
 from rltemp.recipes.schema import Optimization
+from rltemp.softmax import cross_entropies
 from rltemp.temperatures import Temperatures
 
 __all__ = ["Method", "Terms"]
@@ -80,7 +80,7 @@ class Method:
             plain_temperatures = Temperatures.shared(student.new_full((len(student),), self.plain_temperature))
             plain = kd_loss(student, teacher, plain_temperatures)
         if self.ce_weight > 0.0 and targets is not None:
-            ce = F.cross_entropy(student, targets, reduction="none")
+            ce = cross_entropies(student, targets)
         return Terms(kd, plain, ce)
 
     def fade(self, progress: float | Tensor) -> float | Tensor:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rltemp.checks import values_are_readable
 from rltemp.tracing import is_transformed
 
 __all__ = ["logit_max", "logit_std"]
@@ -23,7 +22,7 @@ def logit_std(logits: Tensor, factor: float = 1.0) -> Tensor:
     Logits that are constant up to rounding get deviation 1: a rule that divides by the deviation then leaves them
     unchanged.
     """
-    if is_transformed() or not logits.requires_grad:
+    if is_transformed():
         return factor * _textbook_std(logits)
     std: Tensor = _Std.apply(logits, factor)
     return std
@@ -40,23 +39,15 @@ def logit_max(logits: Tensor) -> Tensor:
 def _textbook_std(logits: Tensor) -> Tensor:
     mean = logits.mean(1, keepdim=True)
     # For constant logits `vector_norm` has gradient 0, and the square root of the variance NaN.
-    norm = torch.linalg.vector_norm(logits - mean, dim=1)
-    constant = _constant(norm, mean[:, 0], logits.shape[1])
+    norm = torch.linalg.vector_norm(logits - mean, dim=1, keepdim=True)
     std: Tensor = norm / (logits.shape[1] - 1) ** 0.5
-    return std if constant is None else std.masked_fill(constant, 1.0)
+    return std.masked_fill(_is_constant(norm, mean, logits.shape[1]), 1.0)[:, 0]
 
 
-def _constant(norm: Tensor, mean: Tensor, classes: int) -> Tensor | None:
-    """Where, [B], the norm of the centered logits may consist of rounding errors alone; None if surely nowhere."""
-    norm, mean = norm.detach(), mean.detach()
+def _is_constant(norm: Tensor, mean: Tensor, classes: int) -> Tensor:
+    """Where, [B, 1] bool, the norm of the centered logits may consist of rounding errors alone."""
     of_mean = 8.0 * torch.finfo(norm.dtype).eps * classes**0.5
-    if values_are_readable(norm) and len(norm):
-        # Four numbers to read take half the time of comparing instance by instance.
-        low, high = (bound.item() for bound in mean.aminmax())
-        if norm.min().item() > 2.0 * (of_mean * max(-low, high) + 1e-8):
-            return None
-    constant: Tensor = norm <= mean.abs() * of_mean + 1e-8
-    return constant
+    return torch.sub(norm.detach(), mean.detach().abs(), alpha=of_mean) <= 1e-8
 
 
 class _Max(torch.autograd.Function):
@@ -81,20 +72,17 @@ class _Std(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, factor: float) -> Tensor:
         mean = logits.mean(1, keepdim=True)
         centered = logits - mean
-        norm = torch.linalg.vector_norm(centered, dim=1)
-        constant = _constant(norm, mean[:, 0], logits.shape[1])
-        # std = norm / sqrt(C - 1) has the derivative (z - mean) / (norm sqrt(C - 1)).
+        norm = torch.linalg.vector_norm(centered, dim=1, keepdim=True)
         ctx.factor, ctx.unit = factor, factor / (logits.shape[1] - 1) ** 0.5
-        std: Tensor = norm * ctx.unit
-        if constant is not None:
-            std, norm = std.masked_fill_(constant, factor), norm.masked_fill_(constant, torch.inf)
-        ctx.save_for_backward(logits, centered, norm)
-        return std
+        std: Tensor = (norm * ctx.unit).masked_fill_(_is_constant(norm, mean, logits.shape[1]), factor)
+        ctx.save_for_backward(logits, centered, std)
+        return std[:, 0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        logits, centered, norm = ctx.saved_tensors
+        logits, centered, std = ctx.saved_tensors
         if torch.is_grad_enabled():
-            std = ctx.factor * _textbook_std(logits)
-            return torch.autograd.grad(std, logits, grad, create_graph=True)[0], None
-        return centered * (grad * ctx.unit).div_(norm).unsqueeze(1), None
+            textbook = ctx.factor * _textbook_std(logits)
+            return torch.autograd.grad(textbook, logits, grad, create_graph=True)[0], None
+        # std = factor norm / sqrt(C - 1) has the derivative (z - mean) factor^2 / ((C - 1) std).
+        return centered * (grad * ctx.unit**2).unsqueeze(1).div_(std), None

@@ -23,6 +23,11 @@ def at(*temperatures: float) -> Temperatures:
     return Temperatures.shared(torch.tensor(temperatures, dtype=torch.float64))
 
 
+def kl_inputs() -> list[Tensor]:
+    """Logits of student and teacher, [3, 5], their temperatures, and scales, [3]."""
+    return [draw(3, 5), draw(3, 5, seed=1), *(draw(3, seed=k).abs() + 0.5 for k in range(3))]
+
+
 def test_two_classes_have_a_closed_form() -> None:
     teacher, student = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]])
     p = 1 / (1 + math.exp(-1.0))  # softened by T = 2
@@ -61,17 +66,15 @@ def test_the_loss_is_zero_for_equal_logits_and_positive_otherwise(t: float, clas
     assert bool((kd_loss(logits, draw(2, classes, seed=seed + 1), at(t, t)) > 0).all())
 
 
-def test_both_derivatives_in_all_four_inputs_equal_numeric_ones() -> None:
-    inputs = [
-        x.requires_grad_() for x in (draw(3, 5), draw(3, 5, seed=1), draw(3).abs() + 0.5, draw(3, seed=1).abs() + 1)
-    ]
+def test_both_derivatives_in_all_five_inputs_equal_numeric_ones() -> None:
+    inputs = [x.requires_grad_() for x in kl_inputs()]
     assert torch.autograd.gradcheck(softened_kl, inputs)
     assert torch.autograd.gradgradcheck(softened_kl, inputs)
 
 
-@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (3,), (0, 2), (1, 3), (0, 1, 2, 3)])
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (3,), (4,), (0, 2), (1, 3), (2, 3, 4), (0, 1, 2, 3, 4)])
 def test_any_subset_of_gradients_may_be_wanted(wanted: tuple[int, ...]) -> None:
-    inputs = [draw(3, 5), draw(3, 5, seed=1), draw(3).abs() + 0.5, draw(3, seed=1).abs() + 1]
+    inputs = kl_inputs()
     for i in wanted:
         inputs[i].requires_grad_()
     assert torch.autograd.gradcheck(softened_kl, inputs)
