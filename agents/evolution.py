@@ -140,6 +140,7 @@ class Evolution(Learner):
             high=space.high,
             scale=space.scale,
             scale_range=space.actions.scale_range,
+            label_range=space.actions.label_range,
             squash=True,
             card=card,
         )

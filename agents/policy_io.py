@@ -61,6 +61,7 @@ def export_policy(
         high=space.high,
         scale=space.scale,
         scale_range=space.actions.scale_range,
+        label_range=space.actions.label_range,
         activation=stack.activation,
         squash=stack.squash,
         card=card,

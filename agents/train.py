@@ -122,6 +122,7 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
         ("range of temperatures", (policy.low, policy.high), (space.low, space.high)),
         ("scale", policy.scale, space.scale),
         ("range of scales", policy.scale_range, space.actions.scale_range),
+        ("range of the labels' weights", policy.label_range, space.actions.label_range),
     ):
         if got != want:
             raise InputError(f"agent.start must have the recipe's {name} {want}, got {got}")
@@ -185,17 +186,18 @@ def _check_same(trainer: Learner, ranks: Ranks) -> None:
 
 
 def _weights(recipe: Recipe) -> dict[str, float]:
-    """The loss's weights, which a policy that chooses the scale is made for; empty for all others.
+    """The loss's weights, which a policy that chooses more than temperatures is made for; empty for all others.
 
     Raises:
         InputError: for such a policy with variations that differ in them, which it cannot see.
     """
-    if not recipe.policy.scale_range:
+    if recipe.policy.actions.count == 1:
         return {}
     met = {(v.optimization.kd_weight, v.optimization.ce_weight) for v in vary(recipe)}
     if len(met) > 1:
         raise InputError(
-            f"agent.variations must not change optimization.kd_weight or ce_weight with policy.scale_range, got {met}"
+            f"agent.variations must not change optimization.kd_weight or ce_weight with policy.scale_range "
+            f"or policy.label_range, got {met}"
         )
     kd_weight, ce_weight = met.pop()
     return {"kd_weight": kd_weight, "ce_weight": ce_weight}

@@ -19,14 +19,16 @@ LOWEST, HIGHEST = 1e-3, 1e6
 class ActionMap:
     """Maps the A numbers of an action, each in [-1, 1], to temperatures and scales on log scales.
 
-    The first number is the temperature, which both networks share. The second, if there is one, is the scale. An action
-    of zeros thus means the geometric middle of each range, where training begins.
+    The first number is the temperature, which both networks share. The scale follows, and then the weight of the label,
+    where the action chooses them. An action of zeros thus means the geometric middle of each range, where training
+    begins.
 
     Attributes:
         low: temperature of action -1, in [1e-3, 1e6].
         high: temperature of action 1, in [1e-3, 1e6].
         scale: factor on the loss of every instance, in [1e-3, 1e6], where the action has no say in it; None for T * T.
         scale_range: scales of actions -1 and 1, each in [1e-3, 1e6], if the action chooses it; then `scale` is None.
+        label_range: likewise factors on the cross-entropy with the label, if the action chooses them.
 
     Raises:
         InputError: for numbers out of range, or a scale beside a range of scales.
@@ -36,6 +38,7 @@ class ActionMap:
     high: float
     scale: float | None = None
     scale_range: tuple[float, ...] | None = None
+    label_range: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not LOWEST <= self.low < self.high <= HIGHEST:
@@ -45,25 +48,26 @@ class ActionMap:
             )
         if self.scale is not None and not LOWEST <= self.scale <= HIGHEST:
             raise InputError(f"scale must be None or lie in [{LOWEST:g}, {HIGHEST:g}], got {self.scale:g}")
-        if self.scale_range is None:
-            return
-        if len(self.scale_range) != 2 or not LOWEST <= self.scale_range[0] < self.scale_range[1] <= HIGHEST:
-            got = ", ".join(f"{value:g}" for value in self.scale_range)
-            raise InputError(f"scale_range must be two numbers, {LOWEST:g} <= low < high <= {HIGHEST:g}, got {got}")
-        if self.scale is not None:
+        for name, limits in (("scale_range", self.scale_range), ("label_range", self.label_range)):
+            if limits is not None and (len(limits) != 2 or not LOWEST <= limits[0] < limits[1] <= HIGHEST):
+                got = ", ".join(f"{value:g}" for value in limits)
+                raise InputError(f"{name} must be two numbers, {LOWEST:g} <= low < high <= {HIGHEST:g}, got {got}")
+        if self.scale is not None and self.scale_range is not None:
             raise InputError(f"scale must be None beside a scale_range, got {self.scale:g}")
 
     @property
     def count(self) -> int:
-        """Numbers A of an action, 1 or 2."""
-        return 1 if self.scale_range is None else 2
+        """Numbers A of an action, 1 to 3."""
+        return 1 + (self.scale_range is not None) + (self.label_range is not None)
 
     def temperatures(self, actions: Tensor) -> Temperatures:
         """Temperatures and scales of actions [B, A], which are clipped to [-1, 1]."""
         temperature = action_to_temperature(actions[:, 0], self.low, self.high)
+        ranges = [limits[:2] for limits in (self.scale_range, self.label_range) if limits is not None]
+        chosen = [action_to_temperature(actions[:, 1 + number], *limits) for number, limits in enumerate(ranges)]
         if self.scale_range is None:
-            return Temperatures.shared(temperature, self.scale)
-        return Temperatures(temperature, temperature, action_to_temperature(actions[:, 1], *self.scale_range[:2]))
+            chosen.insert(0, Temperatures.shared(temperature, self.scale).scale)
+        return Temperatures(temperature, temperature, *chosen)
 
     def describe_scale(self) -> str:
         """The scale in words: T², a number, or a range."""

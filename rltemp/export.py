@@ -1,8 +1,8 @@
 """Export of a policy as a graph for other runtimes: `torch.export`, and ONNX (the extra `rltemp[export]`).
 
 Inputs of the graph are, by name: student_logits [B, C], teacher_logits [B, C], targets [B] and alignment [B, A] if the
-policy needs them, and progress []. Its outputs are teacher_temperature, student_temperature, and scale, each [B]. The
-batch size B is free; the number of classes C is part of the graph.
+policy needs them, and progress []. Its outputs are teacher_temperature, student_temperature, and scale, each [B], and
+label_weight of a policy that chooses it. The batch size B is free; the number of classes C is part of the graph.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
 from rltemp.errors import InputError
 from rltemp.policies.policy import TemperaturePolicy
+from rltemp.temperatures import Temperatures
 
 __all__ = ["export_onnx", "export_program"]
 
-_OUTPUTS = ("teacher_temperature", "student_temperature", "scale")
+_OUTPUTS = ("teacher_temperature", "student_temperature", "scale", "label_weight")
 _TOLERANCE = 1e-4
 
 
@@ -63,10 +64,8 @@ def export_onnx(policy: TemperaturePolicy, path: str | os.PathLike[str], classes
     except ImportError as error:
         raise InputError('ONNX needs the packages of the extra: pip install "rltemp[export]"') from error
     program = export_program(policy, classes)
-    inputs = _example(policy, classes, batch=3)
-    model = torch.onnx.export(
-        program, (), input_names=list(inputs), output_names=list(_OUTPUTS), dynamo=True, verbose=False
-    )
+    inputs, outputs = _example(policy, classes, batch=3), list(_OUTPUTS if policy.weighs_labels else _OUTPUTS[:3])
+    model = torch.onnx.export(program, (), input_names=list(inputs), output_names=outputs, dynamo=True, verbose=False)
     assert model is not None  # only the legacy exporter returns None
     target = Path(path)
     if not target.parent.is_dir():
@@ -75,8 +74,8 @@ def export_onnx(policy: TemperaturePolicy, path: str | os.PathLike[str], classes
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
     for batch in (1, 3, 17):
         inputs = _example(policy, classes, batch)
-        given = session.run(list(_OUTPUTS), {name: value.numpy() for name, value in inputs.items()})
-        for name, ours, theirs in zip(_OUTPUTS, _Graph(policy, tuple(inputs))(*inputs.values()), given, strict=True):
+        given = session.run(outputs, {name: value.numpy() for name, value in inputs.items()})
+        for name, ours, theirs in zip(outputs, _Graph(policy, tuple(inputs))(*inputs.values()), given, strict=True):
             off = float((torch.from_numpy(theirs) / ours.detach() - 1.0).abs().max())
             if not off <= _TOLERANCE:
                 raise InputError(f"policy must compute the same in onnxruntime, got {name} off by {off:.1e}")
@@ -90,9 +89,9 @@ class _Graph(nn.Module):
         super().__init__()
         self.policy, self.names = policy, names
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        temperatures = self.policy(**dict(zip(self.names, inputs, strict=True)))
-        return temperatures.teacher, temperatures.student, temperatures.scale
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        chosen: Temperatures = self.policy(**dict(zip(self.names, inputs, strict=True)))
+        return chosen.tensors
 
 
 def _example(policy: TemperaturePolicy, classes: int, batch: int) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class Temperatures:
         student: divides the student's logits; [B], > 0, finite.
         scale: multiplies the instance's loss; [B], > 0, finite. Hinton et al. (2015, section 2) take T * T, which keeps
             the size of the gradient about the same for every large T.
+        label_weight: multiplies the instance's cross-entropy with its label, beside the weight that a method gives it;
+            [B], > 0, finite. None for 1 throughout: most policies leave the labels as they are.
 
     Raises:
         InputError: for any other shape (above all [B, 1], which would broadcast a loss to [B, B]), integers, unequal
@@ -31,12 +34,14 @@ class Temperatures:
     teacher: Tensor
     student: Tensor
     scale: Tensor
+    label_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_vector("teacher temperature", self.teacher)
         check_positive("teacher temperature", self.teacher)
-        for name, tensor in (("student temperature", self.student), ("scale", self.scale)):
-            if tensor is not self.teacher:
+        others = ("student temperature", self.student), ("scale", self.scale), ("label weight", self.label_weight)
+        for name, tensor in others:
+            if tensor is not None and tensor is not self.teacher:
                 check_vector(name, tensor, self.teacher.shape[0])
                 if tensor.device != self.teacher.device:
                     raise InputError(f"{name} must be on {self.teacher.device}, as the teacher's, got {tensor.device}")
@@ -61,14 +66,24 @@ class Temperatures:
         return self.teacher.shape[0]
 
     def to(self, dtype: torch.dtype) -> Temperatures:
-        """These temperatures and scales in another floating-point dtype."""
-        if self.teacher.dtype == self.student.dtype == self.scale.dtype == dtype:
+        """These in another floating-point dtype."""
+        if all(values.dtype == dtype for values in self.tensors):
             return self
-        return Temperatures(self.teacher.to(dtype), self.student.to(dtype), self.scale.to(dtype))
+        return self.map(lambda values: values.to(dtype))
 
     def detach(self) -> Temperatures:
-        """These temperatures and scales, detached from the autograd graph."""
-        return Temperatures(self.teacher.detach(), self.student.detach(), self.scale.detach())
+        """These, detached from the autograd graph."""
+        return self.map(Tensor.detach)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Temperatures:
+        """What a function makes of each of them, a tensor [N]."""
+        return Temperatures(*map(function, self.tensors))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Temperatures of teacher and student, scale, and label weight if there is one: [B] each."""
+        three = self.teacher, self.student, self.scale
+        return three if self.label_weight is None else (*three, self.label_weight)
 
 
 def action_to_temperature(action: Tensor, low: float, high: float) -> Tensor:

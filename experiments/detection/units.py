@@ -42,7 +42,7 @@ def check_specs(specs: Sequence[PolicySpec]) -> None:
             raise InputError(f"policies must be rules or trained policies for detectors, got {spec.label}")
         if spec.needs_alignment:
             raise InputError(f"policies must need no probe for detectors, which have none, got {spec.label}")
-        if spec.weights.get("ce_weight", 1.0) != 1.0:
+        if spec.weights.get("ce_weight", 1.0) != 1.0 or spec.make(0).weighs_labels:
             raise InputError(f"policies must leave torchvision's own losses as they are, got ce_weight of {spec.label}")
 
 

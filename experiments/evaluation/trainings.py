@@ -53,6 +53,7 @@ def _check_alike(name: str, paths: Sequence[str]) -> None:
             ("range of temperatures", (other.low, other.high), (first.low, first.high)),
             ("scale", other.scale, first.scale),
             ("range of scales", other.scale_range, first.scale_range),
+            ("range of the labels' weights", other.label_range, first.label_range),
             ("hidden layers", other.hidden, first.hidden),
         ):
             if got != want:

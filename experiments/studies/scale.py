@@ -83,7 +83,9 @@ def measure(root: str, rounds: int, units: int) -> None:
     model = partial(wall, join=join, sent=sent + source, passed=passed)
     expected = (model(units, unit, 1) - model(0, unit, 1)) / (model(units, beside, 2) - model(0, beside, 2)) / 2
     machine = describe_machine()
-    print(f"{machine['processor']}, {machine['cores']} cores; {RECIPE}, {STUDENTS} students a unit, {units} units a round")
+    print(
+        f"{machine['processor']}, {machine['cores']} cores; {RECIPE}, {STUDENTS} students a unit, {units} units a round"
+    )
     print(
         f"efficiency of 2 workers: {efficiency.median:.2f} [{efficiency.low:.2f}, {efficiency.high:.2f}] "
         f"(quartiles of {rounds} rounds), the model says {expected:.2f}"

@@ -63,7 +63,8 @@ class DetectionDistiller(nn.Module):
         background: weight of proposals without, >= 0; they are most of them.
 
     Raises:
-        InputError: for detectors that do not fit together, a policy that needs a probe, or a weight out of range.
+        InputError: for detectors that do not fit together, a policy that needs a probe or weighs labels, or a weight
+            out of range.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class DetectionDistiller(nn.Module):
             raise InputError(
                 f"policy must need no probe alignment, which detectors do not have, got {type(policy).__name__}"
             )
+        if policy.weighs_labels:
+            raise InputError("policy must leave the labels as they are for detectors, got one that weighs them")
         self.student, self.policy = student, policy
         # In a tuple it is no submodule: not trained, not saved, and never switched to training mode.
         self._teacher = (teacher.eval(),)

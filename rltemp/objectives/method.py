@@ -24,7 +24,7 @@ class Terms(NamedTuple):
     Attributes:
         kd: the distillation term.
         plain: KD at a fixed temperature.
-        ce: cross-entropy with the labels; None without labels as well.
+        ce: cross-entropy with the labels, times `Temperatures.label_weight`; None without labels as well.
     """
 
     kd: Tensor
@@ -81,6 +81,8 @@ class Method:
             plain = kd_loss(student, teacher, plain_temperatures)
         if self.ce_weight > 0.0 and targets is not None:
             ce = cross_entropies(student, targets)
+            if temperatures.label_weight is not None:
+                ce = temperatures.label_weight * ce
         return Terms(kd, plain, ce)
 
     def fade(self, progress: float | Tensor) -> float | Tensor:

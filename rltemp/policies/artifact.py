@@ -37,7 +37,7 @@ FORMAT_VERSION = 1
 
 _WEIGHTS, _DESCRIPTION, _CARD = "policy.safetensors", "policy.json", "README.md"
 _KEYS = {"format_version", "features_version", "features", "temperature_range", "hidden", "card"}
-_OPTIONAL_KEYS = {"scale", "scale_range", "activation", "squash", "weights"}
+_OPTIONAL_KEYS = {"scale", "scale_range", "label_range", "activation", "squash", "weights"}
 _MOST_JSON = 1 << 20
 
 
@@ -133,8 +133,9 @@ def _write(policy: LearnedPolicy, folder: Path) -> None:
         description["activation"] = policy.activation
     if policy.squash:
         description["squash"] = True
-    if policy.scale_range is not None:
-        description["scale_range"] = list(policy.scale_range)
+    for name, limits in (("scale_range", policy.scale_range), ("label_range", policy.label_range)):
+        if limits is not None:
+            description[name] = list(limits)
     if policy.weights:
         description["weights"] = policy.weights
     try:
@@ -218,7 +219,9 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
     if not isinstance(hidden, list) or len(hidden) > MOST_LAYERS or not all(_is_width(width) for width in hidden):
         raise InputError(f"{folder}: hidden must be at most {MOST_LAYERS} widths in [1, {WIDEST}], got {short(hidden)}")
     low, high = _read_range(description, "temperature_range", folder)
-    scale_range = _read_range(description, "scale_range", folder) if "scale_range" in description else None
+    ranges = {
+        name: _read_range(description, name, folder) for name in ("scale_range", "label_range") if name in description
+    }
     scale = description.get("scale")
     if scale is not None and not _in_limits(scale):
         raise InputError(f"{folder}: scale must be null or a number in [{LOWEST:g}, {HIGHEST:g}], got {short(scale)}")
@@ -234,14 +237,14 @@ def _build(description: Mapping[str, Any], folder: Path) -> LearnedPolicy:
         raise InputError(f"{folder}: weights must be 0 or in [{LOWEST:g}, {HIGHEST:g}], got {short(weights)}")
     if not isinstance(description["card"], dict):
         raise InputError(f"{folder}: card must be an object, got {short(description['card'])}")
-    _check_size(folder / _WEIGHTS, (len(names), *hidden, 1 if scale_range is None else 2))
+    _check_size(folder / _WEIGHTS, (len(names), *hidden, 1 + len(ranges)))
     return LearnedPolicy(
         LogitFeatures(names),
         hidden,
         low=low,
         high=high,
         scale=None if scale is None else float(scale),
-        scale_range=scale_range,
+        **ranges,
         activation=activation,
         squash=squash,
         weights={name: float(value) for name, value in weights.items()},

@@ -24,7 +24,7 @@ def render_card(policy: LearnedPolicy) -> str:
         "# Temperature policy for knowledge distillation",
         f"Chooses the temperature of every instance of a minibatch from {_source(policy)}. "
         f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}; "
-        f"the loss is scaled by {policy.actions.describe_scale()}.",
+        f"the loss is scaled by {policy.actions.describe_scale()}{_labels(policy)}.",
         "## Use",
         _usage(policy),
         "## Features",
@@ -34,6 +34,12 @@ def render_card(policy: LearnedPolicy) -> str:
         told = results_table(policy.card) if title == "results" and results_of(policy.card) else _render(content)
         sections += [f"## {_text(title.replace('_', ' ').capitalize())}", told]
     return "\n\n".join(sections) + "\n"
+
+
+def _labels(policy: LearnedPolicy) -> str:
+    if policy.label_range is None:
+        return ""
+    return f", that of the labels by {policy.label_range[0]:g} to {policy.label_range[1]:g}"
 
 
 def _source(policy: LearnedPolicy) -> str:
@@ -49,6 +55,9 @@ def _usage(policy: LearnedPolicy) -> str:
     loss = "rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()"
     if policy.weights:
         labels = f"{policy.weights['ce_weight']:g} * torch.nn.functional.cross_entropy(student_logits, targets)"
+        if policy.weighs_labels:
+            each = labels.replace("targets)", 'targets, reduction="none")')
+            labels = f"({each} * temperatures.label_weight).mean()"
         loss = f"{labels} + {policy.weights['kd_weight']:g} * {loss}"
     return (
         "```python\n"

@@ -36,8 +36,8 @@ class LearnedPolicy(TemperaturePolicy):
 
     The features, centered, go through linear layers with an activation between them to an action, which is clipped to
     [-1, 1], or squashed to it by tanh, and mapped to a temperature on a log scale; teacher and student share it. With
-    a `scale_range` the action's second number is the scale. No gradient flows into policy or features. Until weights
-    are loaded, every temperature and scale is the geometric middle of its range.
+    a `scale_range` it is the scale as well, and with a `label_range` the weight of the label. No gradient flows into
+    policy or features. Until weights are loaded, all that is chosen is the geometric middle of its range.
 
     Args:
         features: the F features that the network gets.
@@ -46,10 +46,11 @@ class LearnedPolicy(TemperaturePolicy):
         high: temperature of action 1, in [1e-3, 1e6].
         scale: factor on the loss of every instance, in [1e-3, 1e6]; None for T * T.
         scale_range: smallest and largest scale, each in [1e-3, 1e6], of a policy that chooses it; None for others.
+        label_range: likewise of a policy that chooses the weight of the label.
         activation: what stands between the linear layers, "tanh" or "relu".
         squash: whether the action is the tanh of the last layer, as SAC's and TD3's is, instead of being clipped.
         weights: "kd_weight" and "ce_weight" of the loss that it was trained in, each >= 0, for a policy that chooses
-            the scale, which means something beside them alone; empty for others.
+            the scale, which means something beside them alone, or the weight of the label; empty for others.
         card: how the policy was trained and what it scored, as plain JSON values that are saved with it.
 
     Raises:
@@ -65,6 +66,7 @@ class LearnedPolicy(TemperaturePolicy):
         high: float = 32.0,
         scale: float | None = None,
         scale_range: tuple[float, ...] | None = None,
+        label_range: tuple[float, ...] | None = None,
         activation: Activation = "tanh",
         squash: bool = False,
         weights: Mapping[str, float] | None = None,
@@ -77,15 +79,15 @@ class LearnedPolicy(TemperaturePolicy):
         self.hidden = tuple(hidden)
         if activation not in ACTIVATIONS:
             raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        self.actions = ActionMap(low, high, scale, scale_range)
-        self.low, self.high, self.scale, self.scale_range = low, high, scale, scale_range
+        self.actions = ActionMap(low, high, scale, scale_range, label_range)
+        self.low, self.high, self.scale, self.scale_range, self.label_range = low, high, scale, scale_range, label_range
         self.activation, self.squash = activation, squash
         self.weights = {name: check_number(name, value, low=0.0) for name, value in (weights or {}).items()}
         if self.weights and self.weights.keys() != WEIGHTS:
             raise InputError(f"weights must be {' and '.join(sorted(WEIGHTS))}, got {', '.join(self.weights)}")
         self.card = dict(card or {})
         self.needs = features.needs
-        self.over_batch = features.over_batch
+        self.over_batch, self.weighs_labels = features.over_batch, label_range is not None
         layers: list[nn.Module] = []
         for wide, narrow in pairwise((len(features), *hidden, self.actions.count)):
             layers += [_zero_linear(wide, narrow), ACTIVATIONS[activation]()]

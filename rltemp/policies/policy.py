@@ -26,11 +26,13 @@ class TemperaturePolicy(nn.Module, ABC):
         generator: what a random policy draws from; None for all others.
         over_batch: whether an instance's temperatures depend on the rest of its batch. Whoever has several students
             must then ask for one student's batch at a time.
+        weighs_labels: whether its `Temperatures` have a `label_weight`, which the loss of the labels must heed.
     """
 
     needs: frozenset[str] = frozenset()
     generator: torch.Generator | None = None
     over_batch: bool = False
+    weighs_labels: bool = False
 
     def forward(
         self,

@@ -27,6 +27,8 @@ class PolicySpace:
             instance and not its weight, or null for T^2.
         scale_range: smallest and largest factor on an instance's loss, each in [1e-3, 1e6], where the policy chooses it
             as well as the temperature; empty for `scale`.
+        label_range: likewise smallest and largest factor on an instance's cross-entropy with its label, beside
+            optimization.ce_weight; empty for 1 throughout.
         alignment: which probe alignment the policy observes: "none" (logits alone), "classifier" (effects through the
             last layer, nearly free), or "network" (effects through all layers, by one forward-mode derivative).
         probe_size: clean training images of the probe, >= 1, drawn anew at each refresh.
@@ -38,6 +40,7 @@ class PolicySpace:
     high: Annotated[float, Range(LOWEST, HIGHEST)] = 32.0
     scale: Annotated[float, Range(LOWEST, HIGHEST)] | None = None
     scale_range: Annotated[tuple[Annotated[float, Range(LOWEST, HIGHEST)], ...], Length(2)] = ()
+    label_range: Annotated[tuple[Annotated[float, Range(LOWEST, HIGHEST)], ...], Length(2)] = ()
     alignment: Literal["none", "classifier", "network"] = "network"
     probe_size: Annotated[int, Range(1)] = 600
     every: Annotated[int, Range(1)] = 1
@@ -50,7 +53,7 @@ class PolicySpace:
         Raises:
             InputError: for ranges that are none.
         """
-        return ActionMap(self.low, self.high, self.scale, self.scale_range or None)
+        return ActionMap(self.low, self.high, self.scale, self.scale_range or None, self.label_range or None)
 
 
 @dataclass(frozen=True)

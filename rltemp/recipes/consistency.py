@@ -38,6 +38,19 @@ def check_settings(recipe: Recipe) -> None:
     _check_optimization(recipe.optimization)
     _check_policy(recipe.policy)
     _check_agent(recipe.agent)
+    _check_label_weights(recipe)
+
+
+def _check_label_weights(recipe: Recipe) -> None:
+    if not recipe.policy.label_range:
+        return
+    if recipe.agent.credit in ("influence", "hindsight"):
+        raise InputError(
+            f"agent.credit must be 'uniform' or 'redistribution' with policy.label_range, got {recipe.agent.credit!r}, "
+            "which is the effect of the distillation alone"
+        )
+    if recipe.optimization.ce_weight == 0.0:
+        raise InputError("optimization.ce_weight must be > 0 with policy.label_range, got 0")
 
 
 def _check_data(data: Data) -> None:

@@ -107,7 +107,7 @@ def dump_recipe(recipe: Recipe, *, agent: bool = True) -> str:
 
     values = plain(dataclasses.asdict(recipe))
     if not agent:
-        del values["agent"], values["policy"]["scale_range"]
+        del values["agent"], values["policy"]["scale_range"], values["policy"]["label_range"]
         # What most tasks have none of is not said, as before it could be: a recipe's text names what is kept of it.
         for part, name in (("data", "context"), ("teacher", "source"), ("teacher", "path")):
             if values[part][name] is None:

@@ -192,4 +192,4 @@ class _Run:
 
 
 def _rows(temperatures: Temperatures, rows: slice) -> Temperatures:
-    return Temperatures(temperatures.teacher[rows], temperatures.student[rows], temperatures.scale[rows])
+    return temperatures.map(lambda values: values[rows])

@@ -158,13 +158,13 @@ def _columns(
     progress: float | Tensor,
     rows: slice,
 ) -> tuple[Tensor, ...]:
-    """What is kept of a chunk: the marks [r] of a rule over the batch, or temperatures and scale, [r] each."""
+    """What is kept of a chunk: the marks [r] of a rule over the batch, or all of its `Temperatures`, [r] each."""
     if isinstance(policy, OverBatchPolicy):
         check_logits(student_logits, teacher_logits)
         return (policy.mark(student_logits, teacher_logits),)
     now = progress[rows] if isinstance(progress, Tensor) and progress.ndim else progress
     chosen: Temperatures = policy(student_logits, teacher_logits, None if targets is None else targets[rows], now)
-    return chosen.teacher, chosen.student, chosen.scale
+    return chosen.tensors
 
 
 def check_labels(targets: Tensor, head: Head) -> None:

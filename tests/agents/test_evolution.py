@@ -143,7 +143,7 @@ def test_it_starts_from_a_policy_of_its_kind_alone() -> None:
         other.start_from(LearnedPolicy(FEATURES, (), low=0.5, high=32.0))
 
 
-def test_a_recipe_trains_a_policy_that_chooses_temperature_and_scale_from_its_batch() -> None:
+def test_a_recipe_trains_a_policy_that_chooses_temperature_scale_and_labels_from_its_batch() -> None:
     recipe = load_recipe(
         "digits-short",
         {
@@ -153,6 +153,7 @@ def test_a_recipe_trains_a_policy_that_chooses_temperature_and_scale_from_its_ba
             "policy": {
                 "alignment": "none",
                 "scale_range": [1.0, 256.0],
+                "label_range": [0.25, 4.0],
                 "features": ["progress", "teacher_correct", "batch_teacher_correct"],
             },
             "agent": {
@@ -163,7 +164,8 @@ def test_a_recipe_trains_a_policy_that_chooses_temperature_and_scale_from_its_ba
     )
     first, second = train_policy(recipe), train_policy(recipe)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    assert (first.scale_range, first.squash, first.over_batch) == ((1.0, 256.0), True, True)
+    assert (first.scale_range, first.label_range) == ((1.0, 256.0), (0.25, 4.0))
+    assert (first.squash, first.over_batch) == (True, True)
     assert first.weights == {"kd_weight": 0.9, "ce_weight": 0.1}
     assert first.card["training"]["algorithm"] == "evolution strategies"
     assert "score" not in first.card["training"]

@@ -1,4 +1,4 @@
-"""An action is a temperature, and a scale where it has a second number, each on a log scale."""
+"""An action is a temperature, and a scale and a weight of the label where it has them, each on a log scale."""
 
 from typing import Any
 
@@ -18,6 +18,20 @@ def test_both_numbers_lie_on_log_scales_of_their_own(first: float, second: float
     chosen = ActionMap(0.25, 64.0, scale_range=(1.0, 256.0)).temperatures(torch.tensor([[first, second]]))
     assert float(chosen.teacher) == float(chosen.student) == pytest.approx(4.0 * 16.0**first, rel=1e-5)
     assert float(chosen.scale) == pytest.approx(16.0 * 16.0**second, rel=1e-5)
+
+
+@given(UNIT, UNIT, UNIT)
+def test_the_weight_of_the_label_comes_last(first: float, second: float, third: float) -> None:
+    actions = ActionMap(0.25, 64.0, scale_range=(1.0, 256.0), label_range=(0.125, 8.0))
+    assert actions.count == 3
+    chosen = actions.temperatures(torch.tensor([[first, second, third]]))
+    assert float(chosen.scale) == pytest.approx(16.0 * 16.0**second, rel=1e-5)
+    assert float(chosen.tensors[3]) == pytest.approx(8.0**third, rel=1e-5)
+    without = ActionMap(0.25, 64.0, label_range=(0.125, 8.0))
+    assert without.count == 2
+    chosen = without.temperatures(torch.tensor([[first, third]]))
+    assert float(chosen.scale) == pytest.approx(16.0 * 256.0**first, rel=1e-4)
+    assert float(chosen.tensors[3]) == pytest.approx(8.0**third, rel=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(None, 16.0), (9.0, 9.0)])
@@ -45,6 +59,7 @@ def test_the_scale_is_said_in_words(options: dict[str, Any], words: str) -> None
         ({"scale_range": (2.0, 1.0)}, r"scale_range must be two numbers.*got 2, 1"),
         ({"scale_range": (1.0,)}, "scale_range must be two numbers.*got 1"),
         ({"scale_range": (1.0, 2.0, 3.0)}, "scale_range must be two numbers"),
+        ({"label_range": (2.0, 1.0)}, r"label_range must be two numbers.*got 2, 1"),
         ({"scale": 4.0, "scale_range": (1.0, 2.0)}, "scale must be None beside a scale_range, got 4"),
     ],
 )

@@ -55,10 +55,11 @@ def test_every_rule_but_the_random_one_is_a_program(name: str) -> None:
         (trained(("teacher_confidence", "progress")), 2),
         (trained(("progress",), scale=32.0), 100),
         (trained(activation="relu", squash=True), 10),
+        (trained(label_range=(0.25, 4.0)), 10),
         (rltemp.make_policy("dtkd"), 10),
         (rltemp.make_policy("spread"), 10),
     ],
-    ids=["logits", "aligned", "blind", "schedule", "squashed", "dtkd", "spread"],
+    ids=["logits", "aligned", "blind", "schedule", "squashed", "labels", "dtkd", "spread"],
 )
 def test_onnxruntime_gives_the_temperatures(policy: rltemp.TemperaturePolicy, classes: int, tmp_path: Path) -> None:
     with warnings.catch_warnings():
@@ -77,9 +78,10 @@ def test_onnxruntime_gives_the_temperatures(policy: rltemp.TemperaturePolicy, cl
     assert {entry.name for entry in session.get_inputs()} <= set(wanted)
     names = {entry.name for entry in session.get_inputs()}
     outputs = session.run(None, {name: everything[name].numpy() for name in wanted if name in names})
-    assert [entry.name for entry in session.get_outputs()] == ["teacher_temperature", "student_temperature", "scale"]
-    temperatures = policy(**{name: everything[name] for name in wanted})
-    for ours, theirs in zip((temperatures.teacher, temperatures.student, temperatures.scale), outputs, strict=True):
+    columns = policy(**{name: everything[name] for name in wanted}).tensors
+    told = ["teacher_temperature", "student_temperature", "scale", "label_weight"][: len(columns)]
+    assert [entry.name for entry in session.get_outputs()] == told
+    for ours, theirs in zip(columns, outputs, strict=True):
         torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=1e-4, atol=1e-5)
 
 

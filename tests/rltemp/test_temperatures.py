@@ -65,6 +65,20 @@ def test_detach_and_to_keep_the_values() -> None:
     assert wide.scale.tolist() == [2.25, 9.0]
 
 
+def test_a_label_weight_goes_along_and_is_checked_like_the_others() -> None:
+    two = torch.tensor([1.5, 3.0])
+    plain, weighed = Temperatures.shared(two), Temperatures(two, two, two, label_weight=torch.tensor([0.5, 4.0]))
+    assert plain.label_weight is None
+    assert plain.map(lambda values: 2.0 * values).label_weight is None
+    wide = weighed.to(torch.float64)
+    assert wide.label_weight is not None
+    assert (wide.label_weight.dtype, wide.label_weight.tolist()) == (torch.float64, [0.5, 4.0])
+    assert weighed.map(lambda values: values[1:]).tensors[3].tolist() == [4.0]
+    for wrong in (torch.tensor([0.0, 1.0]), torch.tensor([1.0, math.inf]), torch.ones(2, 1), torch.ones(3)):
+        with pytest.raises(InputError, match=r"^label weight must"):
+            Temperatures(two, two, two, label_weight=wrong)
+
+
 @given(st.floats(-1.0, 1.0), st.floats(0.01, 1.0), st.floats(1.5, 100.0))
 def test_actions_map_to_a_log_scale_and_back(action: float, low: float, ratio: float) -> None:
     a = torch.tensor([action], dtype=torch.float64)

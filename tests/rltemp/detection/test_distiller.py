@@ -252,6 +252,9 @@ def test_detectors_that_do_not_fit_are_refused(detector: Make, batch: Batch) -> 
         DetectionDistiller(student, nn.Linear(2, 2), policy)
     with pytest.raises(InputError, match=r"^policy must need no probe alignment"):
         DetectionDistiller(student, detector(), rltemp.make_policy("influence"))
+    weighing = rltemp.LearnedPolicy(rltemp.LogitFeatures(("progress",)), (), label_range=(0.5, 2.0))
+    with pytest.raises(InputError, match=r"^policy must leave the labels as they are for detectors"):
+        DetectionDistiller(student, detector(), weighing)
     with pytest.raises(InputError, match=r"^background must be finite and >= 0, got -1$"):
         DetectionDistiller(student, detector(), policy, background=-1.0)
     hidden = detector(classes=2)

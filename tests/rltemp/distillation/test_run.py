@@ -96,8 +96,8 @@ def test_the_rules_own_parameters_are_trained(tiny_task: Task) -> None:
     assert len(set(last[:, 0].tolist())) == len(SEEDS)  # each student has its own
 
 
-@pytest.mark.parametrize("objective", ["kd", "dkd"])
-def test_an_update_is_a_step_of_sgd_on_the_stated_loss(tiny_task: Task, objective: Any) -> None:
+@pytest.mark.parametrize(("objective", "weighed"), [("kd", False), ("dkd", False), ("kd", True)])
+def test_an_update_is_a_step_of_sgd_on_the_stated_loss(tiny_task: Task, objective: Any, weighed: bool) -> None:
     optimization = dataclasses.replace(
         tiny_task.optimization, objective=objective, ce_weight=0.3, kd_weight=0.7, lr=0.1, weight_decay=0.01
     )
@@ -110,7 +110,8 @@ def test_an_update_is_a_step_of_sgd_on_the_stated_loss(tiny_task: Task, objectiv
     images, targets = observed.minibatch.images[0].double(), observed.minibatch.targets[0]
     teacher = task.teacher.double()(images)
     task.teacher.float()
-    run.update(Temperatures.shared(t))
+    weights = torch.linspace(0.5, 4.0, 8) if weighed else torch.ones(8)
+    run.update(Temperatures(t, t, t * t, weights if weighed else None))
 
     losses = []
     for i in range(8):
@@ -123,7 +124,7 @@ def test_an_update_is_a_step_of_sgd_on_the_stated_loss(tiny_task: Task, objectiv
             pair = sum(a * (a / b).log() for a, b in ((p[y], q[y]), (1 - p[y], 1 - q[y])))
             rest_p, rest_q = p[others] / p[others].sum(), q[others] / q[others].sum()
             distillation = temperature**2 * (pair + 8 * (rest_p * (rest_p / rest_q).log()).sum())
-        losses.append(0.7 * distillation + 0.3 * -z.log_softmax(0)[y])
+        losses.append(0.7 * distillation + 0.3 * float(weights[i]) * -z.log_softmax(0)[y])
     gradients = torch.autograd.grad(torch.stack(losses).mean(), list(student.parameters()))
     updated = dict(run.students.extract(0).named_parameters())
     for (name, parameter), gradient in zip(student.named_parameters(), gradients, strict=True):

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+import rltemp
 from rltemp import InputError, LearnedPolicy, LogitFeatures, load_policy, save_policy
 from rltemp.features import ALIGNED_FEATURES, FEATURES_VERSION
 from rltemp.policies import artifact
@@ -98,6 +99,25 @@ def test_a_range_of_scales_is_kept_and_readers_from_before_refuse_it(tmp_path: P
         _describe(tmp_path / "policy", scale_range=wrong)
         with pytest.raises(InputError, match="scale_range must be two numbers"):
             load_policy(tmp_path / "policy")
+
+
+def test_a_range_of_the_labels_weights_is_kept_and_stands_in_its_use(tmp_path: Path) -> None:
+    weights = {"kd_weight": 0.9, "ce_weight": 1.0}
+    saved = _policy(scale_range=(1.0, 64.0), label_range=(0.25, 8.0), weights=weights)
+    loaded = load_policy(save_policy(saved, tmp_path / "policy"))
+    assert _same(saved, loaded)
+    assert (loaded.label_range, loaded.weighs_labels, _policy().weighs_labels) == ((0.25, 8.0), True, False)
+    card = (tmp_path / "policy" / CARD).read_text(encoding="utf-8")
+    assert "scaled by 1 to 64, that of the labels by 0.25 to 8." in card
+    student, teacher, targets = torch.randn(4, 5), torch.randn(4, 5), torch.arange(4)
+    names = {"rltemp": rltemp, "torch": torch, "path": tmp_path / "policy", "progress": 0.5}
+    names |= {"student_logits": student, "teacher_logits": teacher, "targets": targets, "alignment": torch.randn(4, 7)}
+    exec(card.partition("```python\n")[2].partition("```")[0], names)
+    wanted = rltemp.DistillationLoss(loaded, ce_weight=1.0, kd_weight=0.9)(student, teacher, targets, 0.5, names["alignment"])
+    torch.testing.assert_close(names["loss"], wanted)
+    _describe(tmp_path / "policy", label_range=[2.0, 1.0])
+    with pytest.raises(InputError, match="label_range must be two numbers"):
+        load_policy(tmp_path / "policy")
 
 
 def test_the_weights_of_its_loss_are_kept_and_stand_in_its_use(tmp_path: Path) -> None:
