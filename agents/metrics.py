@@ -32,11 +32,14 @@ class RolloutRecord:
     def __init__(self) -> None:
         self._rewards: list[np.ndarray] = []
         self._log_temperatures: list[np.ndarray] = []
+        self._lost: list[np.ndarray] = []
 
     def note(self, transition: Transition) -> None:
         """Add one step."""
         self._rewards.append(transition.reward.astype(np.float64))
         self._log_temperatures.append(np.log2(transition.temperatures.astype(np.float64)))
+        nobody = np.zeros(len(transition.reward), dtype=bool)
+        self._lost.append(nobody if transition.lost is None else transition.lost)
 
     @property
     def returns(self) -> np.ndarray:
@@ -48,15 +51,20 @@ class RolloutRecord:
         """Metrics of the rollout.
 
         `return` and `return_std`: mean and standard deviation over students of a run's decrease of the probe loss.
-        `temperature_*`: geometric mean of the temperatures in each phase of the run. `temperature_spread`:
-        standard deviation over the instances of a batch of log2 T, averaged over the run.
+        `diverged`: number of students that were lost, whose temperatures count until then. `temperature_*`: geometric
+        mean of the temperatures in each phase of the run, NaN where nobody was left. `temperature_spread`: standard
+        deviation over the instances of a batch of log2 T, averaged over the run.
         """
-        returns = self.returns
+        returns, lost = self.returns, np.stack(self._lost)
+        chosen = np.vstack((np.ones_like(lost[:1]), ~lost[:-1]))  # by students that were there before the update
         logs = np.stack(self._log_temperatures)
         metrics = {"return": float(returns.mean()), "return_std": float(returns.std())}
-        for phase, part in zip(PHASES, np.array_split(logs, len(PHASES)), strict=True):
+        metrics["diverged"] = float(lost[-1].sum())
+        parts = (np.array_split(values, len(PHASES)) for values in (logs, chosen))
+        for phase, within, by in zip(PHASES, *parts, strict=True):
+            part = within[by]
             metrics[f"temperature_{phase}"] = float(2.0 ** part.mean()) if part.size else float("nan")
-        metrics["temperature_spread"] = float(logs.std(axis=2).mean())
+        metrics["temperature_spread"] = float(logs[chosen].std(axis=1).mean())
         return metrics
 
 

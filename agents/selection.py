@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from rltemp.checks import unchecked
 from rltemp.distillation import Task, clean_logits
+from rltemp.distillation.divergence import diverged
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.teacher import Answers
-from rltemp.envs.objective import objective_loss
+from rltemp.envs.objective import loss_of_lost, objective_loss
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import Recipe
 
@@ -25,7 +27,8 @@ def validation_score(recipe: Recipe, tasks: Sequence[Task], ranks: Ranks = ALONE
     """Make a function that scores a policy by the validation loss of students trained with it; higher is better.
 
     The score is minus the mean loss of the validation images, by the agent's objective. All policies are scored on the
-    same student seeds, shared out among the tasks, and on the same teacher logits, which are computed once.
+    same student seeds, shared out among the tasks, and on the same teacher logits, which are computed once. A student
+    that diverges has the loss of one that is lost.
 
     Args:
         recipe: the settings.
@@ -40,11 +43,15 @@ def validation_score(recipe: Recipe, tasks: Sequence[Task], ranks: Ranks = ALONE
     teachers = [task.teacher.recorded() for task in tasks]
 
     def losses(policy: LearnedPolicy, task: Task, teacher: Answers) -> Tensor:
-        whole = PolicyRun(task, [policy] * len(seeds), seeds, recipe.policy, teacher=teacher)
-        while not whole.run.finished:
-            whole.advance()
-        logits = clean_logits(lambda x: whole.run.students.predict(x).logits, task.validation, task.augmentation)
-        return objective_loss(recipe.agent.objective, logits, task.validation.labels).cpu()
+        with unchecked():
+            whole = PolicyRun(task, [policy] * len(seeds), seeds, recipe.policy, teacher=teacher)
+            while not whole.run.finished:
+                whole.advance()
+        students, objective = whole.run.students, recipe.agent.objective
+        logits = clean_logits(lambda x: students.predict(x).logits, task.validation, task.augmentation)
+        own = objective_loss(objective, logits, task.validation.labels)
+        lost = diverged(logits, bounded=not students.normalizations())
+        return own.masked_fill(lost, loss_of_lost(objective, logits.shape[-1])).cpu()
 
     def judge(policy: LearnedPolicy) -> float:
         own = [losses(policy, *pair) for pair in zip(tasks, teachers, strict=True)]
