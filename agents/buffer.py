@@ -9,6 +9,7 @@ import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
+from rltemp.agents.forfeit import forfeits
 from rltemp.errors import InputError
 
 __all__ = ["StudentRolloutBuffer"]
@@ -30,7 +31,8 @@ class StudentRolloutBuffer(RolloutBuffer):
     always mean_i A_i = GAE(R, V).
 
     A rollout is one episode of all students. Where a slot's episode ended before, its student was lost: the end is a
-    terminal state, and what comes after it is no experience, from which nothing is learned.
+    terminal state, at which it pays its forfeit (`forfeits`), and what comes after it is no experience, from which
+    nothing is learned.
 
     Args:
         *args: those of `RolloutBuffer`.
@@ -63,10 +65,11 @@ class StudentRolloutBuffer(RolloutBuffer):
             dones: whether the last step ended the episode, [slots].
         """
         own_rewards, own_values = self.rewards, self.values
-        self.rewards, self.values = self._student_mean(own_rewards), self._student_mean(own_values)
+        mean_rewards, mean_values = self._student_mean(own_rewards), self._student_mean(own_values)
+        self.rewards, self.values = self._after_forfeits(mean_rewards), mean_values
         mean_last = torch.from_numpy(self._student_mean(last_values.detach().cpu().numpy().reshape(1, -1)))
         super().compute_returns_and_advantage(mean_last, dones)
-        self.advantages += (own_rewards - self.rewards) - (own_values - self.values)
+        self.advantages += (own_rewards - mean_rewards) - (own_values - mean_values)
         self.rewards, self.values = own_rewards, own_values
         self.returns = self.advantages + self.values
 
@@ -85,6 +88,13 @@ class StudentRolloutBuffer(RolloutBuffer):
         size = batch_size or len(order)
         for start in range(0, len(order), size):
             yield self._get_samples(order[start : start + size])
+
+    def _after_forfeits(self, rewards: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The students' rewards [steps, slots], less what those that were lost pay at their end."""
+        last = self.counted.sum(axis=0) - 1
+        paid, slots = rewards.copy(), np.arange(self.n_envs)
+        paid[last, slots] -= forfeits(rewards.sum(axis=0), last < len(rewards) - 1)
+        return paid
 
     def _student_mean(self, slots: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Replace each value of [steps, slots] by the mean over its student's slots, keeping the shape."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rltemp.agents.forfeit import forfeits
 from rltemp.agents.learner import Learner, episode_seed
 from rltemp.agents.metrics import RolloutRecord
 from rltemp.checks import unchecked
@@ -88,7 +89,7 @@ class Evolution(Learner):
         std = math.exp(self.agent.log_std_init) * self._unit
         tried = torch.stack((self._weights + std * noise, self._weights - std * noise), dim=1).flatten(0, 1)
         record = self._play(tried, progress or NoProgress())
-        step = self._step(noise, record.returns)
+        step = self._step(noise, record.returns - forfeits(record.returns, record.lost))
         self._weights = self._weights + std * step
         if not bool(self._weights.isfinite().all()):
             raise self._diverged()

@@ -20,8 +20,8 @@ from rltemp.recipes.schema import Agent, PolicySpace
 
 __all__ = ["Learner", "episode_seed"]
 
-_PATIENCE = 3
-"""Rollouts in a row of which no student may be left."""
+_PATIENCE = 10
+"""Rollouts in a row that may lose all their students: of several tasks, some may be hopeless."""
 
 
 class Learner(ABC):
@@ -121,8 +121,8 @@ class Learner(ABC):
             tasks: which the rollouts play.
 
         Raises:
-            DivergenceError: if all students of this rollout and of others right before it diverged: of three in a row,
-                or, as long as none had a survivor, of one for every task.
+            DivergenceError: if all students of this rollout and of others right before it diverged: of ten in a row,
+                or, as long as none had a survivor, of as many as there are tasks.
         """
         count = len(self.history) + 1
         all_lost = [past.get("diverged", 0.0) >= self.agent.students for past in (*self.history, metrics)]

@@ -5,7 +5,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rltemp.agents.vec_env import student_env
-from rltemp.envs.contract import Transition
+from rltemp.envs.contract import Flags, Transition
 from rltemp.progress import Progress
 
 __all__ = ["PHASES", "RolloutRecord", "RolloutRecorder", "tensorboard_tag", "update_metrics"]
@@ -32,7 +32,7 @@ class RolloutRecord:
     def __init__(self) -> None:
         self._rewards: list[np.ndarray] = []
         self._log_temperatures: list[np.ndarray] = []
-        self._lost: list[np.ndarray] = []
+        self._lost: list[Flags] = []
 
     def note(self, transition: Transition) -> None:
         """Add one step."""
@@ -47,6 +47,11 @@ class RolloutRecord:
         total: np.ndarray = np.sum(self._rewards, axis=0)
         return total
 
+    @property
+    def lost(self) -> Flags:
+        """Which students diverged, [K]."""
+        return self._lost[-1]
+
     def metrics(self) -> dict[str, float]:
         """Metrics of the rollout.
 
@@ -59,7 +64,7 @@ class RolloutRecord:
         chosen = np.vstack((np.ones_like(lost[:1]), ~lost[:-1]))  # by students that were there before the update
         logs = np.stack(self._log_temperatures)
         metrics = {"return": float(returns.mean()), "return_std": float(returns.std())}
-        metrics["diverged"] = float(lost[-1].sum())
+        metrics["diverged"] = float(self.lost.sum())
         parts = (np.array_split(values, len(PHASES)) for values in (logs, chosen))
         for phase, within, by in zip(PHASES, *parts, strict=True):
             part = within[by]

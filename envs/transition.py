@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,13 +60,15 @@ class Transition:
 
     def of(self, students: Flags) -> Transition:
         """The transition of some of the students, [K] bool."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Transition(**{name: None if value is None else value[students] for name, value in values.items()})
+        whole = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        part: dict[str, Any] = {name: None if value is None else value[students] for name, value in whole.items()}
+        return Transition(**part)
 
 
 def joined(parts: Sequence[Transition]) -> Transition:
     """The transition of all students, from those of each part of them."""
     if len(parts) == 1:
         return parts[0]
-    values = {field.name: [getattr(part, field.name) for part in parts] for field in dataclasses.fields(Transition)}
-    return Transition(**{name: None if own[0] is None else np.concatenate(own) for name, own in values.items()})
+    each = {field.name: [getattr(part, field.name) for part in parts] for field in dataclasses.fields(Transition)}
+    whole: dict[str, Any] = {name: None if own[0] is None else np.concatenate(own) for name, own in each.items()}
+    return Transition(**whole)

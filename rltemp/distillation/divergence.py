@@ -36,7 +36,8 @@ def diverged(logits: Tensor, *, bounded: bool = True) -> Tensor:
             statistics of batch normalization lag behind a network at the start of its training.
     """
     size = torch.linalg.vector_norm(logits.detach(), dim=(1, 2)) / math.sqrt(logits[0].numel())
-    return ~(torch.isfinite(size) & (size <= (_LARGEST if bounded else math.inf)))
+    inside: Tensor = torch.isfinite(size) & (size <= (_LARGEST if bounded else math.inf))
+    return ~inside
 
 
 def first_diverged(logits: Tensor, targets: Tensor, *, bounded: bool = True) -> tuple[int, float] | None:
