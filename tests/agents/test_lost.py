@@ -86,7 +86,7 @@ def _play(learner: Learner, rollouts: int) -> list[float]:
     [("uniform", 40), ("influence", 15), ("redistribution", 30), ("hindsight", 8), (None, 150)],
 )
 def test_a_policy_learns_not_to_lose_them(credit: Credit | None, rollouts: int) -> None:
-    learner = make(credit, students=8, rollouts=rollouts, **({"learning_rate": 0.3} if credit is None else {}))
+    learner = make(credit, students=8, rollouts=rollouts, learning_rate=3e-3 if credit else 0.3)
     lost = _play(learner, rollouts)
     assert sum(lost[:3]) > 8
     assert sum(lost[-3:]) < 0.5 * sum(lost[:3])
