@@ -178,7 +178,9 @@ class InstanceEffects:
         effects = self._unrolled.effects_of_each(
             lambda step: [_temperatures(part, self._map) for part in alternatives[:, step]]
         )
-        known = _zeroed(effects.movedim(2, 0), self._lost).movedim(0, 2)
+        # Near its end a student may have effects beyond all numbers, of which as little is known.
+        finite = effects.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        known = _zeroed(finite.movedim(2, 0), self._lost).movedim(0, 2)
         return _to_numpy(known if several else known[0])
 
 
