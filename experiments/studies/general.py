@@ -126,7 +126,7 @@ def of_training(arms: Sequence[str], seeds: int, root: str, tasks: Sequence[Task
         return 100.0 * torch.stack(each).double().numpy()
 
     usual = errors(make_policy("static", temperature=4.0))
-    lines = ["| Arm | Wrong | Less T = 4, T² | Diverged in training |", "| :-- | --: | --: | --: |"]
+    lines = ["| Arm | Wrong | More than T = 4, T² | Diverged in training |", "| :-- | --: | --: | --: |"]
     lines.append(f"| T = 4, T² | {usual.mean():.1f} | | |")
     for arm in arms:
         folders = [Path(root, RECIPE, f"{_slug(arm)}-{seed}") for seed in range(seeds)]
