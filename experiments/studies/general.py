@@ -36,6 +36,8 @@ JUDGED_ON = ("fashion", "spoken-digits", "news")
 CONDITIONS = ("clean", "noise30", "weak-teacher", "missing-classes")
 _STUDENTS = 4
 """By which a policy is judged on each task that it was trained on."""
+_COLDER = (2.0, 1.0)
+"""Static temperatures beside T = 4 there."""
 
 _WHOLE = load_recipe(RECIPE).policy.features
 _OF_BATCH = [name for name in _WHOLE if name.startswith("batch_") or name == "progress"]
@@ -126,15 +128,26 @@ def of_training(arms: Sequence[str], seeds: int, root: str, tasks: Sequence[Task
         return 100.0 * torch.stack(each).double().numpy()
 
     usual = errors(make_policy("static", temperature=4.0))
-    lines = ["| Arm | Wrong | More than T = 4, T² | Diverged in training |", "| :-- | --: | --: | --: |"]
-    lines.append(f"| T = 4, T² | {usual.mean():.1f} | | |")
+    lines = [f"| Arm | Wrong | More than T = 4, T² | More than {arms[0]} | Diverged in training |"]
+    lines += ["| :-- | --: | --: | --: | --: |", f"| T = 4, T² | {usual.mean():.1f} | | | |"]
+    for temperature in _COLDER:
+        each = errors(make_policy("static", temperature=temperature))
+        lines.append(f"| T = {temperature:g}, T² | {each.mean():.1f} | {_more(each, usual)} | | |")
+    first = None
     for arm in arms:
         folders = [Path(root, RECIPE, f"{_slug(arm)}-{seed}") for seed in range(seeds)]
-        each = np.mean([errors(load_policy(folder / "policy")) for folder in folders], axis=0)
-        less = paired_difference(each, usual)
-        interval = f"{less.mean:+.1f} [{less.low:+.1f}, {less.high:+.1f}]"
-        lines.append(f"| {arm} | {each.mean():.1f} | {interval} | {_lost(folders):.1%} |")
+        trainings = [errors(load_policy(folder / "policy")) for folder in folders]
+        each = np.mean(trainings, axis=0)
+        more = _more(each, usual), "" if first is None else _more(each, first)
+        first = each if first is None else first
+        wrong = " and ".join(f"{one.mean():.1f}" for one in trainings)
+        lines.append(f"| {arm} | {wrong} | {' | '.join(more)} | {_lost(folders):.1%} |")
     return "\n".join(lines)
+
+
+def _more(errors: FloatArray, others: FloatArray) -> str:
+    more = paired_difference(errors, others)
+    return f"{more.mean:+.1f} [{more.low:+.1f}, {more.high:+.1f}]"
 
 
 def _lost(folders: Sequence[Path]) -> float:
