@@ -1,15 +1,20 @@
 """Advantage estimation along the run of a student instead of along a slot."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
+from rltemp.agents.forfeit import forfeits
 from rltemp.errors import InputError
 
 __all__ = ["StudentRolloutBuffer"]
+
+_LEARNED_FROM = ("observations", "actions", "values", "log_probs", "advantages", "returns")
 
 
 class StudentRolloutBuffer(RolloutBuffer):
@@ -24,6 +29,10 @@ class StudentRolloutBuffer(RolloutBuffer):
     instance i is regressed on A_i + V_i, that is on its own deviation r_i - R plus its student's return. Estimates per
     slot would contain the rewards of unrelated images at later steps as noise. For B = 1 both estimates are equal, and
     always mean_i A_i = GAE(R, V).
+
+    A rollout is one episode of all students. Where a slot's episode ended before, its student was lost: the end is a
+    terminal state, at which it pays its forfeit (`forfeits`), and what comes after it is no experience, from which
+    nothing is learned.
 
     Args:
         *args: those of `RolloutBuffer`.
@@ -41,6 +50,13 @@ class StudentRolloutBuffer(RolloutBuffer):
             raise InputError(f"group_size must divide the number of slots {self.n_envs}, got {group_size}")
         self.group_size = group_size
 
+    @property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """Which rows are experience, [steps, slots]: all up to the end of a slot's episode."""
+        over = self.episode_starts.astype(bool)
+        over[0] = False  # where every rollout begins
+        return ~np.logical_or.accumulate(over)
+
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: npt.NDArray[Any]) -> None:
         """Fill `advantages` and `returns`, both [steps, slots].
 
@@ -49,12 +65,36 @@ class StudentRolloutBuffer(RolloutBuffer):
             dones: whether the last step ended the episode, [slots].
         """
         own_rewards, own_values = self.rewards, self.values
-        self.rewards, self.values = self._student_mean(own_rewards), self._student_mean(own_values)
+        mean_rewards, mean_values = self._student_mean(own_rewards), self._student_mean(own_values)
+        self.rewards, self.values = self._after_forfeits(mean_rewards), mean_values
         mean_last = torch.from_numpy(self._student_mean(last_values.detach().cpu().numpy().reshape(1, -1)))
         super().compute_returns_and_advantage(mean_last, dones)
-        self.advantages += (own_rewards - self.rewards) - (own_values - self.values)
+        self.advantages += (own_rewards - mean_rewards) - (own_values - mean_values)
         self.rewards, self.values = own_rewards, own_values
         self.returns = self.advantages + self.values
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
+        """Minibatches of the counted rows in random order.
+
+        Args:
+            batch_size: rows of a minibatch; None for all in one.
+        """
+        if not self.generator_ready:
+            rows = self.swap_and_flatten(self.counted)[:, 0]
+            for name in _LEARNED_FROM:
+                setattr(self, name, self.swap_and_flatten(getattr(self, name))[rows])
+            self.generator_ready = True
+        order = np.random.permutation(len(self.values))  # noqa: NPY002 (as SB3 does, from the stream of `RandomStream`)
+        size = batch_size or len(order)
+        for start in range(0, len(order), size):
+            yield self._get_samples(order[start : start + size])
+
+    def _after_forfeits(self, rewards: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The students' rewards [steps, slots], less what those that were lost pay at their end."""
+        last = self.counted.sum(axis=0) - 1
+        paid, slots = rewards.copy(), np.arange(self.n_envs)
+        paid[last, slots] -= forfeits(rewards.sum(axis=0), last < len(rewards) - 1)
+        return paid
 
     def _student_mean(self, slots: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Replace each value of [steps, slots] by the mean over its student's slots, keeping the shape."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rltemp.agents.forfeit import forfeits
 from rltemp.agents.learner import Learner, episode_seed
 from rltemp.agents.metrics import RolloutRecord
 from rltemp.checks import unchecked
@@ -36,7 +37,7 @@ class Evolution(Learner):
     Students 2j and 2j + 1 of a rollout act by weights w + s e_j and w - s e_j, with normal e_j. The difference of their
     returns, in root mean squares of the rollout so that every task counts alike, weighs e_j; Adam takes the step. The
     noise is shared by all instances and updates of a student, and the whole run pays for it: nothing has to be known of
-    single instances, and no gradient passes through a run. A student that diverges has the lowest return.
+    single instances, and no gradient passes through a run.
 
     The learning rate is constant in the first half of the rollouts and falls to 0 in the second. A policy's action is
     the tanh of its last layer, which starts at 0: at the middle of every range.
@@ -78,31 +79,36 @@ class Evolution(Learner):
 
         Args:
             progress: advances with every step of the environment.
+
+        Raises:
+            DivergenceError: for weights that are not finite, or where no student is left; `history` then has no entry
+                for this rollout.
         """
         number, students = len(self.history), self.agent.students
         noise = _normal(self._generator("noise", number), (students // 2, len(self._weights)))
         std = math.exp(self.agent.log_std_init) * self._unit
         tried = torch.stack((self._weights + std * noise, self._weights - std * noise), dim=1).flatten(0, 1)
         record = self._play(tried, progress or NoProgress())
-        step = self._step(noise, record.returns)
+        step = self._step(noise, record.returns - forfeits(record.returns, record.lost))
         self._weights = self._weights + std * step
+        if not bool(self._weights.isfinite().all()):
+            raise self._diverged()
         size = float(step.square().mean().sqrt())
-        self.history.append({**record.metrics(), "std": math.exp(self.agent.log_std_init), "step": size})
-        return self.history[-1]
+        metrics = {**record.metrics(), "std": math.exp(self.agent.log_std_init), "step": size}
+        return self._note(metrics, self._env.tasks)
 
     def _play(self, weights: Tensor, progress: Progress) -> RolloutRecord:
         """One episode in which each student acts by its own weights [K, D]."""
         number, env, record = len(self.history), self._env, RolloutRecord()
         layers = self._layers(weights)
         options = {"task": self._task(number)} if env.tasks > 1 else None
-        # No student meets another's numbers: one that diverges has lost, and the others go on.
         with torch.no_grad(), unchecked():
             observation, _ = env.reset(seed=episode_seed(self.agent.seed, number), options=options)
             for _ in range(env.horizon):
                 values = center(torch.from_numpy(observation)).view(env.students, env.batch_size, -1)
                 for weight, bias in layers:  # behind the last one, tanh squashes the action
                     values = torch.tanh(torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2)))
-                observation, *_ = env.step(values.flatten(0, 1).nan_to_num(0.0).numpy())
+                observation, *_ = env.step(values.flatten(0, 1).numpy())
                 record.note(env.transition)
                 progress.advance()
         return record
@@ -114,8 +120,7 @@ class Evolution(Learner):
 
     def _step(self, noise: Tensor, returns: np.ndarray) -> Tensor:
         """Adam's step [D], in standard deviations of the noise."""
-        worst = np.nanmin(np.where(np.isfinite(returns), returns, np.nan), initial=0.0)
-        paid = torch.from_numpy(np.where(np.isfinite(returns), returns, worst)).float()
+        paid = torch.from_numpy(returns).float()
         difference = paid[0::2] - paid[1::2]
         size = difference.square().mean().sqrt()
         if size > 0.0:

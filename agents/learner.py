@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from rltemp.errors import InputError
+from rltemp.errors import DivergenceError, InputError
 from rltemp.features import LogitFeatures
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import Progress
@@ -20,11 +20,17 @@ from rltemp.recipes.schema import Agent, PolicySpace
 
 __all__ = ["Learner", "episode_seed"]
 
+_PATIENCE = 10
+"""Rollouts in a row that may lose all their students: of several tasks, some may be hopeless."""
+
 
 class Learner(ABC):
     """A policy in training: everything that the next rollout depends on, and the metrics of past rollouts.
 
     A learner that continues from `state_dict()` gives the same result, bit for bit, as one that never stopped.
+
+    Rollouts are played in `unchecked` blocks: a student that diverges has lost (`Transition.lost`), and the others go
+    on.
 
     Args:
         agent: the settings.
@@ -56,7 +62,8 @@ class Learner(ABC):
             progress: advances with every step of the environment.
 
         Raises:
-            DivergenceError: for an agent or students that are not finite; `history` then has no entry for this rollout.
+            DivergenceError: for an agent that is not finite, or where no student is left (`_note`); `history` then has
+                no entry for this rollout.
         """
 
     @abstractmethod
@@ -105,6 +112,36 @@ class Learner(ABC):
         """Load the weights with the highest score, if any were kept."""
         if self.best is not None:
             self.load_weights(self.best["policy"])
+
+    def _note(self, metrics: dict[str, float], tasks: int) -> dict[str, float]:
+        """Append a rollout's metrics to the history, and return them.
+
+        Args:
+            metrics: with the number of students that `diverged`.
+            tasks: which the rollouts play.
+
+        Raises:
+            DivergenceError: if all students of this rollout and of others right before it diverged: of ten in a row,
+                or, as long as none had a survivor, of as many as there are tasks.
+        """
+        count = len(self.history) + 1
+        all_lost = [past.get("diverged", 0.0) >= self.agent.students for past in (*self.history, metrics)]
+        in_a_row = count if all(all_lost) else all_lost[::-1].index(False)
+        if in_a_row >= (min(tasks, _PATIENCE) if all(all_lost) else _PATIENCE):
+            which = f"rollout {count}" if in_a_row == 1 else f"rollouts {count - in_a_row + 1} to {count}"
+            raise DivergenceError(
+                f"all students of {which} diverged: lower optimization.lr, or ce_weight and kd_weight where they are "
+                "large, or policy.scale_range"
+            )
+        self.history.append(metrics)
+        return metrics
+
+    def _diverged(self) -> DivergenceError:
+        """That the agent itself is not finite."""
+        return DivergenceError(
+            f"the agent diverged in rollout {len(self.history) + 1}: "
+            "lower agent.learning_rate, or agent.log_std_init and agent.reward_scale where they are large"
+        )
 
     def _common_state(self) -> dict[str, Any]:
         history = [dict(metrics) for metrics in self.history]

@@ -5,7 +5,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rltemp.agents.vec_env import student_env
-from rltemp.envs.contract import Transition
+from rltemp.envs.contract import Flags, Transition
 from rltemp.progress import Progress
 
 __all__ = ["PHASES", "RolloutRecord", "RolloutRecorder", "tensorboard_tag", "update_metrics"]
@@ -32,11 +32,14 @@ class RolloutRecord:
     def __init__(self) -> None:
         self._rewards: list[np.ndarray] = []
         self._log_temperatures: list[np.ndarray] = []
+        self._lost: list[Flags] = []
 
     def note(self, transition: Transition) -> None:
         """Add one step."""
         self._rewards.append(transition.reward.astype(np.float64))
         self._log_temperatures.append(np.log2(transition.temperatures.astype(np.float64)))
+        nobody = np.zeros(len(transition.reward), dtype=bool)
+        self._lost.append(nobody if transition.lost is None else transition.lost)
 
     @property
     def returns(self) -> np.ndarray:
@@ -44,19 +47,29 @@ class RolloutRecord:
         total: np.ndarray = np.sum(self._rewards, axis=0)
         return total
 
+    @property
+    def lost(self) -> Flags:
+        """Which students diverged, [K]."""
+        return self._lost[-1]
+
     def metrics(self) -> dict[str, float]:
         """Metrics of the rollout.
 
         `return` and `return_std`: mean and standard deviation over students of a run's decrease of the probe loss.
-        `temperature_*`: geometric mean of the temperatures in each phase of the run. `temperature_spread`:
-        standard deviation over the instances of a batch of log2 T, averaged over the run.
+        `diverged`: number of students that were lost, whose temperatures count until then. `temperature_*`: geometric
+        mean of the temperatures in each phase of the run, NaN where nobody was left. `temperature_spread`: standard
+        deviation over the instances of a batch of log2 T, averaged over the run.
         """
-        returns = self.returns
+        returns, lost = self.returns, np.stack(self._lost)
+        chosen = np.vstack((np.ones_like(lost[:1]), ~lost[:-1]))  # by students that were there before the update
         logs = np.stack(self._log_temperatures)
         metrics = {"return": float(returns.mean()), "return_std": float(returns.std())}
-        for phase, part in zip(PHASES, np.array_split(logs, len(PHASES)), strict=True):
+        metrics["diverged"] = float(self.lost.sum())
+        parts = (np.array_split(values, len(PHASES)) for values in (logs, chosen))
+        for phase, within, by in zip(PHASES, *parts, strict=True):
+            part = within[by]
             metrics[f"temperature_{phase}"] = float(2.0 ** part.mean()) if part.size else float("nan")
-        metrics["temperature_spread"] = float(logs.std(axis=2).mean())
+        metrics["temperature_spread"] = float(logs[chosen].std(axis=1).mean())
         return metrics
 
 

@@ -75,7 +75,7 @@ def train_policy(
         InputError: for a recipe that cannot be built, variations of the loss's weights for a policy that chooses the
             scale, a checkpoint of another run, students that the processes cannot share equally, or processes whose
             arithmetic differs.
-        DivergenceError: for an agent or students that diverge.
+        DivergenceError: for an agent that diverges, or where no student is left.
     """
     start, weights = load_start(recipe), _weights(recipe)
     if task is None:
@@ -154,7 +154,7 @@ def run_training(
 
     Raises:
         InputError: for a checkpoint of another run, or processes that come to different weights.
-        DivergenceError: for an agent or students that diverge.
+        DivergenceError: for an agent that diverges, or where no student is left.
     """
     progress = progress or NoProgress()
     with ExitStack() as stack:
@@ -205,8 +205,11 @@ def _weights(recipe: Recipe) -> dict[str, float]:
 
 def _describe(trainer: Learner) -> str:
     done = len(trainer.history)
-    gained = f", return {trainer.history[-1]['return']:.3f}" if done else ""
-    return f"rollout {done + 1} of {trainer.agent.rollouts}{gained}"
+    if not done:
+        return f"rollout 1 of {trainer.agent.rollouts}"
+    last = trainer.history[-1]
+    lost = f", {last['diverged']:.0f} diverged" if last.get("diverged") else ""
+    return f"rollout {done + 1} of {trainer.agent.rollouts}, return {last['return']:.3f}{lost}"
 
 
 def _card(recipe: Recipe, trainer: Learner, start: LearnedPolicy | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rltemp.agents.policy_io import export_policy, import_policy
 from rltemp.agents.ppo import make_ppo
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter, student_env
+from rltemp.checks import unchecked
 from rltemp.distillation.optimization import load_optimizer
 from rltemp.errors import DivergenceError, InputError
 from rltemp.features import LogitFeatures
@@ -90,20 +91,19 @@ class Trainer(Learner):
             progress: advances with every step of the environment.
 
         Raises:
-            DivergenceError: for an agent or students that are not finite; `history` then has no entry for this rollout.
+            DivergenceError: for an agent that is not finite, or where no student is left; `history` then has no entry
+                for this rollout.
         """
         recorder = RolloutRecorder(progress or NoProgress())
         self._venv.seed(episode_seed(self.agent.seed, len(self.history)))
         if self._tasks > 1:
             self._venv.set_options({"task": len(self.history) % self._tasks})
-        with self._stream.active():
+        with self._stream.active(), unchecked():
             # Ends an open episode, and starts one with this rollout's seed.
             self.model.set_env(self._venv, force_reset=True)
             self._learn(recorder)
         self.calibration.update()
-        metrics = {**recorder.record.metrics(), **update_metrics(self.model)}
-        self.history.append(metrics)
-        return metrics
+        return self._note({**recorder.record.metrics(), **update_metrics(self.model)}, self._tasks)
 
     @property
     def steps(self) -> int:
@@ -168,10 +168,7 @@ class Trainer(Learner):
         except ValueError as error:
             trouble = error
         if not can_act(self.model):
-            raise DivergenceError(
-                f"the agent diverged in rollout {len(self.history) + 1}: "
-                "lower agent.learning_rate, or agent.log_std_init and agent.reward_scale where they are large"
-            ) from trouble
+            raise self._diverged() from trouble
         if trouble is not None:
             raise trouble
 

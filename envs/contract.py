@@ -7,7 +7,6 @@ belong to student k. An episode is one run of all students and has exactly `hori
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -18,52 +17,13 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from rltemp.envs.transition import Flags, Floats, Transition
 from rltemp.errors import InputError
 from rltemp.recipes.schema import Credit
 
 __all__ = ["Flags", "Floats", "Rewards", "StudentVectorEnv", "Transition", "draw_seeds"]
 
-Floats = npt.NDArray[np.float32]
 Rewards = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Transition:
-    """One update of K students on B instances each: features, temperatures, reward, and influence of each instance.
-
-    A vector environment returns one reward per slot; dividing a student's reward among its instances needs these values
-    as well.
-
-    Attributes:
-        features: what the policy observed; [K, B, F] float32, in [0, 1].
-        temperatures: what the policy chose; [K, B] float32, > 0.
-        reward: decrease of the probe loss by the update; [K] float32, in nats. If several updates are rewarded
-            together, the last has the sum, and the others have 0.
-        influence: first-order decrease of the probe loss by each instance's own distillation gradient at its
-            temperature; [K, B] float32, larger is better, in a unit of the environment's choice; None if the
-            environment does not compute it.
-
-    Raises:
-        InputError: for shapes that disagree.
-    """
-
-    features: Floats
-    temperatures: Floats
-    reward: Floats
-    influence: Floats | None = None
-
-    def __post_init__(self) -> None:
-        if self.features.ndim != 3:
-            raise InputError(f"features must have shape [K, B, F], got {list(self.features.shape)}")
-        slots = self.features.shape[:2]
-        for name, array, want in (
-            ("temperatures", self.temperatures, slots),
-            ("reward", self.reward, slots[:1]),
-            ("influence", self.influence, slots),
-        ):
-            if array is not None and array.shape != want:
-                raise InputError(f"{name} must have shape {list(want)}, got {list(array.shape)}")
 
 
 class StudentVectorEnv(VectorEnv[Floats, Floats, Any], ABC):

@@ -7,6 +7,10 @@
 
 The reward is caused by the action it follows, and it telescopes: its sum over an episode is the decrease of the probe
 loss by the whole run.
+
+A student whose logits are not finite, or too large to recover, ends the episode with a `DivergenceError`. Inside an
+`unchecked` block it has lost instead, and the others go on: its loss is from there on what it was, and no less than
+`loss_of_lost`; what is observed of it, its influence and its effects are 0.
 """
 
 from __future__ import annotations
@@ -20,12 +24,14 @@ import torch
 from torch import Tensor
 
 from rltemp.actions import ActionMap
+from rltemp.distillation.divergence import diverged
 from rltemp.distillation.mixup import MixUp
 from rltemp.distillation.population_probe import PopulationProbe
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, Transition
 from rltemp.envs.credit_plan import CreditPlan
+from rltemp.envs.objective import loss_of_lost
 from rltemp.envs.reward import ProbeReward
 from rltemp.envs.unrolling import UnrolledRun
 from rltemp.errors import InputError
@@ -67,6 +73,8 @@ class Episode:
             raise InputError("policy.features must do without 'position' where instances are no tokens, got it")
         self._reward = ProbeReward(task, recipe.agent.objective)
         self._loss = self._reward.loss(self._run.students)
+        self._least = loss_of_lost(recipe.agent.objective, task.training.classes)
+        self._lost = torch.zeros(len(seeds), dtype=torch.bool, device=self._loss.device)
         self._seen = self._look()
 
     @property
@@ -84,7 +92,7 @@ class Episode:
         """Effects of temperatures on the end of the run; None before its end, or without credit in hindsight."""
         if self._unrolled is None or not self.finished:
             return None
-        return InstanceEffects(self._unrolled, self._map)
+        return InstanceEffects(self._unrolled, self._map, self._lost)
 
     @torch.inference_mode(False)
     def step(self, actions: npt.ArrayLike) -> Transition:
@@ -98,7 +106,7 @@ class Episode:
         temperatures = _temperatures(values, self._map)
         influence = None
         if self._agent.credit == "influence":
-            influence = _to_numpy(self._reward.influence(self._run, temperatures))
+            influence = self._reward.influence(self._run, temperatures)
         if self._unrolled is not None:
             self._unrolled.note(temperatures)
         seen, before = self._seen, self._loss
@@ -109,17 +117,21 @@ class Episode:
             self._unrolled.mark()
             if self._run.finished:
                 self._unrolled.look_back(self._reward.gradient(self._run.students))
+        self._lost = self._lost | ~torch.isfinite(self._loss)
         self._seen = self._look()
+        self._loss = torch.where(self._lost, before.clamp(min=self._least), self._loss)
         return Transition(
             features=_to_numpy(seen),
             temperatures=_to_numpy(temperatures.teacher.view(self._seen.shape[:2])),
             reward=_to_numpy(before - self._loss),
-            influence=influence,
+            influence=None if influence is None else _to_numpy(_zeroed(influence, self._lost)),
+            lost=self._lost.cpu().numpy().copy(),
         )
 
     def _look(self) -> Tensor:
-        """Features [K, B, F] in [0, 1] of the next minibatch."""
+        """Features [K, B, F] in [0, 1] of the next minibatch, on which it shows who is lost."""
         seen = self._run.observe()
+        self._lost = self._lost | diverged(seen.student.logits)
         alignment = self._probe.alignment(self._run.students, seen) if self._probe is not None else None
         features = self._features(
             seen.student.logits.flatten(0, 1),
@@ -130,7 +142,7 @@ class Episode:
             students=len(seen.minibatch.targets),
             position=self._position,
         )
-        return features.view(*seen.minibatch.targets.shape, -1)
+        return _zeroed(features.view(*seen.minibatch.targets.shape, -1), self._lost)
 
 
 class InstanceEffects:
@@ -139,10 +151,11 @@ class InstanceEffects:
     Args:
         unrolled: the run, after its backward pass (`UnrolledRun.look_back`).
         map_: from actions to temperatures.
+        lost: students [K] bool that diverged, of which no effect is known.
     """
 
-    def __init__(self, unrolled: UnrolledRun, map_: ActionMap) -> None:
-        self._unrolled, self._map = unrolled, map_
+    def __init__(self, unrolled: UnrolledRun, map_: ActionMap, lost: Tensor) -> None:
+        self._unrolled, self._map, self._lost = unrolled, map_, lost
 
     @torch.inference_mode(False)
     def of(self, actions: npt.ArrayLike) -> Floats:
@@ -152,8 +165,8 @@ class InstanceEffects:
             actions: [steps, K, B], or [steps, K, B, A] for A > 1, in [-1, 1]; or N such alternatives, [N, ...].
 
         Returns:
-            [steps, K, B], or [N, steps, K, B]; larger is better, and 0 at steps that are not credited. Only differences
-            between actions of one instance are meaningful.
+            [steps, K, B], or [N, steps, K, B]; larger is better, and 0 at steps that are not credited and for students
+            that are lost. Only differences between actions of one instance are meaningful.
 
         Raises:
             InputError: for actions of another shape or not finite.
@@ -165,7 +178,10 @@ class InstanceEffects:
         effects = self._unrolled.effects_of_each(
             lambda step: [_temperatures(part, self._map) for part in alternatives[:, step]]
         )
-        return _to_numpy(effects if several else effects[0])
+        # Near its end a student may have effects beyond all numbers, of which as little is known.
+        finite = effects.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        known = _zeroed(finite.movedim(2, 0), self._lost).movedim(0, 2)
+        return _to_numpy(known if several else known[0])
 
 
 def make_features(space: PolicySpace) -> LogitFeatures:
@@ -191,6 +207,11 @@ def _checked(actions: npt.ArrayLike, shape: Sequence[int], map_: ActionMap, devi
     if list(values.shape) != want or not np.isfinite(values).all():
         raise InputError(f"actions must be finite and have shape {want}, got shape {list(values.shape)}")
     return to_device(torch.from_numpy(values), device)
+
+
+def _zeroed(values: Tensor, lost: Tensor) -> Tensor:
+    """The values [K, ...] of students, 0 for those that are lost [K]."""
+    return values.masked_fill(lost.view(-1, *[1] * (values.ndim - 1)), 0.0)
 
 
 def _to_numpy(tensor: Tensor) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from rltemp.distillation.scores import cross_entropy
 from rltemp.recipes.schema import Objective
 from rltemp.softmax import log_softmax, softmax
 
-__all__ = ["fitted_sharpness", "objective_loss"]
+__all__ = ["fitted_sharpness", "loss_of_lost", "objective_loss"]
 
 _STEPS = 30
 _FLATTEST, _SHARPEST = 1.0 / 64.0, 64.0
@@ -37,6 +39,15 @@ def objective_loss(objective: Objective, logits: Tensor, targets: Tensor) -> Ten
         return cross_entropy(sharpness * logits, targets)
     index = targets.expand(logits.shape[:-1]).unsqueeze(-1)
     return 1.0 - softmax(2.0 * sharpness * logits).gather(-1, index).squeeze(-1).mean(-1)
+
+
+def loss_of_lost(objective: Objective, classes: int) -> float:
+    """What a student that diverged is taken to lose at least, whatever its logits are.
+
+    An error is 1, the highest. A cross-entropy has no highest value, and such a student's own is no number or dwarfs
+    all others: it is that of a guess, log C.
+    """
+    return 1.0 if objective in ("error", "soft-error") else math.log(classes)
 
 
 def fitted_sharpness(logits: Tensor, targets: Tensor) -> Tensor:

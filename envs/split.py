@@ -14,7 +14,8 @@ from rltemp.checks import checks_values, unchecked
 from rltemp.distillation.ranks import ALONE, Ranks
 from rltemp.distillation.task import Task
 from rltemp.envs.contract import Floats, Transition
-from rltemp.envs.vector import DistillationVectorEnv, joined
+from rltemp.envs.transition import joined
+from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe
 

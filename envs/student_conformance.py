@@ -56,6 +56,22 @@ def check_transitions(make_env: MakeStudentEnv) -> None:
             raise ConformanceError("transitions", "influence is None, want it where credit_kinds names it")
 
 
+def check_lost(make_env: MakeStudentEnv) -> None:
+    """A student that is lost stays so, and pays 0 on features of 0 from then on."""
+    env = make_env()
+    env.reset(seed=SEED)
+    lost = np.zeros(env.students, dtype=bool)
+    for actions in _actions(env):
+        env.step(actions)
+        now = env.transition
+        if now.reward[lost].any() or now.features[lost].any():
+            raise ConformanceError("lost", "a student that is lost was paid or seen, want reward and features of 0")
+        if now.lost is not None:
+            if (lost & ~now.lost).any():
+                raise ConformanceError("lost", "a student that was lost is not any more, want it to stay so")
+            lost = now.lost
+
+
 def check_effects(make_env: MakeStudentEnv) -> None:
     """`effects`, of one [horizon, slots] or several, works if `credit_kinds` has "hindsight", until `forget`."""
     env = make_env()
@@ -85,6 +101,7 @@ STUDENT_CLAUSES: Mapping[str, Callable[[MakeStudentEnv], None]] = MappingProxyTy
         "slots": check_slots,
         "horizon": check_horizon,
         "transitions": check_transitions,
+        "lost": check_lost,
         "effects": check_effects,
     }
 )

@@ -14,10 +14,11 @@ from rltemp.envs.contract import Floats, StudentVectorEnv, Transition, draw_seed
 from rltemp.envs.credit_memory import check_credit_memory
 from rltemp.envs.episode import Episode, make_features
 from rltemp.envs.from_recipe import resolve
+from rltemp.envs.transition import joined
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe
 
-__all__ = ["DistillationVectorEnv", "joined"]
+__all__ = ["DistillationVectorEnv"]
 
 
 class DistillationVectorEnv(StudentVectorEnv):
@@ -160,19 +161,6 @@ class DistillationVectorEnv(StudentVectorEnv):
             known = self._episode.effects
             self._effects = None if known is None else known.of
         return self._episode.observation, transition
-
-
-def joined(parts: Sequence[Transition]) -> Transition:
-    """The transition of all students, from those of each part of them."""
-    if len(parts) == 1:
-        return parts[0]
-    known = [part.influence for part in parts if part.influence is not None]
-    return Transition(
-        features=np.concatenate([part.features for part in parts]),
-        temperatures=np.concatenate([part.temperatures for part in parts]),
-        reward=np.concatenate([part.reward for part in parts]),
-        influence=np.concatenate(known) if known else None,
-    )
 
 
 def _common(tasks: Sequence[Task]) -> tuple[int, int]:

@@ -125,6 +125,9 @@ class RunningRms:
 class CalibratedReward(VecEnvWrapper):
     """SB3 wrapper that replaces the reward of each slot, its student's, by its instance's calibrated reward.
 
+    The slots of a student that is lost (`Transition.lost`) have come to the end of their episode: its last reward is
+    that of the update by which it was lost, and calibrations see none of its later ones, which pay 0.
+
     Args:
         venv: a `VectorEnvAdapter` of an environment of students.
         calibration: divides the rewards among the instances.
@@ -140,9 +143,11 @@ class CalibratedReward(VecEnvWrapper):
         super().__init__(venv)
         self.calibration, self.scale = calibration, scale
         self._env = student_env(venv)
+        self._going = np.ones(self._env.students, dtype=bool)
 
     def reset(self) -> VecEnvObs:
         """Start new episodes in all slots; returns their first observations, [K * B, F]."""
+        self._going[:] = True
         observations = self.venv.reset()
         self.reset_infos = self.venv.reset_infos
         return observations
@@ -155,9 +160,17 @@ class CalibratedReward(VecEnvWrapper):
         """
         observations, _, ended, infos = self.venv.step_wait()
         transition = self._env.transition
-        rewards = self.calibration.calibrate(transition)
-        _check_mean(self.calibration, rewards, transition)
-        return observations, (self.scale * rewards).reshape(-1).astype(np.float32), ended, infos
+        rewards = np.zeros(transition.temperatures.shape)
+        if self._going.any():
+            counted = transition.of(self._going)
+            calibrated = self.calibration.calibrate(counted)
+            _check_mean(self.calibration, calibrated, counted)
+            rewards[self._going] = calibrated
+        if transition.lost is not None:
+            self._going &= ~transition.lost
+        over = ended | np.repeat(~self._going, self._env.batch_size)
+        self._going |= ended.all()
+        return observations, (self.scale * rewards).reshape(-1).astype(np.float32), over, infos
 
 
 def _check_mean(calibration: Calibration, rewards: Floats, transition: Transition) -> None:

@@ -9,6 +9,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from rltemp.agents.buffer import StudentRolloutBuffer
 from rltemp.agents.vec_env import student_env
 from rltemp.errors import InputError
 
@@ -29,7 +30,7 @@ class HindsightPPO(PPO):
     The advantage of an instance is the effect of its action minus that of the policy's action without noise: to first
     order its own share in the outcome, without the noise of all other instances and steps. The joint effect of all
     actions of a student, which first order misses, comes from the rewards, as the advantage that the rollout buffer
-    estimates.
+    estimates. It alone tells of a student that is lost, whose end has no gradient: its effects are 0.
 
     Args:
         *args: those of `PPO`.
@@ -66,7 +67,8 @@ class HindsightPPO(PPO):
             # In one call: each may cost a way back through the whole run.
             effects, usual = students.effects(np.stack((_squeezed(rollout_buffer.actions), self._usual())))
             students.forget()
-            rewards = rollout_buffer.advantages / (rollout_buffer.advantages.std() + 1e-12)
+            assert isinstance(rollout_buffer, StudentRolloutBuffer)
+            rewards = rollout_buffer.advantages / (rollout_buffer.advantages[rollout_buffer.counted].std() + 1e-12)
             rollout_buffer.advantages = hindsight_advantages(effects, usual) + self.return_weight * rewards
         return complete
 

@@ -67,8 +67,9 @@ class Redistribution(Calibration):
         """Fit the model to the replayed batches; does nothing if all rewards so far were 0."""
         if not self._replay or self._rms.value == 0.0:
             return
-        inputs = torch.stack([inputs for inputs, _ in self._replay]).flatten(0, 1)
-        rewards = torch.stack([reward for _, reward in self._replay]).flatten() / self._rms.value
+        # Steps may hold different numbers of students: those that are lost are not in them.
+        inputs = torch.cat([inputs for inputs, _ in self._replay])
+        rewards = torch.cat([reward for _, reward in self._replay]) / self._rms.value
         for _ in range(self._passes):
             order = torch.randperm(len(rewards), generator=self._generator)
             for chosen in torch.split(order, self._batch_size):

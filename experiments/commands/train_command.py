@@ -57,7 +57,8 @@ def train(
     Raises:
         InputError: if this run has finished, was started with another recipe, or would run out of memory; for a number
             of students that the processes cannot share equally.
-        DivergenceError: for a teacher, a student or an agent that diverges; what was measured before is kept.
+        DivergenceError: for a teacher or an agent that diverges, or where no student is left; what was measured before
+            is kept.
     """
     # Before a folder is made: what is wrong leaves nothing behind.
     load_start(setting.recipe)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rltemp.checks import checks_values
 
-__all__ = ["first_diverged", "is_due"]
+__all__ = ["diverged", "first_diverged", "is_due"]
 
 _LARGEST = 1e4
 """Largest root mean square of a network's logits; classifiers that learn stay below a hundredth of it."""
@@ -27,21 +27,32 @@ def is_due(logits: Tensor, step: int) -> bool:
     return checks_values() and (logits.is_cpu or step % _EVERY == _EVERY - 1)
 
 
+def diverged(logits: Tensor, *, bounded: bool = True) -> Tensor:
+    """Which of K networks have logits [K, N, C] that are not finite, or of a root mean square above 10,000; [K] bool.
+
+    Args:
+        logits: [K, N, C].
+        bounded: whether large but finite logits count. In evaluation mode they may be harmless, if the running
+            statistics of batch normalization lag behind a network at the start of its training.
+    """
+    size = torch.linalg.vector_norm(logits.detach(), dim=(1, 2)) / math.sqrt(logits[0].numel())
+    inside: Tensor = torch.isfinite(size) & (size <= (_LARGEST if bounded else math.inf))
+    return ~inside
+
+
 def first_diverged(logits: Tensor, targets: Tensor, *, bounded: bool = True) -> tuple[int, float] | None:
-    """Find the first of K networks whose logits are not finite, or of a root mean square above 10,000.
+    """Find the first of K networks that `diverged`.
 
     Args:
         logits: [K, N, C].
         targets: [K, N] class indices, or [N] shared by all networks.
-        bounded: whether large but finite logits count. In evaluation mode they may be harmless, if the running
-            statistics of batch normalization lag behind a network at the start of its training.
+        bounded: as of `diverged`.
 
     Returns:
         The network's index and its mean cross-entropy, in nats; None if all are in range.
     """
-    size = torch.linalg.vector_norm(logits.detach(), dim=(1, 2)) / math.sqrt(logits[0].numel())
-    inside = torch.isfinite(size) & (size <= (_LARGEST if bounded else math.inf))
-    if bool(inside.all()):
+    lost = diverged(logits, bounded=bounded)
+    if not bool(lost.any()):
         return None
-    k = int(inside.int().argmin())
+    k = int(lost.int().argmax())
     return k, float(F.cross_entropy(logits[k].detach(), targets.expand(logits.shape[:-1])[k]))

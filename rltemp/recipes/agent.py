@@ -62,8 +62,7 @@ class Agent:
 
     Attributes:
         learner: "ppo", or "evolution": each student of a rollout tries a policy of its own, and the policy moves
-            towards those that were paid more. It needs many rollouts, no gradient and no credit, and goes on where
-            students diverge.
+            towards those that were paid more. It needs many rollouts, no gradient and no credit.
         objective: loss of the validation images that the agent is paid for lowering: "nll", the cross-entropy;
             "calibrated-nll", the cross-entropy at each student's best temperature; "soft-error", the probability of
             wrong classes at half that temperature; or "error", the share of wrong images, which has no gradient.

@@ -94,12 +94,12 @@ def test_a_state_of_other_settings_is_refused(change: dict[str, Any]) -> None:
 
 def test_students_that_diverge_have_lost_and_nothing_else_has() -> None:
     class Poisoned(ToyVectorEnv):
-        """The first student has no finite reward."""
+        """The first student is lost, whatever it does."""
 
         def advance(self, actions: Floats) -> tuple[Floats, Transition]:
             seen, transition = super().advance(actions)
-            transition.reward[0] = np.nan
-            return seen, transition
+            transition.reward[0] = -1.0 if self._time == 0 else 0.0
+            return seen, dataclasses.replace(transition, lost=np.arange(self.students) == 0)
 
     learner = make(env=Poisoned)
     for _ in range(AGENT.rollouts):

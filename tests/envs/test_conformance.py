@@ -281,6 +281,21 @@ class KeepsInfluenceToItself(Toy):
         return seen, dataclasses.replace(transition, influence=None)
 
 
+class PaysForTheLost(Toy):
+    def advance(self, actions: Any) -> Any:
+        seen, transition = super().advance(actions)
+        return seen, dataclasses.replace(transition, lost=np.arange(self.students) == 0)
+
+
+class FindsTheLostAgain(Toy):
+    def advance(self, actions: Any) -> Any:
+        seen, transition = super().advance(actions)
+        nothing = np.zeros_like(transition.reward)
+        seen[0] = self._seen[0] = 0.0
+        lost = np.array([self._time == 0] + [False] * (self.students - 1))
+        return seen, dataclasses.replace(transition, reward=nothing, lost=lost)
+
+
 class NeverForgets(Toy):
     def forget(self) -> None: ...
 
@@ -296,6 +311,8 @@ UNFIT: list[tuple[Callable[[], ToyVectorEnv], str]] = [
     (NamesALongerHorizon, "horizon"),
     (TellsTheFirstTransition, "transitions"),
     (KeepsInfluenceToItself, "transitions"),
+    (PaysForTheLost, "lost"),
+    (FindsTheLostAgain, "lost"),
     (NeverForgets, "effects"),
     (KnowsEffectsBeforeTheEnd, "effects"),
 ]

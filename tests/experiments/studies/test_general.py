@@ -1,0 +1,36 @@
+"""The study of the general policy judges its arms on the tasks that they were trained on."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rltemp.agents.selection import FIRST_SEED
+from rltemp.distillation import DistillationRun, Task, score
+from rltemp.experiments.studies import general
+from rltemp.policies.artifact import load_policy, save_policy
+from rltemp.temperatures import Temperatures
+
+
+def test_an_arm_is_compared_with_t_4_task_by_task(tiny_task: Task, tmp_path: Path) -> None:
+    hasty = dataclasses.replace(tiny_task, optimization=dataclasses.replace(tiny_task.optimization, lr=0.2))
+    tasks = [tiny_task, hasty]
+    folder = tmp_path / "general" / "ppo-on-returns-0"
+    save_policy(load_policy("rltemp/general"), folder / "policy")
+    (folder / "metrics.csv").write_text("rollout,diverged\n1,8.0\n2,0.0\n")
+    head, _, usual, _, _, arm = general.of_training(["PPO on returns"], 1, str(tmp_path), tasks).splitlines()
+    assert head.count("|") == usual.count("|") == arm.count("|")
+
+    wrong = []
+    for task in tasks:
+        run = DistillationRun(task, range(FIRST_SEED, FIRST_SEED + 4))
+        while not run.finished:
+            run.update(Temperatures.shared(torch.full((32,), 4.0)))
+        wrong.append(100.0 - 100.0 * float(score(run.students, task.validation, task.augmentation).accuracy.mean()))
+    assert float(usual.split("|")[2]) == pytest.approx(np.mean(wrong), abs=0.06)
+    cells = [cell.strip() for cell in arm.split("|")]
+    assert cells[1] == "PPO on returns"
+    assert float(cells[3].split(" ")[0]) == pytest.approx(float(cells[2]) - np.mean(wrong), abs=0.11)
+    assert cells[4:6] == ["", "12.5%"]
