@@ -113,7 +113,8 @@ def test_a_range_of_the_labels_weights_is_kept_and_stands_in_its_use(tmp_path: P
     names = {"rltemp": rltemp, "torch": torch, "path": tmp_path / "policy", "progress": 0.5}
     names |= {"student_logits": student, "teacher_logits": teacher, "targets": targets, "alignment": torch.randn(4, 7)}
     exec(card.partition("```python\n")[2].partition("```")[0], names)
-    wanted = rltemp.DistillationLoss(loaded, ce_weight=1.0, kd_weight=0.9)(student, teacher, targets, 0.5, names["alignment"])
+    criterion = rltemp.DistillationLoss(loaded, ce_weight=1.0, kd_weight=0.9)
+    wanted = criterion(student, teacher, targets, 0.5, names["alignment"])
     torch.testing.assert_close(names["loss"], wanted)
     _describe(tmp_path / "policy", label_range=[2.0, 1.0])
     with pytest.raises(InputError, match="label_range must be two numbers"):
