@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from rltemp import InputError
+from rltemp.agents import train_policy
 from rltemp.experiments.arena.conditions import under_condition
 from rltemp.experiments.arena.entries import Entry
+from rltemp.experiments.arena.freshness import cut_alike, runs_spent_on, shared_images, training_recipes
 from rltemp.experiments.arena.judge import judge
 from rltemp.experiments.arena.outcome import ArenaOutcome
 from rltemp.experiments.arena.run import run_arena
@@ -21,6 +23,7 @@ from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.arena_csv import arena_csv
 from rltemp.experiments.report.arena_tables import cell_to_markdown
 from rltemp.experiments.tuning.search import Found, Trial, best_static
+from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.progress import NoProgress
 from rltemp.recipes import change_recipe, load_recipe
 
@@ -97,6 +100,22 @@ def test_an_arena_of_a_text(tmp_path: Path) -> None:
     rows = arena_csv(ArenaOutcome((cell,), {}, "")).splitlines()
     assert rows[0].endswith(",measure")
     assert all(row.endswith(",bits") for row in rows[1:])
+
+
+def test_a_policy_of_a_text_says_what_windows_it_saw(tmp_path: Path) -> None:
+    agent = {"students": 2, "rollouts": 1, "hidden": (4,), "n_epochs": 1, "minibatches": 1}
+    trained = load_recipe("shakespeare-agents", {**TINY, "agent": agent})
+    policy = load_policy(save_policy(train_policy(trained), tmp_path / "policy"))
+    recipes = training_recipes(policy)
+    assert recipes is not None
+    (recipe,) = recipes
+    judged = load_recipe("arena-shakespeare", TINY)
+    # About as many windows of six characters as the play has.
+    source = {"images": 23_168, "own_test": True}
+    assert cut_alike(recipe, judged)
+    assert shared_images(recipe, judged, source) == 0
+    assert shared_images(recipe, change_recipe(judged, {"data.pool": "agents"}), source) > 0
+    assert runs_spent_on(policy, judged) == 2
 
 
 def test_the_suite_has_texts_and_a_condition_for_them_alone() -> None:
