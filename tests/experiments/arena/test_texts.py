@@ -14,14 +14,14 @@ from rltemp.experiments.arena.conditions import under_condition
 from rltemp.experiments.arena.entries import Entry
 from rltemp.experiments.arena.freshness import cut_alike, runs_spent_on, shared_images, training_recipes
 from rltemp.experiments.arena.judge import judge
-from rltemp.experiments.arena.outcome import ArenaOutcome
+from rltemp.experiments.arena.outcome import ArenaOutcome, Cell, CellOutcome
 from rltemp.experiments.arena.run import run_arena
 from rltemp.experiments.arena.selection import Selection, find_tasks
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.arena_csv import arena_csv
-from rltemp.experiments.report.arena_tables import cell_to_markdown
+from rltemp.experiments.report.arena_tables import DASH, cell_to_markdown, is_diverged
 from rltemp.experiments.tuning.search import Found, Trial, best_static
 from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.progress import NoProgress
@@ -66,6 +66,37 @@ def test_rulings_and_regrets_are_of_bits(make_entry: Callable[..., Entry]) -> No
     assert lines["a rule"].bits.mean == pytest.approx((1.9 + noise.mean()) / math.log(2))
     # In accuracy eight students are too few of those that stack.
     assert {line.ruling for line in judge(entries, least=32)} == {"", "withheld"}
+
+
+def test_a_student_that_diverged_has_no_bits_to_compare(make_entry: Callable[..., Entry]) -> None:
+    noise = 0.001 * np.random.default_rng(0).normal(size=8)
+
+    def entry(method: str, kind: str, nll: float, worst: float | None = None) -> Entry:
+        made = make_entry(method, kind, 0.5, students=8)
+        values = nll + noise
+        if worst is not None:
+            values[3] = worst
+        return dataclasses.replace(made, results=(dataclasses.replace(made.results[0], nll=values),))
+
+    # On validation data, which chooses the yardstick, all are alike: without the first it is the second.
+    broken, whole = entry("broken", "reference", 1.5, math.inf), entry("whole", "reference", 2.0)
+    rules = [entry("good", "rule", 1.9), entry("bad", "rule", 2.1), entry("hopeless", "rule", 1.8, 2000.0)]
+    lines = {line.method: line for line in judge([broken, whole, *rules], least=8, measure="bits")}
+    rulings = {"broken": "", "whole": "", "good": "better", "bad": "worse", "hopeless": "diverged"}
+    assert {name: line.ruling for name, line in lines.items()} == rulings
+    assert lines["bad"].reasons == ("worse than whole",)
+    assert lines["whole"].regret is None
+    regret = lines["good"].regret
+    assert regret is not None
+    assert regret.mean == pytest.approx(-0.1 / math.log(2))
+    assert {name for name, line in lines.items() if is_diverged(line)} == {"broken", "hopeless"}
+    outcome = CellOutcome(Cell("text", "clean", 1), 1, 8, "", tuple(lines.values()), "bits")
+    for name in ("broken", "hopeless"):
+        row = next(line for line in cell_to_markdown(outcome).splitlines() if f"| {name} " in line)
+        assert [part.strip() for part in row.split("|")][2:5:2] == ["\N{INFINITY}", DASH]
+    (alone,) = (line for line in judge([broken, rules[0]], least=8, measure="bits") if line.method == "good")
+    assert (alone.ruling, alone.reasons) == ("withheld", ("students of all its references diverged",))
+    assert alone.regret is None
 
 
 def test_an_arena_of_a_text(tmp_path: Path) -> None:
