@@ -244,7 +244,7 @@ def _images(recipe: Recipe) -> dict[str, Any]:
     return {
         "data.name": data.name,
         "data.path": None if folder is None else Path(folder).name,
-        **{f"data.{name}": getattr(data, name) for name in ("pool", "train", "validation", "split_seed")},
+        **{f"data.{name}": getattr(data, name) for name in ("pool", "train", "validation", "split_seed", "context")},
         "teacher.train": recipe.teacher.train,
     }
 

@@ -75,10 +75,14 @@ def cut_alike(trained: Recipe, judged: Recipe) -> bool:
     """Whether rows of two tasks can be compared: a text in other windows, or in another file, has other rows."""
     if not _same_source(trained, judged) or judged.data.context is None:
         return True
-    return (trained.data.context, trained.data.path) == (judged.data.context, judged.data.path)
+    return trained.data.context == judged.data.context and _same_place(trained, judged)
 
 
 def _same_source(a: Recipe, b: Recipe) -> bool:
     """Whether two recipes name the same images; folders of two names are taken for two sources."""
-    folders = {Path(recipe.data.path or "").name for recipe in (a, b)}
-    return a.data.name == b.data.name and (a.data.name not in ("folder", "text") or len(folders) == 1)
+    return a.data.name == b.data.name and (a.data.name not in ("folder", "text") or _same_place(a, b))
+
+
+def _same_place(a: Recipe, b: Recipe) -> bool:
+    """Whether data are in a folder or file of the same name: cards leave out where it is."""
+    return Path(a.data.path or "").name == Path(b.data.path or "").name

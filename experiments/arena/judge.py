@@ -3,10 +3,14 @@
 Matched controls of a method are the references, which must have been tuned with as many student runs as it took, on as
 many updates; where it reads the probe, the control that reads the same images; and where it makes more passes, a
 reference with as many. Where one is missing, the ruling is withheld.
+
+A student that diverged still has an accuracy, but no bits per character that a mean could be taken of. Where bits are
+judged, a control with such a student is behind every method without, and nothing is compared with it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,7 +48,7 @@ def judge(entries: Sequence[Entry], *, least: int, measure: Measure = "accuracy"
         least: paired students that a ruling asks for.
         measure: what is judged.
     """
-    references = [entry for entry in entries if entry.kind == "reference"]
+    references = [entry for entry in entries if entry.kind == "reference" and _stands(entry, measure)]
     best = max(references, key=lambda entry: entry.validation_score(measure)) if references else None
     matched = {id(entry): _match(entry, entries, least, measure) for entry in entries if entry.kind in _CONTENDERS}
     rulings: dict[int, tuple[Ruling, tuple[str, ...]]] = {}
@@ -62,6 +66,8 @@ def _match(entry: Entry, entries: Sequence[Entry], least: int, measure: Measure)
         missing.append("its references are not tuned")
     elif (fewest := min(reference.tuning_runs for reference in references)) < entry.tuning_runs:
         missing.append(f"it took {entry.tuning_runs} student runs, tuning its references {fewest}")
+    elif not any(_stands(reference, measure) for reference in references):
+        missing.append("students of all its references diverged")
     students = min(len(result.accuracy) for result in entry.results)
     if students < least:
         missing.append(f"{students} students are fewer than {least}")
@@ -95,7 +101,8 @@ def _rule(
         elif missing:
             rulings[id(entry)] = "withheld", tuple(missing)
         else:
-            pairs += [(entry, control, _difference(entry, control, measure)) for control in controls]
+            there = [control for control in controls if _stands(control, measure)]
+            pairs += [(entry, control, _difference(entry, control, measure)) for control in there]
     shown: dict[int, list[tuple[Entry, Difference, bool]]] = {}
     for (entry, control, gap), p in zip(pairs, holm([gap.p for *_, gap in pairs]), strict=True):
         shown.setdefault(id(entry), []).append((control, gap, p < _LEVEL))
@@ -114,6 +121,11 @@ def _verdict(comparisons: Sequence[tuple[Entry, Difference, bool]]) -> tuple[Rul
     return "not better", tuple(f"not clearly better than {name}" for name in open_)
 
 
+def _stands(entry: Entry, measure: Measure) -> bool:
+    """Whether what is judged of all its students is a number that means something."""
+    return measure == "accuracy" or not entry.diverged
+
+
 def _difference(entry: Entry, other: Entry, measure: Measure) -> Difference:
     """What is judged of `entry` above that of `other`, which is one training."""
     ours, (theirs,) = scores_on_test(measure, entry.results), scores_on_test(measure, other.results)
@@ -129,10 +141,11 @@ def _line(entry: Entry, best: Entry | None, measure: Measure, ruling: Ruling, re
     def mean(metric: str) -> float:
         return float(np.mean([getattr(result, metric) for result in entry.results]))
 
-    regret, regret_nll = None, 0.0
+    regret, regret_nll, stands = None, 0.0, _stands(entry, measure)
+    endless = Difference(math.inf, math.inf, math.inf, len(entry.results[0].nll), math.nan, len(entry.results))
     if best is not None and entry is not best:
-        gap = _difference(entry, best, measure)
-        regret = Difference(-gap.mean, -gap.high, -gap.low, gap.n, gap.p, gap.policies)
+        gap = _difference(entry, best, measure) if stands else None
+        regret = endless if gap is None else Difference(-gap.mean, -gap.high, -gap.low, gap.n, gap.p, gap.policies)
         regret_nll = mean("nll") - float(best.results[0].nll.mean())
     return Line(
         method=entry.method,
@@ -150,5 +163,5 @@ def _line(entry: Entry, best: Entry | None, measure: Measure, ruling: Ruling, re
         regret_nll=regret_nll,
         ruling=ruling,
         reasons=reasons,
-        bits=_mean(-scores_on_test("bits", entry.results)) if measure == "bits" else None,
+        bits=None if measure != "bits" else _mean(-scores_on_test("bits", entry.results)) if stands else endless,
     )

@@ -11,7 +11,17 @@ import torch
 from rich.console import Console
 
 from rltemp.errors import InputError
-from rltemp.experiments.bench import agent_and_loss, environment, imagenet, population, reuse, rules, throughput, tokens
+from rltemp.experiments.bench import (
+    agent_and_loss,
+    characters,
+    environment,
+    imagenet,
+    population,
+    reuse,
+    rules,
+    throughput,
+    tokens,
+)
 from rltemp.experiments.bench.record import write_record
 from rltemp.experiments.bench.section import Section, tables
 from rltemp.experiments.bench.timing import one_thread
@@ -30,6 +40,7 @@ SECTIONS: Mapping[str, Callable[[float], Section]] = MappingProxyType(
         "throughput": throughput.measure,
         "imagenet": imagenet.measure,
         "tokens": tokens.measure,
+        "characters": characters.measure,
     }
 )
 """Measurements by name; the argument is about how many seconds each of their comparisons may take."""

@@ -101,6 +101,8 @@ class Section:
         rows: the ratios.
         phases: what the step is made of, if that was looked at.
         peaks: memory, if that was looked at.
+        rate: what each row's work is on and how many of them it has, such as ("characters", 128), to show how many of
+            them are done in a second; None where that is not shown.
     """
 
     title: str
@@ -108,6 +110,7 @@ class Section:
     rows: tuple[Row, ...]
     phases: tuple[Phase, ...] = ()
     peaks: tuple[Peak, ...] = ()
+    rate: tuple[str, int] | None = None
 
 
 def tables(section: Section) -> list[Table]:
@@ -123,12 +126,15 @@ def tables(section: Section) -> list[Table]:
 def _ratios(section: Section) -> Table:
     table = Table(title=section.title, title_justify="left", title_style="bold")
     table.add_column("")
-    for heading in ("ms", section.ratio, "quartiles", "bar", ""):
+    rates = () if section.rate is None else (f"{section.rate[0]} per s",)
+    for heading in ("ms", *rates, section.ratio, "quartiles", "bar", ""):
         table.add_column(heading, justify="right")
     for row in section.rows:
+        done = () if section.rate is None else (f"{1e3 * section.rate[1] / row.milliseconds:,.0f}",)
         table.add_row(
             row.name,
             three_digits(row.milliseconds),
+            *done,
             three_digits(row.ratio.median),
             f"{three_digits(row.ratio.low)} to {three_digits(row.ratio.high)}",
             *_judged(row.bar, row.ratio.median),

@@ -16,7 +16,7 @@ def add_bench_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         metavar="SECTION",
-        help="environment, population, agent_and_loss, rules, reuse, throughput, imagenet or tokens",
+        help="environment, population, agent_and_loss, rules, reuse, throughput, imagenet, tokens or characters",
     )
     parser.add_argument(
         "--tokens",

@@ -85,11 +85,12 @@ def clean_logits(answer: Callable[[Tensor], Tensor], data: Dataset, augmentation
 
 def score_logits(logits: Tensor, targets: Tensor) -> Scores:
     """Scores of logits [K, N, C] in float64 against shared targets [N]."""
-    confidence, prediction = logits.softmax(-1).max(-1)
-    correct = prediction == targets
+    # One student after the other: all at once would take several times the memory of the logits.
+    confidences, predictions = zip(*(one.softmax(-1).max(-1) for one in logits), strict=True)
+    confidence, correct = torch.stack(confidences), torch.stack(predictions) == targets
     return Scores(
         accuracy=correct.double().mean(-1).cpu(),
-        nll=cross_entropy(logits, targets).cpu(),
+        nll=torch.cat([cross_entropy(one, targets) for one in logits.split(1)]).cpu(),
         calibration_error=calibration_error(confidence, correct).cpu(),
     )
 
@@ -98,7 +99,7 @@ def fidelity(logits: Tensor, teacher_logits: Tensor) -> Fidelity:
     """How far the students' logits [K, N, C] follow the teacher's [N, C] on the same images, both in float64."""
     sure = log_softmax(teacher_logits)
     probabilities, prediction = sure.exp(), teacher_logits.argmax(-1)
-    # One student after the other: all at once would take several times the memory of the logits.
+    # One student after the other, likewise.
     divergences = [(probabilities * (sure - log_softmax(one))).sum(-1).mean() for one in logits]
     return Fidelity(
         agreement=(logits.argmax(-1) == prediction).double().mean(-1).cpu(),

@@ -94,6 +94,9 @@ def test_a_text_in_other_windows_cannot_be_compared() -> None:
     one, other = (change_recipe(judged, {"data.name": "text", "data.path": path}) for path in ("a.txt", "b.txt"))
     assert cut_alike(one, other)
     assert shared_images(one, other, source) == 0
+    # A card has the name of the folder alone.
+    news = load_recipe("arena-news-text")
+    assert cut_alike(change_recipe(news, {"data.path": "news", "data.pool": "agents"}), news)
 
 
 @pytest.mark.parametrize("own_test", [True, False])

@@ -9,18 +9,21 @@ import numpy as np
 import pytest
 
 from rltemp import InputError
+from rltemp.agents import train_policy
 from rltemp.experiments.arena.conditions import under_condition
 from rltemp.experiments.arena.entries import Entry
+from rltemp.experiments.arena.freshness import cut_alike, runs_spent_on, shared_images, training_recipes
 from rltemp.experiments.arena.judge import judge
-from rltemp.experiments.arena.outcome import ArenaOutcome
+from rltemp.experiments.arena.outcome import ArenaOutcome, Cell, CellOutcome
 from rltemp.experiments.arena.run import run_arena
 from rltemp.experiments.arena.selection import Selection, find_tasks
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.arena_csv import arena_csv
-from rltemp.experiments.report.arena_tables import cell_to_markdown
+from rltemp.experiments.report.arena_tables import DASH, cell_to_markdown, is_diverged
 from rltemp.experiments.tuning.search import Found, Trial, best_static
+from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.progress import NoProgress
 from rltemp.recipes import change_recipe, load_recipe
 
@@ -65,6 +68,37 @@ def test_rulings_and_regrets_are_of_bits(make_entry: Callable[..., Entry]) -> No
     assert {line.ruling for line in judge(entries, least=32)} == {"", "withheld"}
 
 
+def test_a_student_that_diverged_has_no_bits_to_compare(make_entry: Callable[..., Entry]) -> None:
+    noise = 0.001 * np.random.default_rng(0).normal(size=8)
+
+    def entry(method: str, kind: str, nll: float, worst: float | None = None) -> Entry:
+        made = make_entry(method, kind, 0.5, students=8)
+        values = nll + noise
+        if worst is not None:
+            values[3] = worst
+        return dataclasses.replace(made, results=(dataclasses.replace(made.results[0], nll=values),))
+
+    # On validation data, which chooses the yardstick, all are alike: without the first it is the second.
+    broken, whole = entry("broken", "reference", 1.5, math.inf), entry("whole", "reference", 2.0)
+    rules = [entry("good", "rule", 1.9), entry("bad", "rule", 2.1), entry("hopeless", "rule", 1.8, 2000.0)]
+    lines = {line.method: line for line in judge([broken, whole, *rules], least=8, measure="bits")}
+    rulings = {"broken": "", "whole": "", "good": "better", "bad": "worse", "hopeless": "diverged"}
+    assert {name: line.ruling for name, line in lines.items()} == rulings
+    assert lines["bad"].reasons == ("worse than whole",)
+    assert lines["whole"].regret is None
+    regret = lines["good"].regret
+    assert regret is not None
+    assert regret.mean == pytest.approx(-0.1 / math.log(2))
+    assert {name for name, line in lines.items() if is_diverged(line)} == {"broken", "hopeless"}
+    outcome = CellOutcome(Cell("text", "clean", 1), 1, 8, "", tuple(lines.values()), "bits")
+    for name in ("broken", "hopeless"):
+        row = next(line for line in cell_to_markdown(outcome).splitlines() if f"| {name} " in line)
+        assert [part.strip() for part in row.split("|")][2:5:2] == ["\N{INFINITY}", DASH]
+    (alone,) = (line for line in judge([broken, rules[0]], least=8, measure="bits") if line.method == "good")
+    assert (alone.ruling, alone.reasons) == ("withheld", ("students of all its references diverged",))
+    assert alone.regret is None
+
+
 def test_an_arena_of_a_text(tmp_path: Path) -> None:
     recipe = load_recipe("arena-shakespeare", TINY)
     selection = Selection(
@@ -97,6 +131,22 @@ def test_an_arena_of_a_text(tmp_path: Path) -> None:
     rows = arena_csv(ArenaOutcome((cell,), {}, "")).splitlines()
     assert rows[0].endswith(",measure")
     assert all(row.endswith(",bits") for row in rows[1:])
+
+
+def test_a_policy_of_a_text_says_what_windows_it_saw(tmp_path: Path) -> None:
+    agent = {"students": 2, "rollouts": 1, "hidden": (4,), "n_epochs": 1, "minibatches": 1}
+    trained = load_recipe("shakespeare-agents", {**TINY, "agent": agent})
+    policy = load_policy(save_policy(train_policy(trained), tmp_path / "policy"))
+    recipes = training_recipes(policy)
+    assert recipes is not None
+    (recipe,) = recipes
+    judged = load_recipe("arena-shakespeare", TINY)
+    # About as many windows of six characters as the play has.
+    source = {"images": 23_168, "own_test": True}
+    assert cut_alike(recipe, judged)
+    assert shared_images(recipe, judged, source) == 0
+    assert shared_images(recipe, change_recipe(judged, {"data.pool": "agents"}), source) > 0
+    assert runs_spent_on(policy, judged) == 2
 
 
 def test_the_suite_has_texts_and_a_condition_for_them_alone() -> None:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from rltemp.data import Dataset
 from rltemp.distillation import StackedStudents, clean_logits, fidelity, score
-from rltemp.distillation.scores import calibration_error, cross_entropy
+from rltemp.distillation.scores import calibration_error, cross_entropy, score_logits
+from rltemp.experiments.bench.memory import peak_bytes
 from rltemp.networks import MLP
 
 
@@ -121,3 +122,9 @@ def test_clean_logits_of_a_network_and_of_students_have_their_shapes() -> None:
     both = clean_logits(lambda images: students.predict(images).logits, data)
     assert torch.equal(one, member(data.images).double())
     torch.testing.assert_close(both, one.expand(2, -1, -1), rtol=1e-5, atol=1e-6)
+
+
+def test_scores_take_less_memory_than_the_logits() -> None:
+    logits, targets = torch.randn(16, 500, 40, dtype=torch.float64), torch.zeros(500, dtype=torch.long)
+    assert peak_bytes(lambda: score_logits(logits, targets)) < logits.nbytes / 2
+    assert peak_bytes(lambda: fidelity(logits, logits[0])) < logits.nbytes / 2

@@ -1,0 +1,106 @@
+"""What each method of the arena's tables costs on a text: characters per second of a student's run, and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+
+from rltemp.distillation.optimization import make_optimizer
+from rltemp.distillation.policy_run import PolicyRun
+from rltemp.distillation.task import Task
+from rltemp.experiments.bench.memory import peak_bytes
+from rltemp.experiments.bench.section import Peak, Row, Section
+from rltemp.experiments.bench.timing import interleave
+from rltemp.experiments.evaluation.specs import parse_policy
+from rltemp.features import LogitFeatures
+from rltemp.networks import Network
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.recipes import Recipe, load_recipe
+from rltemp.seeding import make_generator
+from rltemp.tasks import build_task
+
+__all__ = ["METHODS", "measure", "plain_updates"]
+
+METHODS = (
+    *("static", "anneal(start=8, end=1)", "spread", "ctkd", "normkd", "lskd", "adakd"),
+    *("preset(akl)", "preset(entropy-split)", "rltemp/general"),
+)
+"""As `rltemp arena` takes them."""
+
+_PLAIN, _LEARNED = "plain KD", "policy of shakespeare-agents"
+_AGENTS = "shakespeare-agents"
+
+
+def measure(seconds: float, recipe: Recipe | None = None) -> Section:
+    """Updates of one student of a text under every method, and in the usual loop, which take turns.
+
+    All of an update counts: the minibatch, both networks, the temperatures, the loss, its gradient and the step.
+
+    Args:
+        seconds: about how long the comparison may take.
+        recipe: of a text; by default that of the arena, whose teacher is as it was initialized: how good it is makes
+            no difference to the clock.
+    """
+    recipe = recipe or load_recipe("arena-shakespeare", {"teacher": {"epochs": 0}})
+    task = build_task(recipe)
+    starts = {name: _start_of(name, task, recipe) for name in METHODS}
+    policy = _unlearned()
+    starts[_LEARNED] = lambda: PolicyRun(task, [policy], [0], recipe.policy)
+    plain = plain_updates(task, task.make_student(make_generator(0, "student")).to(task.device))
+    calls = {_PLAIN: _calls(plain), **{name: _calls(_updates(start)) for name, start in starts.items()}}
+    for call in calls.values():
+        call()  # makes what an optimizer keeps, which is no update's own
+    peaks = {name: peak_bytes(call) for name, call in calls.items()}
+    times = interleave(calls, seconds)
+    return Section(
+        f"characters: updates of {task.instances} characters, one student",
+        "of plain KD",
+        tuple(Row.of(name, times[name], times[name] / times[_PLAIN]) for name in calls),
+        peaks=tuple(Peak(name, peaks[name], peaks[name] / peaks[_PLAIN]) for name in calls),
+        rate=("characters", task.instances),
+    )
+
+
+def _start_of(name: str, task: Task, recipe: Recipe) -> Callable[[], PolicyRun]:
+    spec = parse_policy(name)
+    return lambda: spec.start(task, [0], recipe.policy)
+
+
+def _unlearned() -> LearnedPolicy:
+    """A policy of the agents on texts before they learn: what weights it has makes no difference."""
+    recipe = load_recipe(_AGENTS)
+    features, scales = LogitFeatures(recipe.policy.features), recipe.policy.actions.scale_range
+    return LearnedPolicy(features, recipe.agent.hidden, scale_range=scales)
+
+
+def _updates(start: Callable[[], PolicyRun]) -> Iterator[None]:
+    """An update of one run after the other."""
+    while True:
+        whole = start()
+        while not whole.run.finished:
+            whole.advance()
+            yield
+
+
+def plain_updates(task: Task, student: Network, t: float = 4.0) -> Iterator[None]:
+    """Updates of `student` at T = 4 and one learning rate, without end, as everybody writes them."""
+    settings = task.optimization
+    optimizer, minibatches = make_optimizer(student.parameters(), settings), task.minibatches([0])
+    while True:
+        batch = minibatches.draw()
+        windows, targets = batch.images[0], batch.targets[0]
+        with torch.no_grad():
+            theirs = task.teacher(windows).flatten(0, -2)
+        ours = student(windows).flatten(0, -2)
+        softened = F.kl_div(F.log_softmax(ours / t, 1), F.softmax(theirs / t, 1), reduction="batchmean")
+        loss = settings.ce_weight * F.cross_entropy(ours, targets) + settings.kd_weight * t * t * softened
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield
+
+
+def _calls(stream: Iterator[None]) -> Callable[[], None]:
+    return lambda: next(stream)
