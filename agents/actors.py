@@ -125,9 +125,9 @@ def _spaces(model: BaseAlgorithm) -> tuple[int, Affine]:
         raise InputError(
             f"model must observe one instance, Box(0, 1, [F]) as make_sb3_env gives it, got {_in_one_line(seen)}"
         )
-    if not isinstance(acts, spaces.Box) or acts.shape not in ((1,), (2,)):
+    if not isinstance(acts, spaces.Box) or acts.shape not in ((1,), (2,), (3,)):
         raise InputError(
-            f"model must give one action for an instance, Box(-1, 1, [1]) or [2], got {_in_one_line(acts)}"
+            f"model must give one action for an instance, Box(-1, 1, [1]), [2] or [3], got {_in_one_line(acts)}"
         )
     low, high = torch.from_numpy(acts.low).double(), torch.from_numpy(acts.high).double()
     return seen.shape[0], Affine.diagonal(2.0 / (high - low), -(high + low) / (high - low))

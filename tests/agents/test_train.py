@@ -23,7 +23,7 @@ from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.policies.learned import LearnedPolicy
-from rltemp.recipes import Recipe
+from rltemp.recipes import Recipe, change_recipe
 from rltemp.recipes.schema import Agent
 
 AGENT = Agent(students=2, rollouts=2, hidden=(8,), n_epochs=2, minibatches=2)
@@ -204,3 +204,16 @@ def test_a_start_of_another_kind_of_network_is_refused(recipe: Recipe, tmp_path:
     other = dataclasses.replace(recipe, agent=dataclasses.replace(AGENT, start=start))
     with pytest.raises(InputError, match=r"agent\.start must have tanh between its layers and be clipped, got relu"):
         load_start(other)
+
+
+@pytest.mark.parametrize("credit", ["uniform", "redistribution"])
+def test_ppo_trains_a_policy_that_weighs_labels(credit: str, tiny_recipe: Recipe, tiny_task: Task) -> None:
+    space = {"alignment": "none", "scale_range": [1.0, 256.0], "label_range": [0.25, 4.0]}
+    agent = {"credit": credit, "students": 2, "rollouts": 2, "hidden": [4]}
+    changes = {"policy": space, "agent": agent, "optimization.ce_weight": 0.3}
+    policy = train_policy(change_recipe(tiny_recipe, changes), task=tiny_task)
+    assert (policy.label_range, policy.weights["ce_weight"]) == ((0.25, 4.0), 0.3)
+    logits = torch.randn(2, 5, 10, generator=torch.Generator().manual_seed(0))
+    chosen = policy(*logits, torch.arange(5), 0.5)
+    assert chosen.label_weight is not None
+    assert bool(((chosen.label_weight > 0.25) & (chosen.label_weight < 4.0)).all())
