@@ -141,11 +141,7 @@ class Evolution(Learner):
         policy = LearnedPolicy(
             features,
             self.agent.hidden,
-            low=space.low,
-            high=space.high,
-            scale=space.scale,
-            scale_range=space.actions.scale_range,
-            label_range=space.actions.label_range,
+            **vars(space.actions),
             squash=True,
             card=card,
         )

@@ -57,11 +57,7 @@ def export_policy(
     policy = LearnedPolicy(
         features,
         stack.hidden,
-        low=space.low,
-        high=space.high,
-        scale=space.scale,
-        scale_range=space.actions.scale_range,
-        label_range=space.actions.label_range,
+        **vars(space.actions),
         activation=stack.activation,
         squash=stack.squash,
         card=card,

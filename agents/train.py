@@ -116,16 +116,11 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
     if agent.start is None:
         return None
     policy = load_policy(agent.start)
-    for name, got, want in (
-        ("features", policy.features.names, make_features(space).names),
-        ("hidden layers", policy.hidden, agent.hidden),
-        ("range of temperatures", (policy.low, policy.high), (space.low, space.high)),
-        ("scale", policy.scale, space.scale),
-        ("range of scales", policy.scale_range, space.actions.scale_range),
-        ("range of the labels' weights", policy.label_range, space.actions.label_range),
-    ):
-        if got != want:
-            raise InputError(f"agent.start must have the recipe's {name} {want}, got {got}")
+    theirs = {"features": policy.features.names, "hidden layers": policy.hidden, **policy.actions.named()}
+    ours = {"features": make_features(space).names, "hidden layers": agent.hidden, **space.actions.named()}
+    for name, want in ours.items():
+        if theirs[name] != want:
+            raise InputError(f"agent.start must have the recipe's {name} {want}, got {theirs[name]}")
     if agent.learner == "ppo":
         check_continuable("agent.start", policy)
     return policy

@@ -21,8 +21,8 @@ __all__ = ["DistillationEnv"]
 class DistillationEnv(gymnasium.Env[Floats, Floats]):
     """Distillation of one student; an action holds the temperatures of its whole minibatch.
 
-    Observation Box [B, F] in [0, 1]; action Box [B] in [-1, 1], a log scale of temperatures, or Box [B, 2], temperature
-    and scale, for a recipe with `policy.scale_range`; reward: decrease of the probe loss, at every
+    Observation Box [B, F] in [0, 1]; action Box [B] in [-1, 1], a log scale of temperatures, or Box [B, A], for a
+    recipe whose actions have A numbers (`ActionMap`); reward: decrease of the probe loss, at every
     `agent.reward_every`-th update of the recipe. An episode is one KD run and ends with `terminated`.
 
     Example:
@@ -82,7 +82,7 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         return self._episode.observation[0], {}
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
-        """Make one update of the student at the temperatures of `action` [B], or [B, 2], in [-1, 1].
+        """Make one update of the student at the temperatures of `action` [B], or [B, A], in [-1, 1].
 
         Returns:
             Observation [B, F], reward, whether the run is at its end, False (no truncation), and an empty dict.
@@ -102,7 +102,7 @@ class DistillationEnv(gymnasium.Env[Floats, Floats]):
         the same. Only differences between actions of one instance are meaningful.
 
         Args:
-            actions: [horizon, B], or [horizon, B, 2], in [-1, 1]; or N such alternatives, [N, ...].
+            actions: [horizon, B], or [horizon, B, A], in [-1, 1]; or N such alternatives, [N, ...].
 
         Returns:
             [horizon, B], or [N, horizon, B]; 0 at updates that are not credited.

@@ -142,7 +142,7 @@ class SplitVectorEnv(DistillationVectorEnv):
         return np.concatenate(seen), joined(transitions)
 
     def _effects_of(self, actions: Floats) -> Floats:
-        """Of actions [..., K, B], or [..., K, B, 2], of this process's students; returns [..., K, B]."""
+        """Of actions [..., K, B], or [..., K, B, A], of this process's students; returns [..., K, B]."""
         axis = actions.ndim - (2 if self.actions == 1 else 3)
         steps, each = actions.shape[:axis], actions.shape[axis + 2 :]
         parts = np.split(actions, self._count, axis=axis)

@@ -25,9 +25,9 @@ class DistillationVectorEnv(StudentVectorEnv):
     """Distillation of K students with B instances each: slots k * B to k * B + B - 1 belong to student k.
 
     The agent's network is a function of one instance, whatever the batch size, and can be reused anywhere. Observation
-    Box [F] in [0, 1]; action Box(-1, 1, (1,)), a log scale of temperatures, or Box(-1, 1, (2,)), temperature and scale,
-    for a recipe with `policy.scale_range`. Every slot gets its student's reward, the
-    decrease of its probe loss in nats, at every `agent.reward_every`-th update of the recipe. The recipe's
+    Box [F] in [0, 1]; action Box(-1, 1, (1,)), a log scale of temperatures, or Box(-1, 1, (A,)), for a recipe whose
+    actions have A numbers (`ActionMap`). Every slot gets its student's reward, the decrease of its probe loss in nats,
+    at every `agent.reward_every`-th update of the recipe. The recipe's
     `agent.credit` decides what is known of single instances: with "influence" their effect on the next loss, in every
     `transition`; with "hindsight" their effect on the last loss, by `effects` after an episode. All slots end together,
     with `terminated`; see `StudentVectorEnv` for the autoreset modes.
@@ -104,7 +104,7 @@ class DistillationVectorEnv(StudentVectorEnv):
         return np.concatenate(self._ranks.gather(lambda: self._begin(task, own)))
 
     def advance(self, actions: Floats) -> tuple[Floats, Transition]:
-        """Make one update of every student at `actions` [K, B], or [K, B, 2].
+        """Make one update of every student at `actions` [K, B], or [K, B, A] for A > 1.
 
         Returns:
             The next observation, [K, B, F] in [0, 1], and the transition of the update.
@@ -120,7 +120,7 @@ class DistillationVectorEnv(StudentVectorEnv):
         agent.checkpoints "auto", every call makes the run anew: ask for alternatives in one call.
 
         Args:
-            actions: [horizon, K * B], or [horizon, K * B, 2], in [-1, 1]; or N such alternatives, [N, ...].
+            actions: [horizon, K * B], or [horizon, K * B, A], in [-1, 1]; or N such alternatives, [N, ...].
 
         Returns:
             [horizon, K * B], or [N, horizon, K * B]; 0 at updates that are not credited.

@@ -62,15 +62,32 @@ class ActionMap:
 
     def temperatures(self, actions: Tensor) -> Temperatures:
         """Temperatures and scales of actions [B, A], which are clipped to [-1, 1]."""
-        temperature = action_to_temperature(actions[:, 0], self.low, self.high)
-        ranges = [limits[:2] for limits in (self.scale_range, self.label_range) if limits is not None]
-        chosen = [action_to_temperature(actions[:, 1 + number], *limits) for number, limits in enumerate(ranges)]
-        if self.scale_range is None:
-            chosen.insert(0, Temperatures.shared(temperature, self.scale).scale)
-        return Temperatures(temperature, temperature, *chosen)
+        numbers = iter(actions.unbind(1))
+        temperature = action_to_temperature(next(numbers), self.low, self.high)
+        scale: float | Tensor | None = self.scale
+        if self.scale_range is not None:
+            scale = action_to_temperature(next(numbers), *self.scale_range[:2])
+        if self.label_range is None:
+            return Temperatures.shared(temperature, scale)
+        return Temperatures.shared(temperature, scale, action_to_temperature(next(numbers), *self.label_range[:2]))
+
+    def named(self) -> dict[str, object]:
+        """All that makes two of them alike, by what people call it."""
+        return {
+            "range of temperatures": (self.low, self.high),
+            "scale": self.scale,
+            "range of scales": self.scale_range,
+            "range of the labels' weights": self.label_range,
+        }
 
     def describe_scale(self) -> str:
         """The scale in words: T², a number, or a range."""
         if self.scale_range is not None:
             return f"{self.scale_range[0]:g} to {self.scale_range[1]:g}"
         return "T²" if self.scale is None else f"{self.scale:g}"
+
+    def describe_labels(self) -> str:
+        """What goes on about the labels where the scale was said; empty where the action has no say in them."""
+        if self.label_range is None:
+            return ""
+        return f", that of the labels by {self.label_range[0]:g} to {self.label_range[1]:g}"

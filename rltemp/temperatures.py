@@ -48,18 +48,20 @@ class Temperatures:
                 check_positive(name, tensor)
 
     @classmethod
-    def shared(cls, t: Tensor, scale: float | None = None) -> Temperatures:
+    def shared(cls, t: Tensor, scale: float | Tensor | None = None, label_weight: Tensor | None = None) -> Temperatures:
         """One temperature for both networks.
 
         Args:
             t: temperatures of teacher and student, [B], > 0.
-            scale: factor on the loss of every instance, > 0; None for t * t.
+            scale: factor on the loss of every instance, > 0, or of each, [B]; None for t * t.
+            label_weight: as of `Temperatures`.
 
         Raises:
             InputError: for a tensor of another shape, or values that are not > 0 and finite.
         """
         check_vector("t", t)
-        return cls(teacher=t, student=t, scale=t * t if scale is None else torch.full_like(t, scale))
+        factor = t * t if scale is None else scale
+        return cls(t, t, factor if isinstance(factor, Tensor) else torch.full_like(t, factor), label_weight)
 
     def __len__(self) -> int:
         """Number of instances B."""

@@ -68,14 +68,9 @@ def _in_the_arena(found: Mapping[str, Any]) -> dict[str, str]:
 def _scale(policy: LearnedPolicy) -> str:
     if policy.scale_range is not None:
         weights = ", ".join(f"{name} {value:g}" for name, value in policy.weights.items())
-        return f"{policy.actions.describe_scale()}, chosen for each instance, in a loss of {weights}{_labels(policy)}"
+        labels = policy.actions.describe_labels()
+        return f"{policy.actions.describe_scale()}, chosen for each instance, in a loss of {weights}{labels}"
     return "T²" if policy.scale is None else f"{policy.scale:g} for all instances"
-
-
-def _labels(policy: LearnedPolicy) -> str:
-    if policy.label_range is None:
-        return ""
-    return f", that of the labels times {policy.label_range[0]:g} to {policy.label_range[1]:g}"
 
 
 def _training(recipe: str, training: Mapping[str, Any]) -> str:

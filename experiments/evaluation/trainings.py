@@ -46,17 +46,13 @@ def check_names(specs: Sequence[PolicySpec]) -> None:
 
 
 def _check_alike(name: str, paths: Sequence[str]) -> None:
-    first, *others = (load_policy(path) for path in paths)
+    policies = [load_policy(path) for path in paths]
+    first, *others = (
+        {"features": one.features.names, **one.actions.named(), "hidden layers": one.hidden} for one in policies
+    )
     for path, other in zip(paths[1:], others, strict=True):
-        for what, got, want in (
-            ("features", other.features.names, first.features.names),
-            ("range of temperatures", (other.low, other.high), (first.low, first.high)),
-            ("scale", other.scale, first.scale),
-            ("range of scales", other.scale_range, first.scale_range),
-            ("range of the labels' weights", other.label_range, first.label_range),
-            ("hidden layers", other.hidden, first.hidden),
-        ):
-            if got != want:
+        for what, want in first.items():
+            if (got := other[what]) != want:
                 raise InputError(
                     f"--trainings {name} must match trainings of one method: {path} has the {what} {got}, "
                     f"{paths[0]} has {want}"

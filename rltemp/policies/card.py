@@ -24,7 +24,7 @@ def render_card(policy: LearnedPolicy) -> str:
         "# Temperature policy for knowledge distillation",
         f"Chooses the temperature of every instance of a minibatch from {_source(policy)}. "
         f"Needs: {needs}. Temperatures from {policy.low:g} to {policy.high:g}; "
-        f"the loss is scaled by {policy.actions.describe_scale()}{_labels(policy)}.",
+        f"the loss is scaled by {policy.actions.describe_scale()}{policy.actions.describe_labels()}.",
         "## Use",
         _usage(policy),
         "## Features",
@@ -34,12 +34,6 @@ def render_card(policy: LearnedPolicy) -> str:
         told = results_table(policy.card) if title == "results" and results_of(policy.card) else _render(content)
         sections += [f"## {_text(title.replace('_', ' ').capitalize())}", told]
     return "\n\n".join(sections) + "\n"
-
-
-def _labels(policy: LearnedPolicy) -> str:
-    if policy.label_range is None:
-        return ""
-    return f", that of the labels by {policy.label_range[0]:g} to {policy.label_range[1]:g}"
 
 
 def _source(policy: LearnedPolicy) -> str:
