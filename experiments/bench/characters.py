@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch
-import torch.nn.functional as F
+from torch import Tensor
 
 from rltemp.distillation.optimization import make_optimizer
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.distillation.task import Task
 from rltemp.experiments.bench.memory import peak_bytes
 from rltemp.experiments.bench.section import Peak, Row, Section
+from rltemp.experiments.bench.throughput import plain_loss, plain_steps
 from rltemp.experiments.bench.timing import interleave
 from rltemp.experiments.evaluation.specs import parse_policy
 from rltemp.features import LogitFeatures
@@ -71,8 +71,8 @@ def _start_of(name: str, task: Task, recipe: Recipe) -> Callable[[], PolicyRun]:
 def _unlearned() -> LearnedPolicy:
     """A policy of the agents on texts before they learn: what weights it has makes no difference."""
     recipe = load_recipe(_AGENTS)
-    features, scales = LogitFeatures(recipe.policy.features), recipe.policy.actions.scale_range
-    return LearnedPolicy(features, recipe.agent.hidden, scale_range=scales)
+    features = LogitFeatures(recipe.policy.features)
+    return LearnedPolicy(features, recipe.agent.hidden, **vars(recipe.policy.actions))
 
 
 def _updates(start: Callable[[], PolicyRun]) -> Iterator[None]:
@@ -87,19 +87,21 @@ def _updates(start: Callable[[], PolicyRun]) -> Iterator[None]:
 def plain_updates(task: Task, student: Network, t: float = 4.0) -> Iterator[None]:
     """Updates of `student` at T = 4 and one learning rate, without end, as everybody writes them."""
     settings = task.optimization
-    optimizer, minibatches = make_optimizer(student.parameters(), settings), task.minibatches([0])
+
+    def loss(ours: Tensor, theirs: Tensor, targets: Tensor) -> Tensor:
+        flat = ours.flatten(0, -2), theirs.flatten(0, -2)
+        return plain_loss(*flat, targets, t, settings.ce_weight, settings.kd_weight)
+
+    optimizer = make_optimizer(student.parameters(), settings)
+    return plain_steps(_minibatches(task), task.teacher, student, optimizer, loss)
+
+
+def _minibatches(task: Task) -> Iterator[tuple[Tensor, Tensor]]:
+    """Windows [S, L] and targets [S * L] of one student's minibatches, without end."""
+    stream = task.minibatches([0])
     while True:
-        batch = minibatches.draw()
-        windows, targets = batch.images[0], batch.targets[0]
-        with torch.no_grad():
-            theirs = task.teacher(windows).flatten(0, -2)
-        ours = student(windows).flatten(0, -2)
-        softened = F.kl_div(F.log_softmax(ours / t, 1), F.softmax(theirs / t, 1), reduction="batchmean")
-        loss = settings.ce_weight * F.cross_entropy(ours, targets) + settings.kd_weight * t * t * softened
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        yield
+        batch = stream.draw()
+        yield batch.images[0], batch.targets[0]
 
 
 def _calls(stream: Iterator[None]) -> Callable[[], None]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.experiments.bench.section import Row, Section
-from rltemp.experiments.bench.throughput import plain_loader, plain_steps, write_noise
+from rltemp.experiments.bench.throughput import plain_loader, plain_loss, plain_steps, write_noise
 from rltemp.experiments.bench.timing import interleave
 from rltemp.policies import make_policy
 from rltemp.recipes import load_recipe
@@ -68,9 +67,5 @@ def _plain_loop(root: Path, side: int, batch: int) -> Generator[None, None, None
     loader = plain_loader(root, augmentation, (IMAGENET_MEAN, IMAGENET_STD), batch, workers=0)
     teacher, student = models.resnet34(num_classes=10).eval(), models.resnet18(num_classes=10)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    return plain_steps(loader, teacher, student, optimizer, _plain_loss)
-
-
-def _plain_loss(student: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
-    softened = F.kl_div(F.log_softmax(student, 1), F.softmax(teacher, 1), reduction="batchmean")
-    return 0.5 * F.cross_entropy(student, targets) + 0.5 * softened
+    loss = partial(plain_loss, t=1.0, ce_weight=0.5, kd_weight=0.5)
+    return plain_steps(loader, teacher, student, optimizer, loss)

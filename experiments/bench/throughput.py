@@ -35,7 +35,7 @@ from rltemp.recipes import Recipe, load_recipe
 from rltemp.seeding import make_generator
 from rltemp.tasks import build_task
 
-__all__ = ["measure", "plain_loader", "plain_steps", "step_phases", "usual_loop", "write_noise"]
+__all__ = ["measure", "plain_loader", "plain_loss", "plain_steps", "step_phases", "usual_loop", "write_noise"]
 
 _RECIPE = "cifar100-resnet56-resnet20"
 _BATCH = 64
@@ -124,7 +124,7 @@ def usual_loop(
     teacher = make_network(pair[0], classes, shape, make_generator(0)).eval().to(device)
     student = make_network(pair[1], classes, shape, make_generator(1)).to(device)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-    return plain_steps(loader, teacher, student, optimizer, _usual_loss, device)
+    return plain_steps(loader, teacher, student, optimizer, plain_loss, device)
 
 
 def plain_loader(
@@ -182,9 +182,17 @@ def plain_steps(
             yield
 
 
-def _usual_loss(student: Tensor, teacher: Tensor, targets: Tensor, t: float = 4.0) -> Tensor:
+def plain_loss(
+    student: Tensor,
+    teacher: Tensor,
+    targets: Tensor,
+    t: float = 4.0,
+    ce_weight: float = 0.1,
+    kd_weight: float = 0.9,
+) -> Tensor:
+    """Distillation at one temperature, as everybody writes it, of logits [N, C] and class indices [N]."""
     softened = F.kl_div(F.log_softmax(student / t, 1), F.softmax(teacher / t, 1), reduction="batchmean")
-    return 0.1 * F.cross_entropy(student, targets) + 0.9 * t * t * softened
+    return ce_weight * F.cross_entropy(student, targets) + kd_weight * t * t * softened
 
 
 def step_phases(
