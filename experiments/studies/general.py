@@ -56,7 +56,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "progress alone": {"policy.features": ["progress"]},
     "temperature alone": {"policy.scale_range": []},
     "labels weighed": {"policy.label_range": [0.125, 8.0]},
-    "labels twice": {"optimization.ce_weight": 2.0, "policy.scale_range": [0.0625, 256.0]},
     "16 hidden units": {"agent.hidden": [16]},
     "paid in nll": {"agent.objective": "nll"},
     "paid in soft error": {"agent.objective": "soft-error"},

@@ -20,21 +20,17 @@ from typing import Any
 
 from rltemp.display import progress
 from rltemp.errors import InputError
-from rltemp.experiments.arena.cells import judge_cell
 from rltemp.experiments.arena.estimate import estimate_seconds
 from rltemp.experiments.arena.outcome import CellOutcome, Line
-from rltemp.experiments.arena.plan import CellPlan, waves
-from rltemp.experiments.arena.run import all_work, weight
+from rltemp.experiments.arena.run import all_work, run_arena, weight
 from rltemp.experiments.arena.selection import Selection, check_cells, find_tasks
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.work import Work
-from rltemp.experiments.arena.workshop import Workshop
-from rltemp.experiments.engines import Leave, Workplace
+from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.report.arena_tables import DASH
 from rltemp.experiments.report.sentences import signed
 from rltemp.experiments.studies.rlkd_page import insert, machine
-from rltemp.progress import Progress
 from rltemp.recipes import change_recipe
 
 FRAMEWORKS = {"KD": "clean", "DKD": "dkd", "PKT": "pkt", "SP": "sp", "VID": "vid", "CRD": "crd", "SRRL": "srrl"}
@@ -52,22 +48,6 @@ COLUMNS = {
     "rltemp/digits-logits (logits)": "`digits-logits`",
 }
 """Methods of a cell beside its references, and what the table calls them."""
-
-
-def do_cell(selection: Selection, store: ResultStore, workshop: Workshop, display: Progress) -> CellOutcome:
-    """The one cell of a selection: what is not done yet is done in this process, and kept."""
-    done: dict[Work, dict[str, Any]] = {}
-    for wave in waves(selection, done.__getitem__):
-        for work in wave:
-            display.describe(work.describe())
-            result = store.find(work.key)
-            if result is None:
-                result = work.do(workshop)
-                store.keep(work.key, result)
-            done[work] = result
-            display.advance(weight(work))
-    plan = CellPlan(selection, selection.cells[0], done.__getitem__)
-    return judge_cell(plan, [plan], done.__getitem__)
 
 
 def table(cells: Sequence[tuple[str, CellOutcome]]) -> str:
@@ -153,13 +133,14 @@ def main() -> None:
     if options.dry_run:
         _estimate(selections, works, store)
         return
-    workshop, cells = Workshop(Workplace(options.runs, Leave()), store.folder), []
+    cells: list[tuple[str, CellOutcome]] = []
     with (
         store.alone(),
         progress(options.task, sum(weight(work) for each in works.values() for work in each)) as display,
     ):
         for name, selection in selections.items():
-            cells.append((name, do_cell(selection, store, workshop, display)))
+            (cell,) = run_arena(selection, options.runs, store, Here(), display, Leave())
+            cells.append((name, cell))
             _write(options, cells)
 
 

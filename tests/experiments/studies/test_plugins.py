@@ -7,10 +7,11 @@ import pytest
 
 from rltemp.errors import InputError
 from rltemp.experiments.arena.outcome import Cell, CellOutcome, Line
+from rltemp.experiments.arena.run import run_arena
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.workshop import Workshop
-from rltemp.experiments.engines import Leave, Workplace
+from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.evaluation.statistics import Difference
 from rltemp.experiments.named_recipe import NamedRecipe
@@ -64,14 +65,12 @@ def test_a_cell_is_done_once_and_kept(tiny_recipe: Recipe, tmp_path: Path, monke
         asked=2,
     )
     store = ResultStore(tmp_path / "work")
-    first = plugins.do_cell(selection, store, Workshop(Workplace(tmp_path, Leave()), store.folder), NoProgress())
+    (first,) = run_arena(selection, str(tmp_path), store, Here(), NoProgress(), Leave())
     assert first.line("rlkd, tuned") is not None
     assert {line.ruling for line in first.lines if line.kind == "rule"} <= {"better", "not better", "worse"}
     monkeypatch.setattr(Workshop, "validate", None)
     monkeypatch.setattr("rltemp.experiments.arena.work.evaluate_policy", None)
-    assert (
-        plugins.do_cell(selection, store, Workshop(Workplace(tmp_path, Leave()), store.folder), NoProgress()) == first
-    )
+    assert run_arena(selection, str(tmp_path), store, Here(), NoProgress(), Leave()) == [first]
 
 
 def test_values_of_the_recipe_are_read_as_they_are_typed() -> None:
