@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor, nn
 
 from rltemp.distillation import DistillationRun, Task
@@ -29,6 +27,7 @@ from rltemp.recipes.schema import Agent
 from rltemp.seeding import make_generator
 from rltemp.tasks import build_task
 from rltemp.temperatures import Temperatures
+from tests.pictures import write_tree
 
 SEEDS = (3, 4)
 HOTTER, COLDER = (Temperatures.shared(torch.full((16,), t)) for t in (6.0, 3.0))
@@ -127,13 +126,7 @@ def test_it_is_for_mixtures_whose_images_depend_on_the_students(longer: Task) ->
 
 
 def test_it_is_for_images_that_stream_from_disk(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 14), ("test", 2)):
-        for name in ("ant", "bee"):
-            (tmp_path / part / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 256, (12 + number, 12, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / part / name / f"{number}.png")
+    write_tree(tmp_path, {"train": 14, "test": 2}, ("ant", "bee"), lambda number: (12 + number, 12))
     recipe = load_recipe(
         "cifar100-cpu",
         {

@@ -1,10 +1,8 @@
 """Every example, run as it stands, in one process; what single_file.py repeats is checked against the library."""
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,25 +11,7 @@ import torch
 
 import rltemp
 from rltemp.features import ALIGNED_FEATURES
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def _leave_the_global_generators_alone() -> Iterator[None]:
-    numbers = np.random.get_state()  # noqa: NPY002 (Trainer seeds it)
-    with torch.random.fork_rng():
-        yield
-    np.random.set_state(numbers)  # noqa: NPY002
+from tests.examples.loading import load
 
 
 @pytest.mark.parametrize("kind", ["schedule", "trained", "aligned"])

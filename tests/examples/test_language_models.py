@@ -1,40 +1,20 @@
 """Trainers of language models, each with the real package and networks built from configurations."""
 
-import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import rltemp
+from tests.examples.loading import EXAMPLES, load
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SCHEDULE = "rltemp/cifar100-schedule"
 """It looks at no batch, which would be another one in two processes."""
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def _leave_the_global_generators_alone() -> Iterator[None]:
-    numbers = np.random.get_state()  # noqa: NPY002 (Trainer seeds it)
-    with torch.random.fork_rng():
-        yield
-    np.random.set_state(numbers)  # noqa: NPY002
 
 
 def losses_of(trainer: Any) -> list[float]:

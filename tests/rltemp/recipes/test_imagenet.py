@@ -4,10 +4,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.errors import InputError
@@ -15,6 +13,7 @@ from rltemp.policies import make_policy
 from rltemp.presets import make_preset
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
+from tests.pictures import write_tree
 
 PAIRS = [("torchvision:resnet34", "torchvision:resnet18"), ("torchvision:resnet50", "mobilenetv1")]
 NAMES = ["imagenet-resnet34-resnet18", "imagenet-resnet50-mobilenetv1"]
@@ -24,13 +23,8 @@ NAMES = ["imagenet-resnet34-resnet18", "imagenet-resnet50-mobilenetv1"]
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of JPEG files of several sizes: 6 training and 2 validation images each."""
     root = tmp_path_factory.mktemp("imagenet")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 6), ("val", 2)):
-        for name in ("n01440764", "n01443537"):
-            (root / part / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 256, (40 + number, 48, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / part / name / f"{number}.jpg")
+    classes = ("n01440764", "n01443537")
+    write_tree(root, {"train": 6, "val": 2}, classes, lambda number: (40 + number, 48), "jpg")
     return root
 
 

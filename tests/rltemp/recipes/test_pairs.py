@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from rltemp.distillation.policy_run import PolicyRun
 from rltemp.envs.credit_memory import CreditMemory
@@ -17,6 +15,7 @@ from rltemp.recipes import list_recipes, load_recipe
 from rltemp.recipes.loading import count_updates
 from rltemp.seeding import make_generator
 from rltemp.tasks import build_task
+from tests.pictures import write_tree
 
 # Teacher, student, learning rate: 0.01 for the students whose depthwise convolutions need it.
 PAIRS = [
@@ -39,13 +38,7 @@ PAIRS = [
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of noise, 16 x 16 px: 6 training and 2 test images each."""
     root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 6), ("test", 2)):
-        for name in ("ant", "zebra"):
-            (root / part / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / part / name / f"{number}.png")
+    write_tree(root, {"train": 6, "test": 2}, ("ant", "zebra"), lambda number: (16, 16))
     return root
 
 
