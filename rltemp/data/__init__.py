@@ -23,6 +23,7 @@ from rltemp.data.news import load_news, news_texts
 from rltemp.data.pooling import average_pool
 from rltemp.data.speech import load_spoken_digits
 from rltemp.data.splits import split
+from rltemp.data.topics import load_topics
 
 __all__ = [
     "ALPHABET",
@@ -55,6 +56,7 @@ __all__ = [
     "load_mnist1d",
     "load_news",
     "load_spoken_digits",
+    "load_topics",
     "news_texts",
     "shakespeare_sample",
     "split",

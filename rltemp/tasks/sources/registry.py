@@ -18,6 +18,7 @@ from rltemp.tasks.sources.mnist1d import MNIST1D
 from rltemp.tasks.sources.news import News, NewsText
 from rltemp.tasks.sources.spoken_digits import SpokenDigits
 from rltemp.tasks.sources.text import Shakespeare, Text
+from rltemp.tasks.sources.topics import Topics
 
 __all__ = ["check_source", "list_sources", "load_source", "register_source", "resemble_source"]
 
@@ -31,6 +32,7 @@ _BUILT_IN: dict[str, type[SourceLoader]] = {
     "spoken-digits": SpokenDigits,
     "news": News,
     "news-text": NewsText,
+    "topics": Topics,
     "shakespeare": Shakespeare,
     "text": Text,
 }
