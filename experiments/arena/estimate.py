@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from rltemp.experiments.engines import Leave
 from rltemp.policies import make_policy
 from rltemp.recipes import Recipe, change_recipe
 from rltemp.tasks import build_task
+from rltemp.tasks.sources import load_source
 
 __all__ = ["estimate_seconds"]
 
@@ -52,12 +54,15 @@ def _features(recipe: Recipe) -> tuple[Any, ...]:
 
 
 def _seconds_of_task(recipe: Recipe, works: Sequence[Work], selection: Selection, leave: Leave) -> float:
-    def build(epochs: int) -> Task:
-        return build_task(change_recipe(recipe, {"teacher.epochs": epochs}), **asdict(leave))
+    read = lru_cache(partial(load_source, allow_code=leave.allow_code))
 
-    loading, _ = _timed(lambda: build(0))
+    def build(epochs: int) -> Task:
+        return build_task(change_recipe(recipe, {"teacher.epochs": epochs}), read=read, **asdict(leave))
+
+    reading, _ = _timed(lambda: read(recipe.data))
+    building, _ = _timed(lambda: build(0))
     with_epoch, task = _timed(lambda: build(1))
-    epoch = max(0.0, with_epoch - loading)
+    loading, epoch = reading + building, max(0.0, with_epoch - building)
     side_by_side = selection.students if task.stacked else 1
     tuning = selection.tuning_students if task.stacked else 1
     update = {count: _seconds_of_update(recipe, task, count) for count in {side_by_side, tuning}}

@@ -11,6 +11,7 @@ __all__ = ["add_detect_options", "run_detect_command"]
 _POLICIES = (
     "no-kd",
     *(f"static(temperature={t})" for t in (1, 2, 4, 8)),
+    "static(temperature=2, scale=32)",  # the scale of the last of them, without its schedule
     "anneal(start=4, end=1)",
     "normkd",
     "ctkd",

@@ -145,11 +145,14 @@ def main() -> None:
 
 
 def _estimate(selections: dict[str, Selection], works: dict[str, list[Work]], store: ResultStore) -> None:
-    for name, selection in selections.items():
-        left = [work for work in works[name] if store.find(work.key) is None]
-        minutes = estimate_seconds(selection, left, Leave()) / 60
-        runs, updates = sum(work.runs for work in left), sum(work.updates for work in left)
-        print(f"{name}: {runs} student runs, {updates} updates left, about {minutes:.0f} min and more beside features")
+    left = {name: [work for work in works[name] if store.find(work.key) is None] for name in selections}
+    for name, mine in left.items():
+        runs, updates = sum(work.runs for work in mine), sum(work.updates for work in mine)
+        print(f"{name}: {runs} student runs, {updates} updates left")
+    # Frameworks are conditions of one task.
+    task = next(iter(selections.values()))
+    minutes = estimate_seconds(task, [work for mine in left.values() for work in mine], Leave()) / 60
+    print(f"about {minutes:.0f} min and more beside features")
 
 
 def _write(options: argparse.Namespace, cells: Sequence[tuple[str, CellOutcome]]) -> None:
