@@ -54,7 +54,7 @@ def _weights(recipe: Recipe, task: Task, spec: PolicySpec | AgentSpec) -> list[T
         while not whole.run.finished:
             whole.advance()
     # Bits, so that a student that is not a number equals itself.
-    return [value.detach().cpu().view(torch.uint8) for value in whole.run.students.parameters()]
+    return [value.detach().cpu().contiguous().view(torch.uint8) for value in whole.run.students.parameters()]
 
 
 @contextmanager

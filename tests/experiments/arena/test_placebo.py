@@ -16,7 +16,8 @@ from rltemp.features import LogitFeatures
 from rltemp.policies import TemperaturePolicy
 from rltemp.policies.artifact import save_policy
 from rltemp.policies.learned import LearnedPolicy
-from rltemp.recipes import Recipe
+from rltemp.recipes import Recipe, change_recipe
+from rltemp.tasks import build_task
 from rltemp.temperatures import Temperatures
 
 Part = Callable[[Task], Dataset]
@@ -65,6 +66,14 @@ def test_one_label_of_those_held_out_is_enough(tiny_recipe: Recipe, task: Task, 
     assert not reads_held_out_labels(tiny_recipe, task, spec(lambda seed: Cheat(part(task).targets, counts=True)))
     for name, get in PARTS.items():
         assert torch.equal(get(task).targets, before[name])
+
+
+def test_weights_may_lie_in_memory_as_they_like(tiny_recipe: Recipe) -> None:
+    student = {"name": "cnn", "options": {"channels": [4, 4]}}
+    recipe = change_recipe(tiny_recipe, {"student": student, "execution.channels_last": True})
+    task = build_task(recipe)
+    assert not reads_held_out_labels(recipe, task, parse_policy("static"))
+    assert reads_held_out_labels(recipe, task, spec(lambda seed: Cheat(task.test.targets)))
 
 
 def test_labels_are_found_however_the_task_was_varied(tiny_recipe: Recipe, task: Task) -> None:
