@@ -1,4 +1,4 @@
-"""The agent: SB3's PPO on the environment, with coherent exploration and credit per instance, or evolution.
+"""The agent: SB3's PPO with coherent exploration and credit per instance, evolution, or descent on the credit.
 
 make_sb3_env    the vector environment as an SB3 `VecEnv`
 train_policy    from a recipe to a policy that needs neither SB3 nor Gymnasium
@@ -11,6 +11,7 @@ from rltemp.agents.buffer import StudentRolloutBuffer
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
 from rltemp.agents.credit.hindsight import HindsightPPO
 from rltemp.agents.credit.redistribution import Redistribution
+from rltemp.agents.descent import Descent
 from rltemp.agents.evolution import Evolution
 from rltemp.agents.exploration import CoherentPolicy
 from rltemp.agents.learner import Learner
@@ -26,6 +27,7 @@ __all__ = [
     "CalibratedReward",
     "Calibration",
     "CoherentPolicy",
+    "Descent",
     "Evolution",
     "HindsightPPO",
     "Influence",

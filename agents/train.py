@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from rltemp import display
 from rltemp.agents.callbacks import Checkpoint, MetricsCsv, RolloutCallback, TensorBoard
 from rltemp.agents.checkpoint import load_checkpoint
+from rltemp.agents.descent import Descent
 from rltemp.agents.evolution import Evolution
 from rltemp.agents.learner import Learner
 from rltemp.agents.policy_io import check_continuable
@@ -27,13 +28,18 @@ from rltemp.policies.artifact import load_policy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.loading import vary
-from rltemp.recipes.schema import Recipe
+from rltemp.recipes.schema import Agent, Recipe
 from rltemp.tasks import prepare_task
 
-__all__ = ["load_start", "run_training", "train_policy"]
+__all__ = ["load_start", "make_learner", "run_training", "train_policy"]
 
 CHECKPOINT = "checkpoint.pt"
-_ALGORITHM = {"ppo": "PPO", "evolution": "evolution strategies"}
+_ALGORITHM = {"ppo": "PPO", "evolution": "evolution strategies", "descent": "gradient descent"}
+_LEARNERS: dict[str, Callable[[StudentVectorEnv, Agent], Learner]] = {
+    "ppo": Trainer,
+    "evolution": Evolution,
+    "descent": Descent,
+}
 
 
 def train_policy(
@@ -84,7 +90,7 @@ def train_policy(
     twins, mode = recipe.agent.learner == "evolution", AutoresetMode.DISABLED
     options: dict[str, Any] = {"task": task, "twins": twins, "autoreset_mode": mode, "ranks": ranks}
     with closing(make_env(slots, recipe, **options)) as env:
-        trainer: Learner = Evolution(env, recipe.agent) if twins else Trainer(env, recipe.agent)
+        trainer = make_learner(env, recipe.agent)
         features = make_features(recipe.policy)
         if start is not None:
             trainer.start_from(start)
@@ -103,6 +109,11 @@ def train_policy(
             run_training(trainer, run_dir=run_dir, resume=resume, progress=shown, callbacks=hooks, ranks=ranks)
         trainer.restore_best()
         return export()
+
+
+def make_learner(env: StudentVectorEnv, agent: Agent) -> Learner:
+    """The learner that `agent.learner` names, at its start; arguments and errors are those of its class."""
+    return _LEARNERS[agent.learner](env, agent)
 
 
 def load_start(recipe: Recipe) -> LearnedPolicy | None:

@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 from gymnasium.vector import AutoresetMode
 
-from rltemp.agents.evolution import Evolution
-from rltemp.agents.learner import Learner
+from rltemp.agents.train import make_learner
 from rltemp.agents.trainer import Trainer
 from rltemp.distillation import Task
 from rltemp.distillation.ranks import ALONE, Ranks
@@ -103,10 +102,10 @@ def _rehearse(recipe: Recipe, task: Task) -> tuple[int, dict[str, float]]:
     # Gradient steps of the size that they will have.
     whole["minibatches"] = max(1, round(recipe.agent.minibatches * BATCHES / count_updates(recipe)))
     small = change_recipe(recipe, {f"agent.{name}": value for name, value in whole.items()})
-    slots, evolves = recipe.agent.students * recipe.instances, recipe.agent.learner == "evolution"
+    slots, twins = recipe.agent.students * recipe.instances, recipe.agent.learner == "evolution"
     mode = AutoresetMode.DISABLED
-    with contextlib.closing(DistillationVectorEnv(slots, small, task=task, twins=evolves, autoreset_mode=mode)) as env:
-        learner: Learner = Evolution(env, small.agent) if evolves else Trainer(env, small.agent)
+    with contextlib.closing(DistillationVectorEnv(slots, small, task=task, twins=twins, autoreset_mode=mode)) as env:
+        learner = make_learner(env, small.agent)
         with PhaseTimer(time.perf_counter if task.device.type == "cuda" else _own_time) as timer:
             timer.watch(ProbeReward, "loss", "reward")
             for name in ("note", "look_back", "effects_of_each"):

@@ -62,6 +62,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "PPO on returns": _PPO,
     "PPO by redistribution": {**_PPO, "agent.credit": "redistribution"},
     "PPO by hindsight": {**_PPO, "agent.objective": "soft-error", "agent.credit": "hindsight"},
+    "descent": {
+        "agent.learner": "descent",
+        "agent.learning_rate": 3e-3,
+        "agent.objective": "soft-error",
+        "agent.credit": "hindsight",
+    },
 }
 
 

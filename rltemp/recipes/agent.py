@@ -61,8 +61,9 @@ class Agent:
     """How the policy is learned; what Stable-Baselines3's PPO has too goes by its name there.
 
     Attributes:
-        learner: "ppo", or "evolution": each student of a rollout tries a policy of its own, and the policy moves
-            towards those that were paid more. It needs many rollouts, no gradient and no credit.
+        learner: "ppo"; "evolution": each student of a rollout tries a policy of its own, and the policy moves towards
+            those that were paid more, which needs many rollouts, no gradient and no credit; or "descent": the credit of
+            "hindsight" goes back through the policy as a gradient, without exploration and without returns.
         objective: loss of the validation images that the agent is paid for lowering: "nll", the cross-entropy;
             "calibrated-nll", the cross-entropy at each student's best temperature; "soft-error", the probability of
             wrong classes at half that temperature; or "error", the share of wrong images, which has no gradient.
@@ -104,7 +105,7 @@ class Agent:
         seed: of everything random in the agent's training, >= 0.
     """
 
-    learner: Literal["ppo", "evolution"] = "ppo"
+    learner: Literal["ppo", "evolution", "descent"] = "ppo"
     objective: Objective = "nll"
     keep: Literal["best", "last"] = "best"
     students: Annotated[int, Range(1)] = 16

@@ -113,5 +113,7 @@ def _check_agent(agent: Agent) -> None:
         raise InputError(f"agent.stack must divide agent.students, {agent.students}, got {agent.stack}")
     if agent.learner == "evolution" and agent.credit != "uniform":
         raise InputError(f"agent.credit must be 'uniform' for agent.learner 'evolution', got {agent.credit!r}")
+    if agent.learner == "descent" and agent.credit != "hindsight":
+        raise InputError(f"agent.credit must be 'hindsight' for agent.learner 'descent', got {agent.credit!r}")
     if agent.learner == "evolution" and agent.students % 2:
         raise InputError(f"agent.students must be even for agent.learner 'evolution', got {agent.students}")

@@ -62,6 +62,11 @@ def test_data_and_teacher_must_fit(section: str, values: dict[str, Any], message
             {"credit": "influence", "reward_every": 2},
             "agent.reward_every must be 1 for agent.credit",
         ),
+        (
+            "agent",
+            {"learner": "descent", "credit": "uniform"},
+            "agent.credit must be 'hindsight' for agent.learner 'descent', got 'uniform'",
+        ),
     ],
 )
 def test_settings_must_not_contradict_each_other(section: str, values: dict[str, Any], message: str) -> None:

@@ -1,0 +1,128 @@
+"""What learners that move the weights of a policy themselves have in common: the policy, as one vector."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rltemp.agents.learner import Learner
+from rltemp.envs.contract import StudentVectorEnv
+from rltemp.errors import InputError
+from rltemp.features import LogitFeatures, center
+from rltemp.policies.learned import LearnedPolicy
+from rltemp.recipes.schema import Agent, PolicySpace
+
+__all__ = ["DirectLearner", "normal"]
+
+
+class DirectLearner(Learner):
+    """A learner whose policy's weights are one vector [D], moved without an actor and a critic.
+
+    The policy has tanh between its layers and behind the last one, which starts at 0: at the middle of every range.
+
+    Args:
+        env: K students of B instances, with autoreset disabled.
+        agent: the settings.
+
+    Raises:
+        InputError: for another number of students than `agent` says.
+    """
+
+    def __init__(self, env: StudentVectorEnv, agent: Agent) -> None:
+        super().__init__(agent)
+        if env.students != agent.students:
+            raise InputError(f"env must hold agent.students = {agent.students} students, got {env.students}")
+        self._env = env
+        widths = (env.features, *agent.hidden, env.actions)
+        self._shapes = [((outputs, inputs), (outputs,)) for inputs, outputs in itertools.pairwise(widths)]
+        generator = self._generator("start")
+        layers = [normal(generator, (outputs, inputs)) / math.sqrt(inputs) for (outputs, inputs), _ in self._shapes]
+        layers[-1].zero_()
+        self._weights = torch.cat([torch.cat((layer.flatten(), layer.new_zeros(len(layer)))) for layer in layers])
+
+    @property
+    def steps(self) -> int:
+        """Steps of the environment in a rollout."""
+        return self._env.horizon
+
+    def export(self, features: LogitFeatures, space: PolicySpace, card: Mapping[str, Any]) -> LearnedPolicy:
+        """The policy of the weights, with copies of them; arguments are those of `Learner.export`."""
+        policy = LearnedPolicy(
+            features,
+            self.agent.hidden,
+            **vars(space.actions),
+            squash=True,
+            card=card,
+        )
+        linear = [layer for layer in policy.net if isinstance(layer, torch.nn.Linear)]
+        for layer, (weight, bias) in zip(linear, self._layers(self._weights[None]), strict=True):
+            layer.weight.copy_(weight[0])
+            layer.bias.copy_(bias[0])
+        return policy
+
+    def start_from(self, policy: LearnedPolicy) -> None:
+        """Take the weights of a policy with these features and layers, tanh between and behind them.
+
+        Raises:
+            InputError: for a policy with another activation, or a clipped action.
+        """
+        if policy.activation != "tanh" or not policy.squash:
+            raise InputError(
+                "agent.start must have tanh between its layers and be squashed for agent.learner "
+                f"{self.agent.learner!r}, got {policy.activation}{'' if policy.squash else ', clipped'}"
+            )
+        self._weights = torch.cat([part.detach().flatten() for part in policy.parameters()])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights, as one vector [D]."""
+        return {"weights": self._weights}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore what `weights()` returned.
+
+        Raises:
+            InputError: for another number of weights.
+        """
+        if weights["weights"].shape != self._weights.shape:
+            raise InputError(f"weights must be {len(self._weights)} numbers, got {list(weights['weights'].shape)}")
+        self._weights = weights["weights"].clone()
+
+    def _act(self, observations: Tensor, weights: Tensor) -> Tensor:
+        """Actions [K, N, A] of observations [K, N, F], each row's by its own weights [K, D]."""
+        values = center(observations)
+        for weight, bias in self._layers(weights):
+            values = torch.tanh(torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2)))
+        return values
+
+    def _layers(self, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Weights [K, outputs, inputs] and biases [K, outputs] of every layer, of vectors [K, D]."""
+        sizes = [math.prod(shape) for pair in self._shapes for shape in pair]
+        parts = iter(weights.split(sizes, dim=1))
+        return [(next(parts).unflatten(1, weight), next(parts).unflatten(1, bias)) for weight, bias in self._shapes]
+
+    def _options(self) -> dict[str, int] | None:
+        """Of the next episode: all tasks in each pass, in an order of its own, so that none always follows another."""
+        if self._env.tasks == 1:
+            return None
+        passed, place = divmod(len(self.history), self._env.tasks)
+        return {"task": int(self._generator("tasks", passed).permutation(self._env.tasks)[place])}
+
+    def _rate(self) -> float:
+        """The learning rate, constant in the first half of the rollouts, and falling to 0 in the second."""
+        whole = self.agent.rollouts
+        return self.agent.learning_rate * min(1.0, 2.0 * (whole - len(self.history)) / whole)
+
+    def _generator(self, purpose: str, number: int = 0) -> np.random.Generator:
+        """Draws that depend on the seed and the rollout alone, so that nothing has to be kept to resume."""
+        return np.random.default_rng([self.agent.seed, *purpose.encode(), number])
+
+
+def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal draws."""
+    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
