@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +50,6 @@ class Descent(DirectLearner):
         super().__init__(env, agent)
         if "hindsight" not in env.credit_kinds:
             raise InputError(f"env must credit in hindsight, got {', '.join(sorted(env.credit_kinds))}")
-        self._adam: dict[str, Any] | None = None
 
     def rollout(self, progress: Progress | None = None) -> dict[str, float]:
         """Play one episode with every student, move the weights, and return the rollout's metrics.
@@ -99,28 +97,13 @@ class Descent(DirectLearner):
     def _descend(self, observations: Tensor, slopes: Tensor) -> None:
         weights = self._weights.clone().requires_grad_()
         adam = torch.optim.Adam([weights], lr=self._rate())
-        if self._adam is not None:
-            adam.load_state_dict({**adam.state_dict(), "state": self._adam})
+        if self._moments is not None:
+            adam.load_state_dict({**adam.state_dict(), "state": self._moments})
         for seen, wanted in _parts(observations, slopes):
             loss = -(self._act(seen[None], weights[None])[0] * wanted).sum() / len(observations)
             loss.backward()
         adam.step()
-        self._weights, self._adam = weights.detach(), adam.state_dict()["state"]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next rollout depends on, and the history, as tensors and plain values."""
-        return {**self._common_state(), **self.weights(), "adam": self._adam}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict()` returned.
-
-        Raises:
-            InputError: for the state of other settings, the number of rollouts included, on which the learning rate
-                depends; this learner must then be discarded.
-        """
-        self._load_common_state(state)
-        self.load_weights(state)
-        self._adam = state["adam"]
+        self._weights, self._moments = weights.detach(), adam.state_dict()["state"]
 
 
 def _parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

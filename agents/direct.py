@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Mapping
@@ -45,6 +46,7 @@ class DirectLearner(Learner):
         layers = [normal(generator, (outputs, inputs)) / math.sqrt(inputs) for (outputs, inputs), _ in self._shapes]
         layers[-1].zero_()
         self._weights = torch.cat([torch.cat((layer.flatten(), layer.new_zeros(len(layer)))) for layer in layers])
+        self._moments: Any = None  # what the optimizer knows of past gradients
 
     @property
     def steps(self) -> int:
@@ -92,6 +94,21 @@ class DirectLearner(Learner):
         if weights["weights"].shape != self._weights.shape:
             raise InputError(f"weights must be {len(self._weights)} numbers, got {list(weights['weights'].shape)}")
         self._weights = weights["weights"].clone()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next rollout depends on, and the history, as tensors and plain values."""
+        return {**self._common_state(), **self.weights(), "moments": copy.deepcopy(self._moments)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state that `state_dict()` returned.
+
+        Raises:
+            InputError: for the state of other settings, the number of rollouts included, on which the learning rate
+                depends; this learner must then be discarded.
+        """
+        self._load_common_state(state)
+        self.load_weights(state)
+        self._moments = copy.deepcopy(state["moments"])
 
     def _act(self, observations: Tensor, weights: Tensor) -> Tensor:
         """Actions [K, N, A] of observations [K, N, F], each row's by its own weights [K, D]."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -104,19 +103,5 @@ class Evolution(DirectLearner):
         count = len(self.history) + 1
         mean = self._moments[0] / (1.0 - _MEMORY**count)
         deviation = (self._moments[1] / (1.0 - _SLOW_MEMORY**count)).sqrt()
-        return self._rate() * mean / (deviation + 1e-8)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next rollout depends on, and the history, as tensors and plain values."""
-        return {**self._common_state(), **self.weights(), "moments": self._moments}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict()` returned.
-
-        Raises:
-            InputError: for the state of other settings, the number of rollouts included, on which the learning rate
-                depends; this learner must then be discarded.
-        """
-        self._load_common_state(state)
-        self.load_weights(state)
-        self._moments = state["moments"].clone()
+        step: Tensor = self._rate() * mean / (deviation + 1e-8)
+        return step
