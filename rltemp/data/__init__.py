@@ -14,7 +14,7 @@ from rltemp.data.batches import BatchIndices
 from rltemp.data.characters import ALPHABET, cut_text, decode, encode, shakespeare_sample
 from rltemp.data.cifar100 import CIFAR100_MEAN, CIFAR100_STD, cifar100_augmentation, load_cifar100
 from rltemp.data.dataset import Dataset
-from rltemp.data.digits import load_digits
+from rltemp.data.digits import load_digit_pairs, load_digits
 from rltemp.data.fashion import load_fashion
 from rltemp.data.folder import ImageFiles, list_images, load_image_folder
 from rltemp.data.loader import FolderBatch, FolderLoader, decode_centers
@@ -50,6 +50,7 @@ __all__ = [
     "encode",
     "list_images",
     "load_cifar100",
+    "load_digit_pairs",
     "load_digits",
     "load_fashion",
     "load_image_folder",

@@ -16,6 +16,7 @@ Array = npt.NDArray[np.floating[Any]]
 
 _TOPICS, _WORDS, _IDS, _LENGTH, _SHORTEST = 4, 4000, 8192, 64, 16
 _STRANGE = 0.3
+"""Largest share of a text's words that are of another topic."""
 _TILT = 0.65
 """Standard deviation, over words, of the logarithm of how much likelier a topic makes them."""
 

@@ -10,7 +10,7 @@ from rltemp.errors import InputError, short
 from rltemp.importing import import_named
 from rltemp.recipes import schema
 from rltemp.tasks.sources.cifar100 import Cifar100
-from rltemp.tasks.sources.digits import Digits
+from rltemp.tasks.sources.digits import DigitPairs, Digits
 from rltemp.tasks.sources.fashion import Fashion
 from rltemp.tasks.sources.folder import Folder, ImageNet
 from rltemp.tasks.sources.loader import Source, SourceLoader
@@ -24,6 +24,7 @@ __all__ = ["check_source", "list_sources", "load_source", "register_source", "re
 
 _BUILT_IN: dict[str, type[SourceLoader]] = {
     "digits": Digits,
+    "digit-pairs": DigitPairs,
     "cifar100": Cifar100,
     "folder": Folder,
     "imagenet": ImageNet,
