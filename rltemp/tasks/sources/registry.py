@@ -32,8 +32,8 @@ _BUILT_IN: dict[str, type[SourceLoader]] = {
     "fashion": Fashion,
     "spoken-digits": SpokenDigits,
     "news": News,
-    "news-text": NewsText,
     "topics": Topics,
+    "news-text": NewsText,
     "shakespeare": Shakespeare,
     "text": Text,
 }
