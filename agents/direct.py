@@ -5,18 +5,22 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rltemp.agents.learner import Learner
+from rltemp.agents.learner import Learner, episode_seed
+from rltemp.agents.metrics import RolloutRecord
+from rltemp.checks import unchecked
 from rltemp.envs.contract import StudentVectorEnv
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures, center
 from rltemp.policies.learned import LearnedPolicy
+from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent, PolicySpace
 
 __all__ = ["DirectLearner", "normal"]
@@ -52,6 +56,36 @@ class DirectLearner(Learner):
     def steps(self) -> int:
         """Steps of the environment in a rollout."""
         return self._env.horizon
+
+    def rollout(self, progress: Progress | None = None) -> dict[str, float]:
+        """Play one episode with every student, move the weights, and return the rollout's metrics.
+
+        Args:
+            progress: advances with every step of the environment.
+
+        Raises:
+            DivergenceError: for weights that are not finite, or where no student is left; `history` then has no entry
+                for this rollout.
+        """
+        metrics = self._learn(progress or NoProgress())
+        if not bool(self._weights.isfinite().all()):
+            raise self._diverged()
+        return self._note(metrics, self._env.tasks)
+
+    @abstractmethod
+    def _learn(self, progress: Progress) -> dict[str, float]:
+        """Play one episode, move the weights, and return its metrics."""
+
+    def _play(self, act: Callable[[Tensor], Tensor], progress: Progress) -> RolloutRecord:
+        """One episode, in which `act` gives the actions [K * B, A] for observations [K * B, F]."""
+        env, record = self._env, RolloutRecord()
+        with torch.no_grad(), unchecked():
+            observation, _ = env.reset(seed=episode_seed(self.agent.seed, len(self.history)), options=self._options())
+            for _ in range(env.horizon):
+                observation, *_ = env.step(act(torch.from_numpy(observation)).numpy())
+                record.note(env.transition)
+                progress.advance()
+        return record
 
     def export(self, features: LogitFeatures, space: PolicySpace, card: Mapping[str, Any]) -> LearnedPolicy:
         """The policy of the weights, with copies of them; arguments are those of `Learner.export`."""

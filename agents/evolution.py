@@ -10,12 +10,9 @@ from torch import Tensor
 
 from rltemp.agents.direct import DirectLearner, normal
 from rltemp.agents.forfeit import forfeits
-from rltemp.agents.learner import episode_seed
-from rltemp.agents.metrics import RolloutRecord
-from rltemp.checks import unchecked
 from rltemp.envs.contract import StudentVectorEnv
 from rltemp.errors import InputError
-from rltemp.progress import NoProgress, Progress
+from rltemp.progress import Progress
 from rltemp.recipes.schema import Agent
 
 __all__ = ["Evolution"]
@@ -53,40 +50,16 @@ class Evolution(DirectLearner):
         )
         self._moments = torch.zeros(2, len(self._weights))
 
-    def rollout(self, progress: Progress | None = None) -> dict[str, float]:
-        """Play one episode with every student, move the weights, and return the rollout's metrics.
-
-        Args:
-            progress: advances with every step of the environment.
-
-        Raises:
-            DivergenceError: for weights that are not finite, or where no student is left; `history` then has no entry
-                for this rollout.
-        """
+    def _learn(self, progress: Progress) -> dict[str, float]:
         number, students = len(self.history), self.agent.students
         noise = normal(self._generator("noise", number), (students // 2, len(self._weights)))
         std = math.exp(self.agent.log_std_init) * self._unit
         tried = torch.stack((self._weights + std * noise, self._weights - std * noise), dim=1).flatten(0, 1)
-        record = self._play(tried, progress or NoProgress())
+        record = self._play(lambda seen: self._act(seen.unflatten(0, (students, -1)), tried).flatten(0, 1), progress)
         step = self._step(noise, record.returns - forfeits(record.returns, record.lost))
         self._weights = self._weights + std * step
-        if not bool(self._weights.isfinite().all()):
-            raise self._diverged()
         size = float(step.square().mean().sqrt())
-        metrics = {**record.metrics(), "std": math.exp(self.agent.log_std_init), "step": size}
-        return self._note(metrics, self._env.tasks)
-
-    def _play(self, weights: Tensor, progress: Progress) -> RolloutRecord:
-        """One episode in which each student acts by its own weights [K, D]."""
-        env, record = self._env, RolloutRecord()
-        with torch.no_grad(), unchecked():
-            observation, _ = env.reset(seed=episode_seed(self.agent.seed, len(self.history)), options=self._options())
-            for _ in range(env.horizon):
-                seen = torch.from_numpy(observation).view(env.students, env.batch_size, -1)
-                observation, *_ = env.step(self._act(seen, weights).flatten(0, 1).numpy())
-                record.note(env.transition)
-                progress.advance()
-        return record
+        return {**record.metrics(), "std": math.exp(self.agent.log_std_init), "step": size}
 
     def _step(self, noise: Tensor, returns: np.ndarray) -> Tensor:
         """Adam's step [D], in standard deviations of the noise."""

@@ -13,14 +13,14 @@ from rltemp.agents.buffer import StudentRolloutBuffer
 from rltemp.agents.vec_env import student_env
 from rltemp.errors import InputError
 
-__all__ = ["HindsightPPO", "hindsight_advantages"]
+__all__ = ["ROWS", "HindsightPPO", "hindsight_advantages", "squeezed"]
 
 Floats = npt.NDArray[np.floating]
 
 _FARTHEST = 3.0
 """Largest advantage of an instance, in root mean squares of its step, so that no instance dominates an update."""
 
-_ROWS = 1 << 18
+ROWS = 1 << 18
 """Observations that the policy is asked for at once."""
 
 
@@ -65,7 +65,7 @@ class HindsightPPO(PPO):
         if complete:
             students = student_env(env)
             # In one call: each may cost a way back through the whole run.
-            effects, usual = students.effects(np.stack((_squeezed(rollout_buffer.actions), self._usual())))
+            effects, usual = students.effects(np.stack((squeezed(rollout_buffer.actions), self._usual())))
             students.forget()
             assert isinstance(rollout_buffer, StudentRolloutBuffer)
             rewards = rollout_buffer.advantages / (rollout_buffer.advantages[rollout_buffer.counted].std() + 1e-12)
@@ -77,12 +77,12 @@ class HindsightPPO(PPO):
         observations = self.rollout_buffer.observations
         rows = observations.reshape(-1, observations.shape[-1])
         # In parts, since layers are wider than observations: a long run's would not fit at once.
-        parts = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
+        parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
         actions = np.concatenate([self.policy.predict(part, deterministic=True)[0] for part in parts])
-        return _squeezed(actions.reshape(*observations.shape[:2], -1))
+        return squeezed(actions.reshape(*observations.shape[:2], -1))
 
 
-def _squeezed(actions: Floats) -> Floats:
+def squeezed(actions: Floats) -> Floats:
     """Actions of one number without the axis of their numbers, as environments of students take them."""
     return actions[..., 0] if actions.shape[-1] == 1 else actions
 

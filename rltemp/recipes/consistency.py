@@ -111,9 +111,8 @@ def _check_agent(agent: Agent) -> None:
         )
     if agent.stack is not None and agent.students % agent.stack:
         raise InputError(f"agent.stack must divide agent.students, {agent.students}, got {agent.stack}")
-    if agent.learner == "evolution" and agent.credit != "uniform":
-        raise InputError(f"agent.credit must be 'uniform' for agent.learner 'evolution', got {agent.credit!r}")
-    if agent.learner == "descent" and agent.credit != "hindsight":
-        raise InputError(f"agent.credit must be 'hindsight' for agent.learner 'descent', got {agent.credit!r}")
+    credit = {"evolution": "uniform", "descent": "hindsight"}.get(agent.learner, agent.credit)
+    if agent.credit != credit:
+        raise InputError(f"agent.credit must be {credit!r} for agent.learner {agent.learner!r}, got {agent.credit!r}")
     if agent.learner == "evolution" and agent.students % 2:
         raise InputError(f"agent.students must be even for agent.learner 'evolution', got {agent.students}")

@@ -11,7 +11,7 @@ from rltemp.envs.contract import Floats
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
 from rltemp.recipes import load_recipe
-from tests.agents.toys import DESCENT, make
+from tests.agents.toys import DESCENT, SMALL, make
 
 
 def test_the_first_step_is_adams_along_the_gradient_of_the_effects() -> None:
@@ -49,9 +49,7 @@ def test_a_recipe_trains_a_policy_of_temperature_and_scale() -> None:
     recipe = load_recipe(
         "digits-short",
         {
-            "data": {"train": 32, "validation": 16},
-            "teacher": {"members": 1, "epochs": 1, "network": {"options": {"hidden": [8]}}},
-            "optimization": {"epochs": 2, "batch_size": 16},
+            **SMALL,
             "policy": {"alignment": "none", "scale_range": [1.0, 256.0], "features": ["progress", "teacher_correct"]},
             "agent": {
                 **{"learner": "descent", "credit": "hindsight", "objective": "soft-error", "keep": "last"},

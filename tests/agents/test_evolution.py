@@ -11,7 +11,7 @@ from rltemp.envs.contract import Floats, Transition
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import InputError
 from rltemp.recipes import load_recipe
-from tests.agents.toys import EVOLUTION, make, regret
+from tests.agents.toys import EVOLUTION, SMALL, make, regret
 
 
 def test_the_step_is_the_textbook_estimate_and_adams_first() -> None:
@@ -74,9 +74,7 @@ def test_a_recipe_trains_a_policy_that_chooses_temperature_scale_and_labels_from
     recipe = load_recipe(
         "digits-short",
         {
-            "data": {"train": 32, "validation": 16},
-            "teacher": {"members": 1, "epochs": 1, "network": {"options": {"hidden": [8]}}},
-            "optimization": {"epochs": 2, "batch_size": 16},
+            **SMALL,
             "policy": {
                 "alignment": "none",
                 "scale_range": [1.0, 256.0],

@@ -1,4 +1,4 @@
-"""Learners on the environment with a known optimum, and how far their policies are from it."""
+"""Learners on the environment with a known optimum, how far their policies are from it, and a small recipe."""
 
 import dataclasses
 
@@ -18,6 +18,13 @@ EVOLUTION = Agent(
 DESCENT = Agent(learner="descent", credit="hindsight", students=4, rollouts=60, hidden=(), learning_rate=0.1)
 SPACE = PolicySpace(low=0.5, high=32.0)
 FEATURES = LogitFeatures(("progress", "teacher_margin", "student_margin"))
+
+SMALL = {
+    "data": {"train": 32, "validation": 16},
+    "teacher": {"members": 1, "epochs": 1, "network": {"options": {"hidden": [8]}}},
+    "optimization": {"epochs": 2, "batch_size": 16},
+}
+"""Of a recipe: a run of four updates on 16 digits each."""
 
 
 def make(agent: Agent, env: type[ToyVectorEnv] = ToyVectorEnv, **changes: object) -> DirectLearner:

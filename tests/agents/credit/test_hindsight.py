@@ -121,7 +121,7 @@ def test_an_agent_learns_the_same_from_checkpoints(tiny_recipe: Recipe, tiny_tas
 def test_a_policy_is_asked_in_parts_of_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = []
     for rows in (1 << 18, 7):
-        monkeypatch.setattr(module, "_ROWS", rows)
+        monkeypatch.setattr(module, "ROWS", rows)
         model = Trainer(ToyVectorEnv(3, batch_size=4, horizon=5), AGENT).model
         assert isinstance(model, HindsightPPO)
         model.rollout_buffer.observations = np.random.default_rng(0).random((5, 12, 3), dtype=np.float32)
