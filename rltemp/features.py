@@ -7,13 +7,14 @@ exist, rather than fed the wrong numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rltemp.alignment import ALIGNMENT_TEMPERATURES
+from rltemp.batch_features import BATCH_FEATURES, CLASS_FEATURES, OF_EACH_NETWORK, RIGHT, of_batch, of_classes
 from rltemp.errors import InputError
 from rltemp.precision import without_autocast
 from rltemp.softmax import log_softmax, softmax
@@ -44,16 +45,14 @@ _LARGE_SPREAD = 4.0
 _SHARPNESS = (1.0, 4.0, 16.0)
 """Factors on the alignment before the softmax whose mean log temperature is a "preference" feature."""
 
-_OF_EACH_NETWORK = ("confidence", "margin", "entropy", "spread", "target_probability")
-
 _OF_THE_PROBE = (
     *(f"alignment_{t:g}" for t in ALIGNMENT_TEMPERATURES),
     *(f"preference_{sharpness:g}" for sharpness in _SHARPNESS),
 )
 
 LOGIT_FEATURES: tuple[str, ...] = (
-    *(f"teacher_{name}" for name in _OF_EACH_NETWORK),
-    *(f"student_{name}" for name in _OF_EACH_NETWORK),
+    *(f"teacher_{name}" for name in OF_EACH_NETWORK),
+    *(f"student_{name}" for name in OF_EACH_NETWORK),
     "divergence",
     "agreement",
     "progress",
@@ -63,15 +62,10 @@ LOGIT_FEATURES: tuple[str, ...] = (
 ALIGNED_FEATURES: tuple[str, ...] = LOGIT_FEATURES + _OF_THE_PROBE
 """Names of the features of `LOGIT_FEATURES`, then those of the probe alignment."""
 
-_AVERAGED = (
-    *(f"{network}_{name}" for network in ("teacher", "student") for name in (*_OF_EACH_NETWORK, "correct", "loss")),
-    "divergence",
-    "agreement",
-)
-
-CONTEXT_FEATURES: tuple[str, ...] = ("teacher_correct", "student_correct", *(f"batch_{name}" for name in _AVERAGED))
-"""Names of the features that place an instance in its batch: whether a network's top class is the label, and means over
-the batch. They show what one instance cannot: how noisy the labels are, how good the teacher is, how far the student.
+CONTEXT_FEATURES: tuple[str, ...] = (*RIGHT, *BATCH_FEATURES, *CLASS_FEATURES)
+"""Names of the features that place an instance in its batch: whether a network's top class is the label, means over the
+batch, and how often the networks are right for its class there. They show what one instance cannot: how noisy the
+labels are, for which classes the teacher is good, how far the student is.
 """
 
 TOKEN_FEATURES: tuple[str, ...] = ("position", "teacher_rank", "student_rank")
@@ -82,7 +76,6 @@ the label, which with a large vocabulary says more than whether it is right.
 ALL_FEATURES: tuple[str, ...] = ALIGNED_FEATURES + CONTEXT_FEATURES + TOKEN_FEATURES
 """Names of all features."""
 
-_BATCH = "batch_"
 _NEED_TARGETS = ("target_probability", "correct", "loss", "rank")
 
 
@@ -112,8 +105,9 @@ class LogitFeatures:
     an aligned policy: the probe alignment a(T) as 1/2 + a / (2 + 2 |a|), and the preferred temperature, the mean of log
     T under softmax(sharpness * a(T)) on a scale from 0 (coldest) to 1 (hottest). For one that looks at its batch:
     whether each network's top class is the label (0 or 1), and as "batch_..." the mean of a feature over the batch; the
-    mean cross-entropy l of a network with the labels is shown as 1 - exp(-l). For tokens: the position in the window,
-    and as "..._rank" log(1 + r) / log C with r the number of classes that a network prefers to the label.
+    mean cross-entropy l of a network with the labels is shown as 1 - exp(-l). As "class_..." the mean over the others
+    of the batch with the same label and one more that has the batch's mean. For tokens: the position in the window, and
+    as "..._rank" log(1 + r) / log C with r the number of classes that a network prefers to the label.
 
     Args:
         names: which features, in order, out of `ALL_FEATURES`; by default those that need neither probe nor batch.
@@ -121,7 +115,7 @@ class LogitFeatures:
     Attributes:
         names: the chosen features, in order.
         needs: which of "targets", "alignment" and "position" the chosen features are computed from.
-        over_batch: whether a chosen feature is a mean over the batch.
+        over_batch: whether a chosen feature is a mean over instances of the batch.
 
     Raises:
         InputError: for no name, a name that does not exist, or one given twice.
@@ -136,7 +130,8 @@ class LogitFeatures:
         needs = {"targets"} if any(name.endswith(_NEED_TARGETS) for name in names) else set()
         needs |= {"alignment"} if any(name in _OF_THE_PROBE for name in names) else set()
         self.needs = frozenset(needs | ({"position"} & set(names)))
-        self.over_batch = any(name.startswith(_BATCH) for name in names)
+        self._by_class = any(name in CLASS_FEATURES for name in names)
+        self.over_batch = self._by_class or any(name in BATCH_FEATURES for name in names)
         self._ranked = any(name.endswith("rank") for name in names)
         self._in_context = any(name in CONTEXT_FEATURES for name in names)
 
@@ -184,7 +179,9 @@ class LogitFeatures:
         if position is not None:
             columns["position"] = position.float()
         if self.over_batch:
-            columns.update(_of_batch(columns, students, mask))
+            columns.update(of_batch(columns, students, mask))
+        if self._by_class and targets is not None:
+            columns.update(of_classes(columns, targets, student_logits.shape[1], students, mask))
         return torch.stack([columns[name] for name in self.names], dim=-1).clamp(0.0, 1.0)
 
     def _of(
@@ -260,22 +257,6 @@ def _of_ranks(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, Te
     rank = (logits > own).sum(-1)
     teachers, students = (torch.log1p(rank.float()) / math.log(logits.shape[-1])).unbind()
     return {"teacher_rank": teachers, "student_rank": students}
-
-
-def _of_batch(columns: Mapping[str, Tensor], students: int, mask: Tensor | None) -> dict[str, Tensor]:
-    """Means of columns [B] over the batch of each student, which all its instances get, [B], by name."""
-    known = [name for name in _AVERAGED if name in columns]
-    values = torch.stack([columns[name] for name in known]).unflatten(1, (students, -1))
-    if mask is None:
-        mean = values.mean(-1, keepdim=True)
-    else:
-        counts = mask.to(values.dtype).unflatten(0, (students, -1))
-        mean = (values * counts).sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp_min(1.0)
-    means = mean.expand_as(values).flatten(1)
-    return {
-        f"{_BATCH}{name}": 1.0 - torch.exp(-mean) if name.endswith("loss") else mean
-        for name, mean in zip(known, means.unbind(), strict=True)
-    }
 
 
 def _progress_column(progress: float | Tensor, student: Tensor) -> Tensor:

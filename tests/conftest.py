@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from rltemp.distillation import Task
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
 
+# Tests share the cores, and threads of theirs that wait for each other cost more than they save.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the programs under test
 # A shell's background jobs ignore Ctrl-C, and hand that down: the programs under test must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -43,10 +43,10 @@ def test_every_column_is_there_in_order(env: DistillationVectorEnv) -> None:
 
 def test_the_columns_of_a_batch_are_those_that_the_page_describes() -> None:
     _, _, of_batch, *_ = re.findall(r"(?:^\|.*\n)+", PAGE[PAGE.index("## Arguments\n") :], re.MULTILINE)
-    own, losses, means = (re.findall(r"`(\w+)`", line.split("|")[1]) for line in of_batch.splitlines()[2:])
+    own, losses, means, of_class = (re.findall(r"`(\w+)`", line.split("|")[1]) for line in of_batch.splitlines()[2:])
     prefix, last, *placed = means
     first_table = list(ALIGNED_FEATURES[: ALIGNED_FEATURES.index(last) + 1])
-    described = {*own, *losses, *(prefix + name for name in (*first_table, *placed))}
+    described = {*own, *losses, *of_class, *(prefix + name for name in (*first_table, *placed))}
     assert described == set(CONTEXT_FEATURES)
 
 

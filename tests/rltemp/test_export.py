@@ -7,7 +7,7 @@ import torch
 
 import rltemp
 from rltemp.export import export_onnx, export_program
-from rltemp.features import ALIGNED_FEATURES
+from rltemp.features import ALIGNED_FEATURES, CONTEXT_FEATURES
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -56,10 +56,11 @@ def test_every_rule_but_the_random_one_is_a_program(name: str) -> None:
         (trained(("progress",), scale=32.0), 100),
         (trained(activation="relu", squash=True), 10),
         (trained(label_range=(0.25, 4.0)), 10),
+        (trained(CONTEXT_FEATURES), 10),
         (rltemp.make_policy("dtkd"), 10),
         (rltemp.make_policy("spread"), 10),
     ],
-    ids=["logits", "aligned", "blind", "schedule", "squashed", "labels", "dtkd", "spread"],
+    ids=["logits", "aligned", "blind", "schedule", "squashed", "labels", "batch", "dtkd", "spread"],
 )
 def test_onnxruntime_gives_the_temperatures(policy: rltemp.TemperaturePolicy, classes: int, tmp_path: Path) -> None:
     with warnings.catch_warnings():

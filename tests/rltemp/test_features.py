@@ -103,6 +103,11 @@ def test_context_features_equal_their_formulas(rows_at_once: int | None, monkeyp
             column[f"{name}_correct"] = float(logits.index(max(logits)) == y)
             column[f"{name}_loss"] = -math.log(_softmax(logits)[y])
         columns.append(column)
+    for i, column in enumerate(columns):
+        for name in ("teacher_correct", "student_correct"):
+            others = [columns[j][name] for j in range(12) if j != i and targets[j] == targets[i]]
+            batch = sum(one[name] for one in columns) / 12
+            column[f"class_{name}"] = (sum(others) + batch) / (len(others) + 1)
     means = {name: sum(column[name] for column in columns) / 12 for name in columns[0]}
     for row, column in zip(got.tolist(), columns, strict=True):
         for name, value in zip(CONTEXT_FEATURES, row, strict=True):
