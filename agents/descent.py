@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rltemp.agents.credit.hindsight import ROWS, hindsight_advantages, squeezed
+from rltemp.agents.credit.hindsight import ROWS, squeezed
 from rltemp.agents.direct import DirectLearner
+from rltemp.checks import unchecked
 from rltemp.envs.contract import Floats, StudentVectorEnv
 from rltemp.errors import InputError
 from rltemp.progress import Progress
@@ -18,12 +19,15 @@ __all__ = ["Descent"]
 _APART = 0.05
 """How far from an action its two neighbours are whose effects give the slope, of a range of 2."""
 
+_FARTHEST = 10.0
+"""Largest slope, in root mean squares of its student's run."""
+
 
 class Descent(DirectLearner):
     """Gradient descent on credit in hindsight (this project's control of `HindsightPPO`).
 
     Every student acts by the same policy, without noise. When an episode is over, an instance's effect on the end of
-    the run is known for any action; how it changes with the action that was taken, in root mean squares of its step,
+    the run is known for any action; how it changes with the action that was taken, in root mean squares of its student,
     goes back through the policy to its weights, and Adam takes the step. The credit is that of `HindsightPPO`; nothing
     is tried out, and returns pay nothing.
 
@@ -60,9 +64,13 @@ class Descent(DirectLearner):
         moves = _APART * np.eye(actions.shape[-1], dtype=np.float32)
         neighbours = [np.clip(actions + sign * move, -1.0, 1.0) for move in moves for sign in (1.0, -1.0)]
         # In one call: each may cost a way back through the whole run.
-        effects = self._env.effects(squeezed(np.stack(neighbours)))
-        slopes = [hindsight_advantages(more, less) for more, less in zip(effects[0::2], effects[1::2], strict=True)]
-        return torch.from_numpy(np.stack(slopes, axis=-1).reshape(-1, len(moves)))
+        with unchecked():  # of students that are lost
+            effects = self._env.effects(squeezed(np.stack(neighbours)))
+        slopes = np.moveaxis(effects[0::2] - effects[1::2], 0, -1).reshape(len(actions), self.agent.students, -1)
+        # Students of a task that is hard to move count like others, and one whose run is chaotic does not drown them.
+        size = np.sqrt(np.square(slopes).mean(axis=(0, 2), keepdims=True))
+        slopes = np.clip(slopes / (size + 1e-30), -_FARTHEST, _FARTHEST).astype(np.float32)
+        return torch.from_numpy(slopes.reshape(-1, len(moves)))
 
     def _descend(self, observations: Tensor, slopes: Tensor) -> None:
         weights = self._weights.clone().requires_grad_()

@@ -44,10 +44,9 @@ def check_settings(recipe: Recipe) -> None:
 def _check_label_weights(recipe: Recipe) -> None:
     if not recipe.policy.label_range:
         return
-    if recipe.agent.credit in ("influence", "hindsight"):
+    if recipe.agent.credit == "influence":
         raise InputError(
-            f"agent.credit must be 'uniform' or 'redistribution' with policy.label_range, got {recipe.agent.credit!r}, "
-            "which is the effect of the distillation alone"
+            "agent.credit must not be 'influence' with policy.label_range: it is the effect of the distillation alone"
         )
     if recipe.optimization.ce_weight == 0.0:
         raise InputError("optimization.ce_weight must be > 0 with policy.label_range, got 0")

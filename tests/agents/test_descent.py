@@ -30,7 +30,8 @@ def test_the_first_step_is_adams_along_the_gradient_of_the_effects() -> None:
     learner.rollout()
     observations = np.stack(seen[:-1]).reshape(5, 16, 3)
     slopes = 2.0 * ToyVectorEnv.best_actions(observations).astype(np.float64)  # of -(a - best)^2 at a = 0
-    slopes = np.clip(slopes / np.sqrt((slopes**2).mean(1, keepdims=True)), -3, 3)
+    students = slopes.reshape(5, 4, 4)
+    slopes = (students / np.sqrt((students**2).mean((0, 2), keepdims=True))).reshape(5, 16)
     inputs = np.concatenate([2.0 * observations - 1.0, np.ones((5, 16, 1))], axis=-1)
     gradient = (slopes[..., None] * inputs).mean((0, 1))
     moved = learner.weights()["weights"].numpy()
@@ -45,12 +46,15 @@ def test_an_environment_without_hindsight_is_refused() -> None:
         Descent(toy, DESCENT)
 
 
-def test_a_recipe_trains_a_policy_of_temperature_and_scale() -> None:
+def test_a_recipe_trains_a_policy_of_temperature_scale_and_labels_weight() -> None:
     recipe = load_recipe(
         "digits-short",
         {
             **SMALL,
-            "policy": {"alignment": "none", "scale_range": [1.0, 256.0], "features": ["progress", "teacher_correct"]},
+            "policy": {
+                **{"alignment": "none", "features": ["progress", "teacher_correct"]},
+                **{"scale_range": [1.0, 256.0], "label_range": [0.125, 8.0]},
+            },
             "agent": {
                 **{"learner": "descent", "credit": "hindsight", "objective": "soft-error", "keep": "last"},
                 **{"students": 2, "rollouts": 3, "hidden": [], "reward_every": 4, "checkpoints": "auto"},

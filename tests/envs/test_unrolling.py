@@ -72,9 +72,14 @@ def _shared(temperatures: Tensor, scale: float | None = None) -> list[Temperatur
 
 def _run(task: Task, temperatures: Tensor, scale: float | None = None) -> tuple[Tensor, DistillationRun, UnrolledRun]:
     """The loss at the end of a run at [updates, K, B], [K]."""
+    return _run_at(task, _shared(temperatures, scale))
+
+
+def _run_at(task: Task, temperatures: list[Temperatures]) -> tuple[Tensor, DistillationRun, UnrolledRun]:
+    """As `_run`, at those of every update."""
     run = DistillationRun(task, SEEDS)
     hindsight, reward = UnrolledRun(run), ProbeReward(task)
-    for chosen in _shared(temperatures, scale):
+    for chosen in temperatures:
         run.observe()
         hindsight.note(chosen)
         run.update(chosen)
@@ -115,6 +120,31 @@ def test_effects_are_the_derivative_of_the_last_loss(tiny_task: Task, optimizer:
         assert effects[moment, 1, 5].item() == pytest.approx(truth[1].item(), rel=1e-3, abs=1e-9)
         effects[moment, 1, 5] = 0.0
         assert effects.abs().max().item() < 1e-9
+
+
+def test_effects_of_labels_weights_are_the_derivative_of_the_last_loss(tiny_task: Task) -> None:
+    task = _double(tiny_task, "mlp", hidden=[8])
+    temperature = torch.full((16,), 2.0, dtype=torch.float64)
+    usual = 0.5 + torch.rand(task.steps, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def weighed(weights: Tensor) -> list[Temperatures]:
+        return [Temperatures.shared(temperature, None, weight) for weight in weights]
+
+    def loss(weights: Tensor) -> Tensor:
+        run = DistillationRun(task, SEEDS)
+        for chosen in weighed(weights):
+            run.update(chosen)
+        return ProbeReward(task).loss(run.students)
+
+    *_, hindsight = _run_at(task, weighed(usual))
+    change = torch.zeros_like(usual)
+    change[2, 5] = 1e-4
+    more, less = usual + change, usual - change
+    truth = (loss(less) - loss(more)) / 2e-4
+    effects = _difference(hindsight, weighed(more), weighed(less)) / 2e-4
+    assert effects[2, 0, 5].item() == pytest.approx(truth[0].item(), rel=1e-3)
+    assert effects.count_nonzero() == 1
+    assert truth[1].item() == 0.0
 
 
 def test_effects_hold_for_mixed_instances(tiny_task: Task) -> None:

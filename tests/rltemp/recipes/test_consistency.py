@@ -56,7 +56,6 @@ def test_data_and_teacher_must_fit(section: str, values: dict[str, Any], message
             {"alignment": "none", "features": ("progress", "alignment_1")},
             "policy.features need policy.alignment, got 'none' with progress, alignment_1",
         ),
-        ("policy", {"label_range": (0.5, 2.0)}, "agent.credit must be 'uniform' or 'redistribution' with policy.label"),
         (
             "agent",
             {"credit": "influence", "reward_every": 2},

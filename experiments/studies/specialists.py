@@ -1,0 +1,146 @@
+"""Is a policy that goes on training on a task of one's own better than a search with as many student runs?
+
+uv run python -m rltemp.experiments.studies.specialists --data FOLDER
+
+For every task and condition: references are tuned with as many student runs as the training takes; the policy goes on
+from `--start` in the recipe that was tuned for them, on images that they do not see; and the arena judges both, and the
+policy that it started from. What is finished is kept, and the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from rltemp.display import progress
+from rltemp.errors import InputError
+from rltemp.experiments.arena.outcome import CellOutcome, Line
+from rltemp.experiments.arena.plan import CellPlan
+from rltemp.experiments.arena.run import all_work, run_arena, weight
+from rltemp.experiments.arena.selection import Selection, check_cells, find_tasks
+from rltemp.experiments.arena.store import ResultStore
+from rltemp.experiments.commands.train_command import train
+from rltemp.experiments.engines import Here, Leave
+from rltemp.experiments.evaluation.specs import trained_policy
+from rltemp.experiments.named_recipe import NamedRecipe
+from rltemp.experiments.report.arena_tables import DASH
+from rltemp.experiments.report.sentences import signed
+from rltemp.policies.artifact import load_policy
+from rltemp.recipes import Recipe, change_recipe, load_recipe
+
+TASKS = "fashion,news"
+CONDITIONS = "clean,noise30,weak-teacher,missing-classes"
+STUDENTS = 64
+"""Of a rollout."""
+_TUNING_STUDENTS = 20
+"""Per setting of a search, as in `rltemp arena`."""
+
+
+def main() -> None:
+    """Tune, train, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--tasks", default=TASKS, help="of the arena (default: %(default)s)")
+    parser.add_argument("--conditions", default=CONDITIONS, help="of the arena (default: %(default)s)")
+    parser.add_argument("--rollouts", type=int, default=60, help="of each training (default: %(default)s)")
+    parser.add_argument("--start", default="rltemp/general", help="policy to go on from (default: %(default)s)")
+    parser.add_argument("--data", default="data", help="folder of the arena's data (default: %(default)s)")
+    parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+    options = parser.parse_args()
+    rows = ["| | static, tuned | schedule, tuned | started from | specialist | ruling |", f"|{'---|' * 6}"]
+    for task in options.tasks.split(","):
+        for condition in options.conditions.split(","):
+            cell = specialist(task, condition, options.rollouts, options.start, options.data, options.runs)
+            rows.append(row(cell))
+            print(rows[-1], flush=True)
+    print("\n".join(rows))
+
+
+def specialist(task: str, condition: str, rollouts: int, start: str, data: str, root: str) -> CellOutcome:
+    """Judge a policy that was trained for one cell of the arena; the last line of the outcome is its own.
+
+    Args:
+        task: of the arena.
+        condition: of the arena.
+        rollouts: of the training.
+        start: policy that it goes on from.
+        data: folder of the arena's data.
+        root: folder of all runs.
+    """
+    # Recipe and references are searched with so many settings, of which each is a reference's own cost twice.
+    trials = -(-rollouts * STUDENTS // (2 * _TUNING_STUDENTS))
+    selection = Selection(
+        tasks=find_tasks([task], data, allow_download=False, allow_code=False),
+        conditions=(condition,),
+        budgets=(1,),
+        methods=(),
+        trained=(trained_policy(start),),
+        students=32,
+        trials=trials,
+        tuning_students=_TUNING_STUDENTS,
+    )
+    check_cells(selection)
+    store = ResultStore(Path(root, "specialists", "work"))
+    _judge(selection, root, store)
+    plan = CellPlan(selection, selection.cells[0], lambda work: store.find(work.key) or {})
+    name = f"specialist-{task}-{condition}"
+    policy = Path(root, name, "train", "policy")
+    if not policy.exists():
+        train(NamedRecipe(name, specialized(plan.frozen, rollouts, start)), root, "train")
+    both = dataclasses.replace(selection, trained=(*selection.trained, trained_policy(str(policy))))
+    return _judge(both, root, store)
+
+
+def specialized(recipe: Recipe, rollouts: int, start: str) -> Recipe:
+    """The training of a policy for one recipe: by evolution, on images that the arena does not judge on."""
+    policy, taught = load_policy(start), load_recipe("general")
+    if not policy.weights:
+        raise InputError(f"--start must be a policy that holds the weights of its loss, got {start}")
+    own = change_recipe(recipe, {"data.pool": "agents", **{f"optimization.{k}": v for k, v in policy.weights.items()}})
+    updates = own.optimization.epochs * (own.data.train // own.optimization.batch_size)
+    agent = dataclasses.replace(
+        taught.agent,
+        variations=(),
+        start=start,
+        hidden=policy.hidden,
+        students=STUDENTS,
+        rollouts=rollouts,
+        reward_every=updates,
+    )
+    space = dataclasses.replace(
+        taught.policy,
+        features=policy.features.names,
+        low=policy.low,
+        high=policy.high,
+        scale_range=policy.scale_range or (),
+        label_range=policy.label_range or (),
+    )
+    return dataclasses.replace(own, policy=space, agent=agent)
+
+
+def row(cell: CellOutcome) -> str:
+    """Markdown: test accuracies of both references, and what is above the better one, in points."""
+    *_, before, after = cell.lines
+    lines = {line.method: line for line in cell.lines}
+    accuracies = [f"{100 * lines[name].accuracy.mean:.1f}" for name in ("static, tuned", "schedule, tuned")]
+    cells = [f"{cell.cell.task}, {cell.cell.condition}", *accuracies, _over(before), _over(after), after.ruling]
+    return f"| {' | '.join(cells)} |"
+
+
+def _over(line: Line) -> str:
+    if line.regret is None:
+        return DASH
+    mean, low, high = (signed(value, 1) for value in (-line.regret.mean, -line.regret.high, -line.regret.low))
+    return f"{mean} [{low}, {high}]"
+
+
+def _judge(selection: Selection, root: str, store: ResultStore) -> CellOutcome:
+    name = selection.cells[0]
+    work = sum(map(weight, all_work(selection, store)))
+    with store.alone(), progress(f"{name.task}, {name.condition}", work) as display:
+        (cell,) = run_arena(selection, root, store, Here(), display, Leave())
+    return cell
+
+
+if __name__ == "__main__":
+    main()
