@@ -22,7 +22,7 @@ def main(backend: str = "inductor") -> list[float]:
     targets = teacher(images).argmax(1)
     student = nn.Sequential(nn.Linear(PIXELS, 8), nn.ReLU(), nn.Linear(8, CLASSES))
 
-    policy = rltemp.load_policy("rltemp/general")
+    policy = rltemp.load_policy("rltemp/general-kd")
 
     @torch.compile(fullgraph=True, backend=backend)
     def forward(images: Tensor, targets: Tensor, progress: Tensor) -> tuple[Tensor, Tensor]:

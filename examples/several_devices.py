@@ -35,7 +35,7 @@ def spread(student: nn.Module, kind: str) -> nn.Module:
     return student
 
 
-def main(kind: str = "ddp", policy_path: str = "rltemp/general") -> list[float]:
+def main(kind: str = "ddp", policy_path: str = "rltemp/general-kd") -> list[float]:
     """Distill a teacher into a student; the cross-entropy of every step, its mean over all devices."""
     torch.manual_seed(0)  # in every process: they draw the same minibatches, and take their rows
     images = torch.randn(64, PIXELS)

@@ -25,7 +25,7 @@ __all__ = ["METHODS", "measure", "plain_updates"]
 
 METHODS = (
     *("static", "anneal(start=8, end=1)", "spread", "ctkd", "normkd", "lskd", "adakd"),
-    *("preset(akl)", "preset(entropy-split)", "rltemp/general"),
+    *("preset(akl)", "preset(entropy-split)", "rltemp/general-kd"),
 )
 """As `rltemp arena` takes them."""
 

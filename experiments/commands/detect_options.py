@@ -16,7 +16,7 @@ _POLICIES = (
     "normkd",
     "ctkd",
     "rltemp/digits-logits",
-    "rltemp/general",
+    "rltemp/general-kd",
     "rltemp/cifar100-schedule",
 )
 

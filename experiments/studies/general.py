@@ -2,10 +2,10 @@
 
 uv run python -m rltemp.experiments.studies.general --data FOLDER
 
-Trains every arm on the tasks of the recipe `general`, and prints what share of their validation images is wrong with
-it. Then it judges all arms by `rltemp arena` on data sets that none was trained on, and prints points of test accuracy
-lost to the reference tuned on each task; `--trained-on` leaves that out. What is finished is kept, and the same command
-goes on where it stopped.
+Trains every arm on the tasks of the recipe `general`, or of `general-kd` with `--recipe`, and prints what share of
+their validation images is wrong with it. Then it judges all arms by `rltemp arena` on data sets that none was trained
+on, and prints points of test accuracy lost to the reference tuned on each task; `--trained-on` leaves that out. What is
+finished is kept, and the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from rltemp.experiments.evaluation.statistics import mean_interval, paired_diffe
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
 from rltemp.policies import TemperaturePolicy, make_policy
 from rltemp.policies.artifact import load_policy
-from rltemp.recipes import load_recipe
+from rltemp.recipes import Recipe, load_recipe
 
-RECIPE = "general"
+RECIPES = ("general", "general-kd")
 JUDGED_ON = ("fashion", "spoken-digits", "news")
 CONDITIONS = ("clean", "noise30", "weak-teacher", "missing-classes")
 _STUDENTS = 4
@@ -39,9 +39,6 @@ _STUDENTS = 4
 _COLDER = (2.0, 1.0)
 """Static temperatures beside T = 4 there."""
 
-_WHOLE = load_recipe(RECIPE).policy.features
-_OF_BATCH = [name for name in _WHOLE if name.startswith("batch_") or name == "progress"]
-_OF_INSTANCE = [name for name in _WHOLE if not name.startswith("batch_")]
 # PPO of the same network and actions, paid at the end of a run for all that is judged. Its noise is as large as that of
 # evolution, which divides it by the root of the 27 features; an update goes about as far as evolution's step.
 _PPO = {
@@ -51,10 +48,12 @@ _PPO = {
 
 ARMS: dict[str, dict[str, Any]] = {
     "evolution": {},
-    "batch alone": {"policy.features": _OF_BATCH},
-    "instances alone": {"policy.features": _OF_INSTANCE},
-    "progress alone": {"policy.features": ["progress"]},
-    "temperature alone": {"policy.scale_range": []},
+    "batch alone": {"policy.features": ("progress", "batch_")},
+    "instances alone": {"policy.features": ("progress", "teacher_", "student_", "divergence", "agreement")},
+    "without classes": {"policy.features": ("progress", "teacher_", "student_", "divergence", "agreement", "batch_")},
+    "progress alone": {"policy.features": ("progress",)},
+    "temperature alone": {"policy.scale_range": [], "policy.label_range": []},
+    "labels as they are": {"policy.label_range": []},
     "labels weighed": {"policy.label_range": [0.125, 8.0]},
     "16 hidden units": {"agent.hidden": [16]},
     "paid in nll": {"agent.objective": "nll"},
@@ -69,12 +68,14 @@ ARMS: dict[str, dict[str, Any]] = {
         "agent.credit": "hindsight",
     },
 }
+"""Values of the recipe; of its features, those that begin so."""
 
 
 def main() -> None:
     """Train, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--arms", default=",".join(ARMS), help="which of them (default: all)")
+    parser.add_argument("--recipe", default="general", choices=RECIPES, help="what is changed (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each arm (default: %(default)s)")
     parser.add_argument("--rollouts", type=int, default=730, help="of each training (default: %(default)s)")
     parser.add_argument("--data", default="data", help="as of rltemp arena (default: %(default)s)")
@@ -84,13 +85,14 @@ def main() -> None:
     arms = options.arms.split(",")
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise InputError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
-    tasks = build_all(NamedRecipe(RECIPE, load_recipe(RECIPE)), options.runs)
-    diverged = [arm for arm in arms if not _train(arm, options.seeds, options.rollouts, options.runs, tasks)]
+    root = Path(options.runs, options.recipe)
+    tasks = build_all(NamedRecipe(options.recipe, load_recipe(options.recipe)), options.runs)
+    diverged = [arm for arm in arms if not _train(arm, options.seeds, options.rollouts, root, tasks)]
     arms = [arm for arm in arms if arm not in diverged]
-    print(of_training(arms, options.seeds, options.runs, tasks))
+    print(of_training(arms, options.seeds, root, tasks))
     if options.trained_on:
         return
-    words = [word for arm in arms for word in _to_judge(arm, options.seeds, options.runs)]
+    words = [word for arm in arms for word in _to_judge(arm, options.seeds, root)]
     where = ["--conditions", ",".join(CONDITIONS), "--budgets", "1", "--methods", "spread", "--data", options.data]
     if rltemp(["arena", *JUDGED_ON, *where, *words, "--runs", options.runs]) == 0:
         print(table(Path(options.runs, "arena", "arena.csv"), arms))
@@ -104,7 +106,7 @@ def table(path: Path, arms: Sequence[str]) -> str:
     methods = [*dict.fromkeys(row["method"] for row in rows if row["kind"] == "single"), *arms]
     lines = [f"| Arm | {' | '.join(CONDITIONS)} | Mean | Worst |", f"| :-- |{' --: |' * (len(CONDITIONS) + 1)} :-- |"]
     for method in methods:
-        names = (method, f"{RECIPE}/{_slug(method)}-0")  # of several trainings, and of one
+        names = (method, *(f"{recipe}/{_slug(method)}-0" for recipe in RECIPES))  # of several trainings, and of one
         mine = [row for row in rows if row["method"] == method or row["method"].split(" (")[0] in names]
         if mine:
             lines.append(f"| {method} | {' | '.join(_cells(mine))} |")
@@ -120,13 +122,13 @@ def _cells(rows: Sequence[Mapping[str, str]]) -> list[str]:
     return [*(f"{mean:+.1f}" for mean in means), interval, f"{regrets[worst]:+.1f} ({', '.join(worst)})"]
 
 
-def of_training(arms: Sequence[str], seeds: int, root: str, tasks: Sequence[Task]) -> str:
+def of_training(arms: Sequence[str], seeds: int, root: Path, tasks: Sequence[Task]) -> str:
     """Markdown: an arm per row, the share of wrong validation images on the tasks that it was trained on.
 
     All policies are judged on the same students, which none was trained with, so that differences are paired by task;
-    intervals are over the tasks.
+    intervals are over the tasks. `root` is the folder of trainings of a recipe, and has its name.
     """
-    recipe, teachers = load_recipe(RECIPE), [task.teacher.recorded() for task in tasks]
+    recipe, teachers = load_recipe(root.name), [task.teacher.recorded() for task in tasks]
     students = range(FIRST_SEED, FIRST_SEED + _STUDENTS)
 
     def errors(policy: TemperaturePolicy) -> FloatArray:
@@ -142,13 +144,13 @@ def of_training(arms: Sequence[str], seeds: int, root: str, tasks: Sequence[Task
         lines.append(f"| T = {temperature:g}, T² | {each.mean():.1f} | {_more(each, usual)} | | |")
     first = None
     for arm in arms:
-        folders = [Path(root, RECIPE, f"{_slug(arm)}-{seed}") for seed in range(seeds)]
+        folders = [root / f"{_slug(arm)}-{seed}" for seed in range(seeds)]
         trainings = [errors(load_policy(folder / "policy")) for folder in folders]
         each = np.mean(trainings, axis=0)
         more = _more(each, usual), "" if first is None else _more(each, first)
         first = each if first is None else first
         wrong = " and ".join(f"{one.mean():.1f}" for one in trainings)
-        lines.append(f"| {arm} | {wrong} | {' | '.join(more)} | {_lost(folders):.1%} |")
+        lines.append(f"| {arm} | {wrong} | {' | '.join(more)} | {_lost(folders, recipe.agent.students):.1%} |")
     return "\n".join(lines)
 
 
@@ -157,34 +159,42 @@ def _more(errors: FloatArray, others: FloatArray) -> str:
     return f"{more.mean:+.1f} [{more.low:+.1f}, {more.high:+.1f}]"
 
 
-def _lost(folders: Sequence[Path]) -> float:
+def _lost(folders: Sequence[Path], students: int) -> float:
     """Share of the students of trainings that diverged."""
     counts = []
     for folder in folders:
         with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
             counts += [float(row["diverged"]) for row in csv.DictReader(file)]
-    return float(np.mean(counts)) / load_recipe(RECIPE).agent.students
+    return float(np.mean(counts)) / students
 
 
-def _train(arm: str, seeds: int, rollouts: int, root: str, tasks: Sequence[Task]) -> bool:
+def _train(arm: str, seeds: int, rollouts: int, root: Path, tasks: Sequence[Task]) -> bool:
     """Train what is not trained yet; whether none of the trainings diverges."""
     for seed in range(seeds):
         name = f"{_slug(arm)}-{seed}"
-        if Path(root, RECIPE, name, "policy").exists():
+        if (root / name / "policy").exists():
             continue
-        recipe = load_recipe(RECIPE, {"agent.rollouts": rollouts, "agent.seed": seed, **ARMS[arm]})
-        setting = NamedRecipe(RECIPE, recipe)
+        setting = NamedRecipe(root.name, changed(root.name, arm, {"agent.rollouts": rollouts, "agent.seed": seed}))
         try:
-            train(setting, root, name, tasks)
+            train(setting, str(root.parent), name, tasks)
         except DivergenceError as error:
             print(f"{arm}, training {seed}: {error}")
             return False
     return True
 
 
-def _to_judge(arm: str, seeds: int, root: str) -> tuple[str, str]:
+def changed(recipe: str, arm: str, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe as an arm trains in it, with other changes."""
+    values = {**changes, **ARMS[arm]}
+    if "policy.features" in values:
+        whole = load_recipe(recipe).policy.features
+        values["policy.features"] = [name for name in whole if name.startswith(values["policy.features"])]
+    return load_recipe(recipe, values)
+
+
+def _to_judge(arm: str, seeds: int, root: Path) -> tuple[str, str]:
     """Options of `rltemp arena`."""
-    folder = f"{root}/{RECIPE}/{_slug(arm)}-"
+    folder = f"{root}/{_slug(arm)}-"
     return ("--policy", f"{folder}0/policy") if seeds == 1 else ("--trainings", f"{arm}={folder}*/policy")
 
 

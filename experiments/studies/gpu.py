@@ -54,7 +54,7 @@ ARMS = {
     "NormKD": "preset(normkd-cifar)",
     "LSKD": "preset(lskd)",
     AGENT: "rlkd",
-    "rltemp/general": "rltemp/general",
+    "rltemp/general-kd": "rltemp/general-kd",
     "rltemp/cifar100-schedule": "rltemp/cifar100-schedule",
 }
 _CHECKPOINTS = 20

@@ -36,7 +36,7 @@ from rltemp.recipes import change_recipe
 FRAMEWORKS = {"KD": "clean", "DKD": "dkd", "PKT": "pkt", "SP": "sp", "VID": "vid", "CRD": "crd", "SRRL": "srrl"}
 """Conditions of the arena, by the names of their papers."""
 METHODS = ("ctkd", "dtkd", "normkd", "lskd", "rlkd")
-TRAINED = ("rltemp/general", "rltemp/digits-logits")
+TRAINED = ("rltemp/general", "rltemp/general-kd", "rltemp/digits-logits")
 REFERENCES = ("static, tuned", "schedule, tuned")
 USUAL = "T = 4, T²"
 NONE = "labels alone"
@@ -45,6 +45,7 @@ COLUMNS = {
     USUAL: "T = 4",
     **{f"{name}, tuned": name.upper() if name != "normkd" else "NormKD" for name in METHODS},
     "rltemp/general (batch)": "`general`",
+    "rltemp/general-kd (batch)": "`general-kd`",
     "rltemp/digits-logits (logits)": "`digits-logits`",
 }
 """Methods of a cell beside its references, and what the table calls them."""

@@ -46,18 +46,21 @@ def _source(policy: LearnedPolicy) -> str:
 
 def _usage(policy: LearnedPolicy) -> str:
     optional = "".join(f", {name}={name}" for name in ("alignment", "position") if name in policy.needs)
-    loss = "rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()"
-    if policy.weights:
-        labels = f"{policy.weights['ce_weight']:g} * torch.nn.functional.cross_entropy(student_logits, targets)"
-        if policy.weighs_labels:
-            each = labels.replace("targets)", 'targets, reduction="none")')
-            labels = f"({each} * temperatures.label_weight).mean()"
-        loss = f"{labels} + {policy.weights['kd_weight']:g} * {loss}"
+    kd, entropy = "rltemp.kd_loss(student_logits, teacher_logits, temperatures)", "torch.nn.functional.cross_entropy"
+    ce_weight, kd_weight = (f"{policy.weights.get(name, 1.0):g}" for name in ("ce_weight", "kd_weight"))
+    loss = f"loss = {kd}.mean()"
+    if policy.weighs_labels:
+        loss = (
+            f'labels = {entropy}(student_logits, targets, reduction="none") * temperatures.label_weight\n'
+            f"loss = ({ce_weight} * labels + {kd_weight} * {kd}).mean()"
+        )
+    elif policy.weights:
+        loss = f"labels = {entropy}(student_logits, targets)\nloss = {ce_weight} * labels + {kd_weight} * {kd}.mean()"
     return (
         "```python\n"
         "policy = rltemp.load_policy(path)\n"
         f"temperatures = policy(student_logits, teacher_logits, targets, progress{optional})\n"
-        f"loss = {loss}\n"
+        f"{loss}\n"
         "```"
     )
 

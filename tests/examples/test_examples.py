@@ -117,7 +117,7 @@ def test_trl_gkd(tmp_path: Path) -> None:
     assert trainer.model.lm_head.weight.grad.abs().sum() > 0
 
 
-SPREAD = [("ddp", "rltemp/general"), ("fsdp", "rltemp/general"), ("ddp", "rltemp/digits-logits")]
+SPREAD = [("ddp", "rltemp/general-kd"), ("fsdp", "rltemp/general-kd"), ("ddp", "rltemp/digits-logits")]
 
 
 def spread_over_ranks(rank: int, folder: Path) -> list[list[float]]:

@@ -161,17 +161,26 @@ def test_the_policies_that_come_with_the_package_say_what_they_saw(
     assert all(shared_images(recipe, judged, {"images": total, "own_test": own_test}) for recipe in recipes)
 
 
-def test_the_general_policy_saw_two_data_sets_and_took_no_run_on_any_other() -> None:
-    learned = load_policy("rltemp/general")
+@pytest.mark.parametrize(
+    ("name", "sources", "runs"),
+    [
+        ("rltemp/general", {"digits", "mnist1d", "topics", "digit-pairs"}, 1008 * 64),
+        ("rltemp/general-kd", {"digits", "mnist1d"}, 1460 * 32),
+    ],
+)
+def test_a_general_policy_saw_small_data_sets_and_took_no_run_on_any_other(
+    name: str, sources: set[str], runs: int
+) -> None:
+    learned = load_policy(name)
     recipes = training_recipes(learned)
     assert recipes is not None
-    assert {recipe.data.name for recipe in recipes} == {"digits", "mnist1d"}
-    assert training_runs(learned) == runs_spent_on(learned, load_recipe("arena-digits")) == 1460 * 32
+    assert {recipe.data.name for recipe in recipes} == sources
+    assert training_runs(learned) == runs_spent_on(learned, load_recipe("arena-digits")) == runs
     assert runs_spent_on(learned, load_recipe("arena-fashion")) == 0
 
 
 def test_every_policy_that_comes_with_the_package_was_looked_at() -> None:
-    assert len(list_pretrained()) == 5
+    assert len(list_pretrained()) == 6
 
 
 @pytest.mark.parametrize(

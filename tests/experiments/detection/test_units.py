@@ -91,7 +91,7 @@ def test_what_has_no_meaning_for_detectors_is_refused(policies: str, message: st
 
 
 def test_a_policy_that_brings_the_labels_at_their_own_weight_is_compared() -> None:
-    (spec,) = parse_policies("rltemp/general")
+    (spec,) = parse_policies("rltemp/general-kd")
     assert spec.weights == {"ce_weight": 1.0, "kd_weight": 0.9}
     check_specs([spec])
     assert spec.loss(Method(kd_weight=5.0)).kd_weight == 0.9

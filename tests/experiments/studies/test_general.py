@@ -19,8 +19,8 @@ def test_an_arm_is_compared_with_t_4_task_by_task(tiny_task: Task, tmp_path: Pat
     tasks = [tiny_task, hasty]
     folder = tmp_path / "general" / "ppo-on-returns-0"
     save_policy(load_policy("rltemp/general"), folder / "policy")
-    (folder / "metrics.csv").write_text("rollout,diverged\n1,8.0\n2,0.0\n")
-    head, _, usual, _, _, arm = general.of_training(["PPO on returns"], 1, str(tmp_path), tasks).splitlines()
+    (folder / "metrics.csv").write_text("rollout,diverged\n1,16.0\n2,0.0\n")
+    head, _, usual, _, _, arm = general.of_training(["PPO on returns"], 1, tmp_path / "general", tasks).splitlines()
     assert head.count("|") == usual.count("|") == arm.count("|")
 
     wrong = []
@@ -34,3 +34,13 @@ def test_an_arm_is_compared_with_t_4_task_by_task(tiny_task: Task, tmp_path: Pat
     assert cells[1] == "PPO on returns"
     assert float(cells[3].split(" ")[0]) == pytest.approx(float(cells[2]) - np.mean(wrong), abs=0.11)
     assert cells[4:6] == ["", "12.5%"]
+
+
+def test_an_arm_sees_the_features_that_it_names() -> None:
+    whole = general.changed("general", "evolution", {}).policy.features
+    seen = {arm: set(general.changed("general", arm, {}).policy.features) for arm in general.ARMS}
+    assert set(whole) - seen["without classes"] == {"class_teacher_correct", "class_student_correct"}
+    assert seen["instances alone"] | seen["batch alone"] == seen["without classes"]
+    assert seen["instances alone"] & seen["batch alone"] == seen["progress alone"] == {"progress"}
+    assert all(seen[arm] == set(whole) for arm in ("temperature alone", "PPO on returns", "descent"))
+    assert general.changed("general-kd", "labels weighed", {"agent.seed": 3}).agent.seed == 3

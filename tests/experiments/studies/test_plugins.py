@@ -35,14 +35,14 @@ def test_a_row_has_what_is_above_the_better_reference_and_its_ruling() -> None:
         _line("static, tuned", 0.81, 0.01, setting="T = 2"),
         _line("schedule, tuned", 0.82, None, setting="T 2 → 1"),
         _line("rlkd, tuned", 0.70, 0.12, "worse"),
-        _line("rltemp/general (batch)", 0.84, -0.02, "not better"),
+        _line("rltemp/general-kd (batch)", 0.84, -0.02, "not better"),
     )
     cell = CellOutcome(Cell("fashion", "dkd", 1), 100, 8, "learning rate 0.1", lines)
     head, _, row = (line.strip("|").split("|") for line in plugins.table([("DKD", cell)]).splitlines())
     told = {title.strip(): value.strip() for title, value in zip(head, row, strict=True)}
     assert (told["teacher"], told["static, tuned"], told["schedule, tuned"]) == ("90.0", "81.0", "82.0")
     assert told["RLKD"].replace("\N{MINUS SIGN}", "-") == "-12.0 [-14.0, -11.0] worse"
-    assert told["`general`"] == "+2.0 [0.0, +3.0] not better"
+    assert told["`general-kd`"] == "+2.0 [0.0, +3.0] not better"
     assert told["NormKD"] == DASH
     assert "| DKD | learning rate 0.1 | T = 2 | T 2 → 1 |" in plugins.settings([("DKD", cell)])
 

@@ -189,7 +189,7 @@ def test_every_rule_works_on_proposals(pair: tuple[Any, Any], batch: Batch, name
         assert parameter.grad is not None
 
 
-@pytest.mark.parametrize("name", ["rltemp/digits-logits", "rltemp/general", "rltemp/cifar100-schedule"])
+@pytest.mark.parametrize("name", ["rltemp/digits-logits", "rltemp/general-kd", "rltemp/cifar100-schedule"])
 @pytest.mark.parametrize("objective", [rltemp.KD(), rltemp.DKD()])
 def test_policies_of_classification_are_reused(
     pair: tuple[Any, Any], batch: Batch, name: str, objective: rltemp.KD | rltemp.DKD

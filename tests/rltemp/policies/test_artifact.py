@@ -91,7 +91,7 @@ def test_the_weights_of_its_loss_are_kept_and_stand_in_its_use(tmp_path: Path) -
     folder = save_policy(policy_of(scale_range=(1.0, 64.0), weights=weights), tmp_path / "policy")
     assert load_policy(folder).weights == weights
     card = (folder / CARD).read_text(encoding="utf-8")
-    assert "loss = 1 * torch.nn.functional.cross_entropy(student_logits, targets) + 0.9 * rltemp.kd_loss(" in card
+    assert "loss = 1 * labels + 0.9 * rltemp.kd_loss(student_logits, teacher_logits, temperatures).mean()" in card
     assert load_policy(save_policy(policy_of(), tmp_path / "other")).weights == {}
     for wrong in ({}, {"kd_weight": 1.0}, {"kd_weight": -1.0, "ce_weight": 1.0}, {"kd_weight": "1", "ce_weight": 1}, 3):
         describe(folder, weights=wrong)
