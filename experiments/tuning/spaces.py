@@ -140,6 +140,8 @@ def _recipe_space(recipe: Recipe) -> Space:
         # A large weight would be a learning rate by another name, and what is frozen one that suits no other method.
         "labels": CategoricalDistribution([0.0, 0.1, 0.3, 1.0]),
     }
+    if recipe.policy.label_range:  # a policy of this recipe weighs labels: there must be some
+        distributions["labels"] = CategoricalDistribution([0.1, 0.3, 1.0])
     choices = [True, False] if augmented else [True]
     if augmented:
         distributions["augmented"] = CategoricalDistribution(choices)
