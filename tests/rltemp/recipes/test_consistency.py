@@ -8,6 +8,7 @@ import pytest
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe, list_recipes, load_recipe, vary
 from rltemp.recipes.consistency import check_consistency, check_settings
+from rltemp.recipes.schema import Credit
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -72,6 +73,25 @@ def test_settings_must_not_contradict_each_other(section: str, values: dict[str,
     for check in (check_settings, check_consistency):
         with pytest.raises(InputError, match=f"^{message}"):
             check(_with(section, **values))
+
+
+@pytest.mark.parametrize(
+    ("credit", "ce_weight", "message"),
+    [
+        ("influence", 1.0, "agent.credit must not be 'influence' with policy.label_range"),
+        ("uniform", 0.0, "optimization.ce_weight must be > 0 with policy.label_range, got 0"),
+    ],
+)
+def test_labels_are_weighed_where_they_count_and_are_credited(credit: Credit, ce_weight: float, message: str) -> None:
+    whole = _with("policy", label_range=(0.5, 2.0))
+    recipe = dataclasses.replace(
+        whole,
+        agent=dataclasses.replace(whole.agent, credit=credit),
+        optimization=dataclasses.replace(whole.optimization, ce_weight=ce_weight),
+    )
+    for check in (check_settings, check_consistency):
+        with pytest.raises(InputError, match=f"^{message}"):
+            check(recipe)
 
 
 @pytest.mark.parametrize(
