@@ -56,7 +56,7 @@ def of_classes(
     where it has many instances.
 
     Args:
-        columns: as of `of_batch`.
+        columns: as of `of_batch`, and what it gave.
         targets: [B] class indices.
         classes: C.
         students: as of `of_batch`.
@@ -70,7 +70,5 @@ def of_classes(
     group = (own + targets.unflatten(0, (students, -1))).flatten().expand_as(counted)
     sums = torch.zeros_like(counted[:, :1]).repeat(1, students * classes).scatter_add(1, group, counted)
     others = sums.gather(1, group) - counted
-    batches = counted.unflatten(1, (students, -1))
-    whole = batches.sum(-1, keepdim=True)
-    mean = (whole[:-1] / whole[-1:].clamp_min(1.0)).expand_as(batches[:-1]).flatten(1)
+    mean = torch.stack([columns[f"batch_{name}"] for name in RIGHT])
     return dict(zip(CLASS_FEATURES, (others[:-1] + mean) / (others[-1:] + 1.0), strict=True))

@@ -105,6 +105,12 @@ def points(difference: Difference) -> str:
     return f"{signed(difference.mean)} points [{signed(difference.low)}, {signed(difference.high)}]"
 
 
+def above(regret: Difference) -> str:
+    """How far a method is above the reference that it has this regret to, in points: "+2.1 [+1.5, +2.7]"."""
+    mean, low, high = (signed(value, 1) for value in (-regret.mean, -regret.high, -regret.low))
+    return f"{mean} [{low}, {high}]"
+
+
 def signed(share: float, decimals: int = 2) -> str:
     """A share in percent with its sign: "+2.10", "−0.30", "0.00"."""
     rounded = round(100 * share, decimals)

@@ -13,15 +13,17 @@ import argparse
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import torch
 
-from rltemp.agents.selection import FIRST_SEED, validation_losses
 from rltemp.display import progress
 from rltemp.distillation import Task
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
+from rltemp.experiments.studies.general import STUDENTS, errors_on
 from rltemp.features import LogitFeatures
 from rltemp.files import atomic_write
 from rltemp.policies.artifact import load_policy, save_policy
@@ -33,7 +35,6 @@ RECIPE = "general"
 TEMPERATURES, LESS, MORE, LABELS = (1.0, 2.0, 4.0), (0.0, 4.0, 8.0), (0.0, 2.0, 4.0), (0.25, 1.0)
 """T with T^2; octaves that the scale falls, and the label's weight rises, for a class that the teacher never gets right
 where it gets all others right; the label's weight elsewhere."""
-_STUDENTS = 4
 _RANGE = (1e-3, 1e3)
 
 
@@ -58,7 +59,7 @@ class Setting:
         middles = torch.tensor([self.temperature, self.temperature**2, self.label])
         layer.bias.copy_(temperature_to_action(middles, low, high))
         # Features are centered, four times as far apart; an action of 2 is the whole range.
-        octave = 2.0 / float(torch.log2(torch.tensor(high / low))) / 4.0
+        octave = 2.0 / math.log2(high / low) / 4.0
         slopes = torch.tensor([0.0, self.less, -self.more]) * octave
         layer.weight.copy_(torch.stack((slopes, -slopes), dim=1))
         return policy
@@ -73,7 +74,9 @@ def settings() -> Iterator[Setting]:
 def main() -> None:
     """Measure, keep the best, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--every", type=int, default=4, help="of the recipe's tasks, each so many-th (default: 4)")
+    parser.add_argument(
+        "--every", type=int, default=4, help="of the recipe's tasks, each so many-th (default: %(default)s)"
+    )
     parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -86,36 +89,28 @@ def main() -> None:
     best = min(found, key=lambda setting: found[setting])
     policy = best.policy(recipe)
     learned = load_policy("rltemp/general").card
-    runs = {"agent.students": _STUDENTS, "rollouts": len(found) * len(tasks)}
+    runs = {"agent.students": STUDENTS, "rollouts": len(found) * len(tasks)}
     policy.card = {
         **{name: learned[name] for name in ("recipe", "trained_on") if name in learned},
         "training": {**learned["training"], **runs, "algorithm": "by hand"},
     }
     save_policy(policy, folder / "policy", overwrite=True)
-    print("\n".join(f"{100 * wrong:.1f} % wrong: {setting}" for setting, wrong in sorted(found.items(), key=_by_error)))
+    print("\n".join(f"{wrong:.1f} % wrong: {setting}" for setting, wrong in sorted(found.items(), key=itemgetter(1))))
     print(f"policy: {folder / 'policy'}")
 
 
 def measure(recipe: Recipe, tasks: Sequence[Task], path: Path) -> dict[Setting, float]:
-    """Mean share of wrong validation images over the tasks, of every setting; kept in `path`."""
+    """Wrong validation images in percent, the mean over the tasks, of every setting; kept in `path`."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    teachers = [task.teacher.recorded() for task in tasks]
-    students = range(FIRST_SEED, FIRST_SEED + _STUDENTS)
-    everything = list(settings())
+    errors, everything = errors_on(recipe, tasks), list(settings())
     with progress("settings", len(everything) * len(tasks)) as display:
         for setting in everything:
-            name, policy = str(setting), setting.policy(recipe)
+            name = str(setting)
             if name not in known:
-                pairs = zip(tasks, teachers, strict=True)
-                losses = [validation_losses(policy, recipe, *pair, students).mean() for pair in pairs]
-                known[name] = float(torch.stack(losses).double().mean())
+                known[name] = float(errors(setting.policy(recipe)).mean())
                 atomic_write(path, json.dumps(known, indent=1))
             display.advance(len(tasks))
     return {setting: known[str(setting)] for setting in everything}
-
-
-def _by_error(measured: tuple[Setting, float]) -> float:
-    return measured[1]
 
 
 if __name__ == "__main__":

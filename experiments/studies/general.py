@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from rltemp.recipes import Recipe, load_recipe
 RECIPES = ("general", "general-kd")
 JUDGED_ON = ("fashion", "spoken-digits", "news")
 CONDITIONS = ("clean", "noise30", "weak-teacher", "missing-classes")
-_STUDENTS = 4
+STUDENTS = 4
 """By which a policy is judged on each task that it was trained on."""
 _COLDER = (2.0, 1.0)
 """Static temperatures beside T = 4 there."""
@@ -128,14 +128,8 @@ def of_training(arms: Sequence[str], seeds: int, root: Path, tasks: Sequence[Tas
     All policies are judged on the same students, which none was trained with, so that differences are paired by task;
     intervals are over the tasks. `root` is the folder of trainings of a recipe, and has its name.
     """
-    recipe, teachers = load_recipe(root.name), [task.teacher.recorded() for task in tasks]
-    students = range(FIRST_SEED, FIRST_SEED + _STUDENTS)
-
-    def errors(policy: TemperaturePolicy) -> FloatArray:
-        pairs = zip(tasks, teachers, strict=True)
-        each = [validation_losses(policy, recipe, *pair, students).mean() for pair in pairs]
-        return 100.0 * torch.stack(each).double().numpy()
-
+    recipe = load_recipe(root.name)
+    errors = errors_on(recipe, tasks)
     usual = errors(make_policy("static", temperature=4.0))
     lines = [f"| Arm | Wrong | More than T = 4, T² | More than {arms[0]} | Diverged in training |"]
     lines += ["| :-- | --: | --: | --: | --: |", f"| T = 4, T² | {usual.mean():.1f} | | | |"]
@@ -152,6 +146,22 @@ def of_training(arms: Sequence[str], seeds: int, root: Path, tasks: Sequence[Tas
         wrong = " and ".join(f"{one.mean():.1f}" for one in trainings)
         lines.append(f"| {arm} | {wrong} | {' | '.join(more)} | {_lost(folders, recipe.agent.students):.1%} |")
     return "\n".join(lines)
+
+
+def errors_on(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[TemperaturePolicy], FloatArray]:
+    """Measures the share of validation images that are wrong with a policy, in percent, one number for each task.
+
+    Students are the same for every policy, and none was trained with.
+    """
+    teachers = [task.teacher.recorded() for task in tasks]
+    students = range(FIRST_SEED, FIRST_SEED + STUDENTS)
+
+    def errors(policy: TemperaturePolicy) -> FloatArray:
+        pairs = zip(tasks, teachers, strict=True)
+        each = [validation_losses(policy, recipe, *pair, students).mean() for pair in pairs]
+        return 100.0 * torch.stack(each).double().numpy()
+
+    return errors
 
 
 def _more(errors: FloatArray, others: FloatArray) -> str:

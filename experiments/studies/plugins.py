@@ -29,7 +29,7 @@ from rltemp.experiments.arena.work import Work
 from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.report.arena_tables import DASH
-from rltemp.experiments.report.sentences import signed
+from rltemp.experiments.report.sentences import above
 from rltemp.experiments.studies.rlkd_page import insert, machine
 from rltemp.recipes import change_recipe
 
@@ -76,9 +76,7 @@ def _told(line: Line | None) -> str:
         return DASH
     if line.regret is None:
         return "the best"
-    over = -line.regret.mean, -line.regret.high, -line.regret.low
-    mean, low, high = (signed(value, 1) for value in over)
-    return f"{mean} [{low}, {high}] {line.ruling}".rstrip()
+    return f"{above(line.regret)} {line.ruling}".rstrip()
 
 
 def _selection(options: argparse.Namespace, condition: str, changes: dict[str, Any]) -> Selection:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rltemp.display import progress
 from rltemp.errors import InputError
-from rltemp.experiments.arena.outcome import CellOutcome, Line
+from rltemp.experiments.arena.outcome import CellOutcome
 from rltemp.experiments.arena.plan import CellPlan
 from rltemp.experiments.arena.run import all_work, run_arena, weight
 from rltemp.experiments.arena.selection import Selection, check_cells, find_tasks
@@ -25,9 +25,11 @@ from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.experiments.report.arena_tables import DASH
-from rltemp.experiments.report.sentences import signed
+from rltemp.experiments.report.sentences import above
+from rltemp.experiments.studies.plugins import REFERENCES
 from rltemp.policies.artifact import load_policy
 from rltemp.recipes import Recipe, change_recipe, load_recipe
+from rltemp.recipes.loading import count_updates
 
 TASKS = "fashion,news"
 CONDITIONS = "clean,noise30,weak-teacher,missing-classes"
@@ -97,7 +99,6 @@ def specialized(recipe: Recipe, rollouts: int, start: str) -> Recipe:
     if not policy.weights:
         raise InputError(f"--start must be a policy that holds the weights of its loss, got {start}")
     own = change_recipe(recipe, {"data.pool": "agents", **{f"optimization.{k}": v for k, v in policy.weights.items()}})
-    updates = own.optimization.epochs * (own.data.train // own.optimization.batch_size)
     agent = dataclasses.replace(
         taught.agent,
         variations=(),
@@ -105,7 +106,7 @@ def specialized(recipe: Recipe, rollouts: int, start: str) -> Recipe:
         hidden=policy.hidden,
         students=STUDENTS,
         rollouts=rollouts,
-        reward_every=updates,
+        reward_every=count_updates(own),
     )
     space = dataclasses.replace(
         taught.policy,
@@ -122,16 +123,10 @@ def row(cell: CellOutcome) -> str:
     """Markdown: test accuracies of both references, and what is above the better one, in points."""
     *_, before, after = cell.lines
     lines = {line.method: line for line in cell.lines}
-    accuracies = [f"{100 * lines[name].accuracy.mean:.1f}" for name in ("static, tuned", "schedule, tuned")]
-    cells = [f"{cell.cell.task}, {cell.cell.condition}", *accuracies, _over(before), _over(after), after.ruling]
+    accuracies = [f"{100 * lines[name].accuracy.mean:.1f}" for name in REFERENCES]
+    gains = [DASH if line.regret is None else above(line.regret) for line in (before, after)]
+    cells = [f"{cell.cell.task}, {cell.cell.condition}", *accuracies, *gains, after.ruling]
     return f"| {' | '.join(cells)} |"
-
-
-def _over(line: Line) -> str:
-    if line.regret is None:
-        return DASH
-    mean, low, high = (signed(value, 1) for value in (-line.regret.mean, -line.regret.high, -line.regret.low))
-    return f"{mean} [{low}, {high}]"
 
 
 def _judge(selection: Selection, root: str, store: ResultStore) -> CellOutcome:

@@ -138,10 +138,9 @@ def _recipe_space(recipe: Recipe) -> Space:
     distributions: dict[str, BaseDistribution] = {
         "lr": _log(rate / 5, rate * 10),
         # A large weight would be a learning rate by another name, and what is frozen one that suits no other method.
-        "labels": CategoricalDistribution([0.0, 0.1, 0.3, 1.0]),
+        # A policy that weighs labels must have some to weigh.
+        "labels": CategoricalDistribution([*([] if recipe.policy.label_range else [0.0]), 0.1, 0.3, 1.0]),
     }
-    if recipe.policy.label_range:  # a policy of this recipe weighs labels: there must be some
-        distributions["labels"] = CategoricalDistribution([0.1, 0.3, 1.0])
     choices = [True, False] if augmented else [True]
     if augmented:
         distributions["augmented"] = CategoricalDistribution(choices)
