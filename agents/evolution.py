@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from rltemp.agents.direct import DirectLearner, normal
 from rltemp.agents.forfeit import forfeits
+from rltemp.agents.whitening import FeatureMoments
 from rltemp.envs.contract import StudentVectorEnv
 from rltemp.errors import InputError
 from rltemp.progress import Progress
@@ -27,10 +29,10 @@ _FARTHEST = 3.0
 class Evolution(DirectLearner):
     """Evolution strategies over the weights of a policy (Salimans et al. 2017, arXiv 1703.03864, algorithm 2).
 
-    Students 2j and 2j + 1 of a rollout act by weights w + s e_j and w - s e_j, with normal e_j. The difference of their
-    returns, in root mean squares of the rollout so that every task counts alike, weighs e_j; Adam takes the step. The
-    noise is shared by all instances and updates of a student, and the whole run pays for it: nothing has to be known of
-    single instances, and no gradient passes through a run.
+    Students 2j and 2j + 1 of a rollout act by weights w + s e_j and w - s e_j, with e_j normal in whitened features
+    (`FeatureMoments`). The difference of their returns weighs e_j, so that a task counts as much as there is to gain in
+    it; Adam takes the step. The noise is shared by all instances and updates of a student, and the whole run pays for
+    it: nothing has to be known of single instances, and no gradient passes through a run.
 
     Args:
         env: K students of B instances, with autoreset disabled. With equal students in a pair (`twins` of
@@ -49,26 +51,41 @@ class Evolution(DirectLearner):
             [torch.full((outputs * (inputs + 1),), 1.0 / math.sqrt(inputs)) for (outputs, inputs), _ in self._shapes]
         )
         self._moments = torch.zeros(2, len(self._weights))
+        self._met = FeatureMoments(env.features)
 
     def _learn(self, progress: Progress) -> dict[str, float]:
         number, students = len(self.history), self.agent.students
         noise = normal(self._generator("noise", number), (students // 2, len(self._weights)))
         std = math.exp(self.agent.log_std_init) * self._unit
-        tried = torch.stack((self._weights + std * noise, self._weights - std * noise), dim=1).flatten(0, 1)
-        record = self._play(lambda seen: self._act(seen.unflatten(0, (students, -1)), tried).flatten(0, 1), progress)
+        basis, ((outputs, _), _) = self._met.basis(), self._shapes[0]
+        away = basis.weights(std * noise, outputs)
+        tried = torch.stack((self._weights + away, self._weights - away), dim=1).flatten(0, 1)
+
+        def act(seen: Tensor) -> Tensor:
+            self._met.note(seen, self.steps)
+            return self._act(seen.unflatten(0, (students, -1)), tried).flatten(0, 1)
+
+        record = self._play(act, progress)
         step = self._step(noise, record.returns - forfeits(record.returns, record.lost))
-        self._weights = self._weights + std * step
+        self._weights = self._weights + basis.weights((std * step)[None], outputs)[0]
         size = float(step.square().mean().sqrt())
         return {**record.metrics(), "std": math.exp(self.agent.log_std_init), "step": size}
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of `DirectLearner`, and what features were met."""
+        return {**super().state_dict(), "met": self._met.sums.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As of `DirectLearner`."""
+        super().load_state_dict(state)
+        self._met.sums = state["met"].clone()
 
     def _step(self, noise: Tensor, returns: np.ndarray) -> Tensor:
         """Adam's step [D], in standard deviations of the noise."""
         paid = torch.from_numpy(returns).float()
         difference = paid[0::2] - paid[1::2]
-        size = difference.square().mean().sqrt()
-        if size > 0.0:
-            difference = (difference / size).clamp(-_FARTHEST, _FARTHEST)
-        gradient = difference @ noise / len(noise)
+        largest = _FARTHEST * float(difference.square().mean().sqrt())
+        gradient = difference.clamp(-largest, largest) @ noise / len(noise)
         first, second = self._moments
         self._moments = torch.stack(
             (first.lerp(gradient, 1.0 - _MEMORY), second.lerp(gradient.square(), 1.0 - _SLOW_MEMORY))
