@@ -30,9 +30,10 @@ class Evolution(DirectLearner):
     """Evolution strategies over the weights of a policy (Salimans et al. 2017, arXiv 1703.03864, algorithm 2).
 
     Students 2j and 2j + 1 of a rollout act by weights w + s e_j and w - s e_j, with e_j normal in whitened features
-    (`FeatureMoments`). The difference of their returns weighs e_j, so that a task counts as much as there is to gain in
-    it; Adam takes the step. The noise is shared by all instances and updates of a student, and the whole run pays for
-    it: nothing has to be known of single instances, and no gradient passes through a run.
+    (`FeatureMoments`). The difference of their returns, over the root of its size in the rollout, weighs e_j: a task in
+    which much can be gained counts for more, and does not drown the others. Adam takes the step. The noise is shared by
+    all instances and updates of a student, and the whole run pays for it: nothing has to be known of single instances,
+    and no gradient passes through a run.
 
     Args:
         env: K students of B instances, with autoreset disabled. With equal students in a pair (`twins` of
@@ -84,8 +85,10 @@ class Evolution(DirectLearner):
         """Adam's step [D], in standard deviations of the noise."""
         paid = torch.from_numpy(returns).float()
         difference = paid[0::2] - paid[1::2]
-        largest = _FARTHEST * float(difference.square().mean().sqrt())
-        gradient = difference.clamp(-largest, largest) @ noise / len(noise)
+        size = difference.square().mean().sqrt()
+        if size > 0.0:
+            difference = difference.clamp(-_FARTHEST * size, _FARTHEST * size) / size.sqrt()
+        gradient = difference @ noise / len(noise)
         first, second = self._moments
         self._moments = torch.stack(
             (first.lerp(gradient, 1.0 - _MEMORY), second.lerp(gradient.square(), 1.0 - _SLOW_MEMORY))

@@ -32,6 +32,22 @@ def test_the_step_is_the_textbook_estimate_and_adams_first() -> None:
     assert learner.history[0]["step"] == pytest.approx(EVOLUTION.learning_rate, rel=1e-4)
 
 
+def test_a_task_with_more_to_gain_counts_for_more_by_the_root() -> None:
+    class Modest(ToyVectorEnv):
+        """Pays a sixteenth."""
+
+        def advance(self, actions: Floats) -> tuple[Floats, Transition]:
+            seen, transition = super().advance(actions)
+            return seen, dataclasses.replace(transition, reward=transition.reward / 16.0)
+
+    moments = []
+    for env in (ToyVectorEnv, Modest):
+        learner = make(EVOLUTION, env)
+        learner.rollout()
+        moments.append(learner.state_dict()["moments"][0])
+    torch.testing.assert_close(moments[0], 4.0 * moments[1])
+
+
 def test_students_that_diverge_have_lost_and_nothing_else_has() -> None:
     class Poisoned(ToyVectorEnv):
         """The first student is lost, whatever it does."""
