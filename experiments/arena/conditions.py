@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe, change_recipe
+from rltemp.recipes.loading import count_updates
 
 __all__ = ["CONDITIONS", "lengthen", "under_condition"]
 
@@ -32,7 +33,7 @@ def _few(recipe: Recipe) -> Changes:
     """An eighth of the students' images in as many updates; the teacher keeps all of its own."""
     data, optimization = recipe.data, recipe.optimization
     train = max(optimization.batch_size, data.train // _FEW)
-    steps = optimization.epochs * (data.train // optimization.batch_size)
+    steps = count_updates(recipe)
     return {
         "data.train": train,
         "teacher.train": recipe.teacher.train or data.train,

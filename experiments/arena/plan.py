@@ -21,6 +21,7 @@ from rltemp.experiments.tuning.search import Found, Trial, best_static
 from rltemp.experiments.tuning.spaces import AGENT, PROBE, RULES, SCHEDULE, SPREAD, STATIC
 from rltemp.presets import list_presets
 from rltemp.recipes import Recipe, change_recipe, dump_recipe
+from rltemp.recipes.loading import count_updates
 
 if TYPE_CHECKING:
     from rltemp.experiments.evaluation.agent_specs import AgentSpec
@@ -217,7 +218,7 @@ def _longer(recipe: Recipe, factor: float) -> Recipe:
 def _wider(recipe: Recipe, factor: float) -> Recipe:
     """As many updates of batches larger by `factor`, as far as there are images for them."""
     optimization, images = recipe.optimization, recipe.data.train
-    steps = optimization.epochs * (images // optimization.batch_size)
+    steps = count_updates(recipe)
     batch = min(images, math.ceil(factor * optimization.batch_size))
     epochs = math.ceil(max(steps, steps * factor * optimization.batch_size / batch) / (images // batch))
     return change_recipe(recipe, {"optimization.batch_size": batch, "optimization.epochs": epochs})

@@ -26,6 +26,7 @@ from rltemp.experiments.tuning.spaces import find_space
 from rltemp.experiments.tuning.validate import Validation
 from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe, change_recipe
+from rltemp.recipes.loading import count_updates
 
 __all__ = ["FIRST_MEASURED", "Learn", "Measure", "Search", "Work"]
 
@@ -61,9 +62,7 @@ class Work(ABC):
     @property
     def updates(self) -> int:
         """Updates of all its students."""
-        recipe = read_recipe(self.recipe)
-        epochs, batch = recipe.optimization.epochs, recipe.optimization.batch_size
-        return self.runs * epochs * (recipe.data.train // batch)
+        return self.runs * count_updates(read_recipe(self.recipe))
 
     @abstractmethod
     def describe(self) -> str:

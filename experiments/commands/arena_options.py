@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from rltemp.experiments.arena.selection import Selection
     from rltemp.experiments.evaluation.specs import PolicySpec
 
-__all__ = ["MOST_TRIALS", "add_arena_options", "run_arena_command"]
+__all__ = ["MOST_TRIALS", "TUNING_STUDENTS", "add_arena_options", "run_arena_command"]
 
 MOST_TRIALS = 10_000
-_TUNING_STUDENTS, _LEAST_TRIALS, _LONGEST = 20, 3, 1000
+TUNING_STUDENTS, _LEAST_TRIALS, _LONGEST = 20, 3, 1000
 
 
 def add_arena_options(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +126,7 @@ def _selection(options: argparse.Namespace) -> Selection:
         trained=_told_apart(trained),
         students=options.students,
         trials=options.trials,
-        tuning_students=min(_TUNING_STUDENTS, options.students),
+        tuning_students=min(TUNING_STUDENTS, options.students),
     )
     check_cells(selection)
     return selection

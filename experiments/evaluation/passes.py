@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rltemp.checks import check_number
 from rltemp.errors import InputError
 from rltemp.recipes import Recipe
+from rltemp.recipes.loading import count_updates
 from rltemp.recipes.schema import Data
 
 __all__ = ["Passes", "count_passes"]
@@ -82,7 +83,7 @@ def count_passes(recipe: Recipe, needs_alignment: bool) -> Passes:
     if needs_alignment and space.alignment == "none":
         raise InputError("policy.alignment must be 'classifier' or 'network' for a policy that needs it, got 'none'")
     batch, images, tokens = float(recipe.instances), recipe.data.train, recipe.data.context or 1
-    updates = optimization.epochs * (images // optimization.batch_size)
+    updates = count_updates(recipe)
     probe = tokens * min(space.probe_size, images) * -(-updates // space.every) / updates
     term = probe if optimization.probe_weight > 0.0 else 0.0
     through_network = needs_alignment and space.alignment == "network"

@@ -20,6 +20,7 @@ from rltemp.experiments.arena.plan import CellPlan
 from rltemp.experiments.arena.run import all_work, run_arena, weight
 from rltemp.experiments.arena.selection import Selection, check_cells, find_tasks
 from rltemp.experiments.arena.store import ResultStore
+from rltemp.experiments.commands.arena_options import TUNING_STUDENTS
 from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.engines import Here, Leave
 from rltemp.experiments.evaluation.specs import trained_policy
@@ -35,8 +36,6 @@ TASKS = "fashion,news"
 CONDITIONS = "clean,noise30,weak-teacher,missing-classes"
 STUDENTS = 64
 """Of a rollout."""
-_TUNING_STUDENTS = 20
-"""Per setting of a search, as in `rltemp arena`."""
 
 
 def main() -> None:
@@ -70,7 +69,7 @@ def specialist(task: str, condition: str, rollouts: int, start: str, data: str, 
         root: folder of all runs.
     """
     # Recipe and references are searched with so many settings, of which each is a reference's own cost twice.
-    trials = -(-rollouts * STUDENTS // (2 * _TUNING_STUDENTS))
+    trials = -(-rollouts * STUDENTS // (2 * TUNING_STUDENTS))
     selection = Selection(
         tasks=find_tasks([task], data, allow_download=False, allow_code=False),
         conditions=(condition,),
@@ -79,7 +78,7 @@ def specialist(task: str, condition: str, rollouts: int, start: str, data: str, 
         trained=(trained_policy(start),),
         students=32,
         trials=trials,
-        tuning_students=_TUNING_STUDENTS,
+        tuning_students=TUNING_STUDENTS,
     )
     check_cells(selection)
     store = ResultStore(Path(root, "specialists", "work"))
