@@ -1,11 +1,14 @@
 """The study of specialists trains in the recipe of the references, on other images, and tells what the judge found."""
 
+from pathlib import Path
+
 import pytest
 
 from rltemp.agents.train import load_start
 from rltemp.errors import InputError
 from rltemp.experiments.arena.outcome import Cell, CellOutcome, Line
 from rltemp.experiments.evaluation.statistics import Difference
+from rltemp.experiments.studies import specialists
 from rltemp.experiments.studies.specialists import row, specialized
 from rltemp.recipes import Recipe
 from rltemp.tasks.build import check_recipe
@@ -40,3 +43,16 @@ def test_a_row_has_both_policies_above_the_better_reference() -> None:
     )
     told = row(CellOutcome(Cell("news", "clean", 1), 100, 32, "", lines)).replace("\N{MINUS SIGN}", "-")
     assert told == "| news, clean | 81.0 | 82.0 | -2.0 [-4.0, -1.0] | +2.0 [0.0, +3.0] | better |"
+
+
+def test_a_task_without_images_for_agents_is_refused_before_anything_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def searched(*_: object) -> None:
+        pytest.fail("references must not be searched")
+
+    monkeypatch.setattr(specialists, "_judge", searched)
+    task = tmp_path / "large.yaml"
+    task.write_text("data: {name: digits, pool: arena, train: 600, validation: 250}\n")
+    with pytest.raises(InputError, match=r"data\.pool 'agents'.* must .*fit"):
+        specialists.specialist(str(task), "clean", 6, "rltemp/general", "data", str(tmp_path))
