@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -55,14 +56,13 @@ def errors_at(recipe: Recipe, task: Task) -> Callable[[float], float]:
 
     Each rate is measured once.
     """
-    policies, known = [Setting(4.0, 0.0, 0.0, label).policy(recipe) for label in LABELS], {}
+    policies = [Setting(4.0, 0.0, 0.0, label).policy(recipe) for label in LABELS]
 
+    @cache
     def errors(rate: float) -> float:
-        if rate not in known:
-            there = dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, lr=rate))
-            measured = errors_on(recipe, [there])
-            known[rate] = min(float(measured(policy)[0]) for policy in policies)
-        return known[rate]
+        there = dataclasses.replace(task, optimization=dataclasses.replace(task.optimization, lr=rate))
+        measured = errors_on(recipe, [there])
+        return min(float(measured(policy)[0]) for policy in policies)
 
     return errors
 

@@ -13,7 +13,7 @@ from rltemp.features import LogitFeatures
 from rltemp.recipes.schema import Agent, PolicySpace
 
 EVOLUTION = Agent(
-    learner="evolution", credit="uniform", students=16, rollouts=150, hidden=(), log_std_init=-1.0, learning_rate=0.3
+    learner="evolution", credit="uniform", students=16, rollouts=200, hidden=(), log_std_init=-1.0, learning_rate=0.3
 )
 DESCENT = Agent(learner="descent", credit="hindsight", students=4, rollouts=60, hidden=(), learning_rate=0.1)
 SPACE = PolicySpace(low=0.5, high=32.0)
