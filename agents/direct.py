@@ -44,13 +44,17 @@ class DirectLearner(Learner):
         if env.students != agent.students:
             raise InputError(f"env must hold agent.students = {agent.students} students, got {env.students}")
         self._env = env
-        widths = (env.features, *agent.hidden, env.actions)
-        self._shapes = [((outputs, inputs), (outputs,)) for inputs, outputs in itertools.pairwise(widths)]
+        self._shapes = [((outputs, inputs), (outputs,)) for outputs, inputs in self._architecture(env)]
         generator = self._generator("start")
         layers = [normal(generator, (outputs, inputs)) / math.sqrt(inputs) for (outputs, inputs), _ in self._shapes]
         layers[-1].zero_()
         self._weights = torch.cat([torch.cat((layer.flatten(), layer.new_zeros(len(layer)))) for layer in layers])
         self._moments: Any = None  # what the optimizer knows of past gradients
+
+    def _architecture(self, env: StudentVectorEnv) -> list[tuple[int, int]]:
+        """Outputs and inputs of every layer, the one over the features first."""
+        widths = (env.features, *self.agent.hidden, env.actions)
+        return [(outputs, inputs) for inputs, outputs in itertools.pairwise(widths)]
 
     @property
     def steps(self) -> int:

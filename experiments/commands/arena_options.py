@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from rltemp.experiments.arena.selection import Selection
     from rltemp.experiments.evaluation.specs import PolicySpec
 
-__all__ = ["MOST_TRIALS", "TUNING_STUDENTS", "add_arena_options", "run_arena_command"]
+__all__ = ["MOST_TRIALS", "STUDENTS", "TRIALS", "TUNING_STUDENTS", "add_arena_options", "run_arena_command"]
 
 MOST_TRIALS = 10_000
+STUDENTS, TRIALS = 32, 20
 TUNING_STUDENTS, _LEAST_TRIALS, _LONGEST = 20, 3, 1000
 
 
@@ -62,13 +63,13 @@ def add_arena_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--students",
         type=int,
-        default=32,
+        default=STUDENTS,
         help="paired students per method, and, at most 20, per setting of a search (default: %(default)s)",
     )
     parser.add_argument(
         "--trials",
         type=int,
-        default=20,
+        default=TRIALS,
         help="settings tried per reference, a third as many per rule (default: %(default)s)",
     )
     add_engine(parser, processes=2)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,14 +23,13 @@ from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.statistics import paired_difference
 from rltemp.experiments.report.sentences import points
+from rltemp.experiments.studies.changed import Changed, dealt
 from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe, load_recipe
 from rltemp.tasks import build_task
 
 UNSEEN = {"data.split_seed": 1, "teacher.seed": 1, "student.options": {"hidden": [24]}}
 STUDENTS = range(64)
-
-Change = Callable[[Temperatures], Temperatures]
 
 
 class WithoutFeature(LearnedPolicy):
@@ -45,25 +43,6 @@ class WithoutFeature(LearnedPolicy):
         same_for_all = self.features.names[self.column] == "progress"
         features[:, self.column] = 0.5 if same_for_all else features[:, self.column].mean()
         return super().temperature(features)
-
-
-class Changed(TemperaturePolicy):
-    """A policy whose temperatures are changed before they are used."""
-
-    def __init__(self, policy: TemperaturePolicy, change: Change) -> None:
-        super().__init__()
-        self.policy, self.change, self.needs = policy, change, policy.needs
-
-    def choose(
-        self,
-        student_logits: Tensor,
-        teacher_logits: Tensor,
-        targets: Tensor | None,
-        progress: float | Tensor,
-        alignment: Tensor | None,
-    ) -> Temperatures:
-        """The policy's temperatures, changed."""
-        return self.change(self.policy(student_logits, teacher_logits, targets, progress, alignment))
 
 
 def without(policy: LearnedPolicy, name: str) -> TemperaturePolicy:
@@ -84,11 +63,6 @@ def factor_alone(t: Temperatures) -> Temperatures:
 
 def clipped(t: Temperatures) -> Temperatures:
     return Temperatures.shared(t.teacher.clamp(2.0, 8.0))
-
-
-def dealt(t: Temperatures) -> Temperatures:
-    """The same temperatures, each to the next student's instance: how many of which, but not whose."""
-    return Temperatures.shared(t.teacher.roll(1))
 
 
 def main() -> None:

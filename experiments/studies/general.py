@@ -135,16 +135,16 @@ def of_training(arms: Sequence[str], seeds: int, root: Path, tasks: Sequence[Tas
     lines += ["| :-- | --: | --: | --: | --: |", f"| T = 4, T² | {usual.mean():.1f} | | | |"]
     for temperature in _COLDER:
         each = errors(make_policy("static", temperature=temperature))
-        lines.append(f"| T = {temperature:g}, T² | {each.mean():.1f} | {_more(each, usual)} | | |")
+        lines.append(f"| T = {temperature:g}, T² | {each.mean():.1f} | {more(each, usual)} | | |")
     first = None
     for arm in arms:
         folders = [root / f"{_slug(arm)}-{seed}" for seed in range(seeds)]
         trainings = [errors(load_policy(folder / "policy")) for folder in folders]
         each = np.mean(trainings, axis=0)
-        more = _more(each, usual), "" if first is None else _more(each, first)
+        gaps = more(each, usual), "" if first is None else more(each, first)
         first = each if first is None else first
         wrong = " and ".join(f"{one.mean():.1f}" for one in trainings)
-        lines.append(f"| {arm} | {wrong} | {' | '.join(more)} | {_lost(folders, recipe.agent.students):.1%} |")
+        lines.append(f"| {arm} | {wrong} | {' | '.join(gaps)} | {_lost(folders, recipe.agent.students):.1%} |")
     return "\n".join(lines)
 
 
@@ -164,9 +164,10 @@ def errors_on(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[TemperaturePol
     return errors
 
 
-def _more(errors: FloatArray, others: FloatArray) -> str:
-    more = paired_difference(errors, others)
-    return f"{more.mean:+.1f} [{more.low:+.1f}, {more.high:+.1f}]"
+def more(errors: FloatArray, others: FloatArray) -> str:
+    """How much larger errors are than others, paired, with the interval."""
+    gap = paired_difference(errors, others)
+    return f"{gap.mean:+.1f} [{gap.low:+.1f}, {gap.high:+.1f}]"
 
 
 def _lost(folders: Sequence[Path], students: int) -> float:

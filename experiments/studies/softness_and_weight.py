@@ -30,7 +30,8 @@ from rltemp.experiments.evaluation.results import PolicyResult
 from rltemp.experiments.evaluation.specs import PolicySpec, parse_policies
 from rltemp.experiments.evaluation.statistics import choose_best, crossed_difference
 from rltemp.experiments.report.sentences import points
-from rltemp.experiments.studies.ablate import STUDENTS, UNSEEN, Change, factor_alone, softness_alone
+from rltemp.experiments.studies.ablate import STUDENTS, UNSEEN, factor_alone, softness_alone
+from rltemp.experiments.studies.changed import Change
 from rltemp.objectives import kd_loss
 from rltemp.objectives.method import Method
 from rltemp.progress import NoProgress

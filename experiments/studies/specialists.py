@@ -20,6 +20,7 @@ from rltemp.experiments.arena.plan import CellPlan
 from rltemp.experiments.arena.run import all_work, run_arena, weight
 from rltemp.experiments.arena.selection import Selection, cell_recipe, check_cells, find_tasks
 from rltemp.experiments.arena.store import ResultStore
+from rltemp.experiments.commands.arena_options import STUDENTS as MEASURED
 from rltemp.experiments.commands.arena_options import TUNING_STUDENTS
 from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.engines import Here, Leave
@@ -79,7 +80,7 @@ def specialist(task: str, condition: str, rollouts: int, start: str, data: str, 
         budgets=(1,),
         methods=(),
         trained=(trained_policy(start),),
-        students=32,
+        students=MEASURED,
         trials=trials,
         tuning_students=TUNING_STUDENTS,
     )

@@ -107,7 +107,8 @@ class PolicyPopulation(nn.Module):
         def choose(state: dict[str, Tensor], *tensors: Tensor | None) -> tuple[Tensor, ...]:
             student, teacher, targets, alignment = tensors
             arguments = (student, teacher, targets, progress, alignment)
-            return _as_tuple(functional_call(self._members[0], state, arguments))
+            temperatures: Temperatures = functional_call(self._members[0], state, arguments)
+            return temperatures.tensors
 
         chosen: tuple[Tensor, ...] = vmap(choose, in_dims=(0, 0, 0, 0, None if alignment is None else 0))(
             state, student, teacher, targets, alignment
@@ -118,9 +119,9 @@ class PolicyPopulation(nn.Module):
         self, student: Tensor, teacher: Tensor, targets: Tensor, alignment: Tensor | None, progress: float
     ) -> tuple[Tensor, ...]:
         chosen = [
-            _as_tuple(
-                _call(member, student[k], teacher[k], targets[k], None if alignment is None else alignment[k], progress)
-            )
+            _call(
+                member, student[k], teacher[k], targets[k], None if alignment is None else alignment[k], progress
+            ).tensors
             for k, member in enumerate(self._members)
         ]
         return tuple(torch.stack(values) for values in zip(*chosen, strict=True))
@@ -136,7 +137,3 @@ def _call(
 ) -> Temperatures:
     temperatures: Temperatures = policy(student, teacher, targets, progress, alignment)
     return temperatures
-
-
-def _as_tuple(temperatures: Temperatures) -> tuple[Tensor, ...]:
-    return temperatures.teacher, temperatures.student, temperatures.scale

@@ -297,6 +297,45 @@ def test_a_policy_over_the_batch_sees_its_own_students_batch_alone(tiny_task: Ta
     assert together.scale.unique().numel() == (together.scale.numel() if own else 3)
 
 
+class _WeighsLabels(TemperaturePolicy):
+    """By what the teacher says of the label; drawn, over the batch, or trained, as its attributes say."""
+
+    needs, weighs_labels = frozenset({"targets"}), True
+
+    def choose(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor | None,
+        progress: float | Tensor,
+        alignment: Tensor | None,
+    ) -> Temperatures:
+        assert targets is not None
+        weight = teacher_logits.softmax(-1).gather(1, targets[:, None])[:, 0]
+        return Temperatures.shared(torch.full_like(weight, 2.0), label_weight=0.5 + weight)
+
+
+class _WeighsLabelsOverTheBatch(_WeighsLabels):
+    over_batch = True
+
+
+class _LearnsToWeighLabels(_WeighsLabels):
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+
+@pytest.mark.parametrize("kind", [_WeighsLabels, _WeighsLabelsOverTheBatch, _LearnsToWeighLabels])
+def test_weights_of_labels_reach_every_student(tiny_task: Task, kind: type[TemperaturePolicy]) -> None:
+    run = DistillationRun(tiny_task, SEEDS)
+    seen = run.observe()
+    logits = seen.student.logits, seen.teacher_logits
+    together = PolicyPopulation([kind() for _ in SEEDS])(*logits, seen.minibatch.targets, seen.progress, None)
+    assert together.label_weight is not None
+    for k in range(len(SEEDS)):
+        torch.testing.assert_close(together.label_weight.view(3, -1)[k], _policy_call(kind(), run, k).label_weight)
+
+
 def test_a_random_policy_draws_from_a_generator_per_student(tiny_task: Task) -> None:
     run = DistillationRun(tiny_task, SEEDS)
 
