@@ -14,7 +14,8 @@ import argparse
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from rltemp.experiments.evaluation.statistics import mean_interval, paired_diffe
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
 from rltemp.policies import TemperaturePolicy, make_policy
 from rltemp.policies.artifact import load_policy
-from rltemp.recipes import Recipe, load_recipe
+from rltemp.recipes import Recipe, change_recipe, load_recipe
 
 RECIPES = ("general", "general-kd")
 JUDGED_ON = ("fashion", "spoken-digits", "news")
@@ -39,36 +40,45 @@ STUDENTS = 4
 _COLDER = (2.0, 1.0)
 """Static temperatures beside T = 4 there."""
 
+
+class Arm(NamedTuple):
+    """How an arm differs from the recipe.
+
+    Attributes:
+        changes: values of the recipe.
+        features: those of the recipe that it sees, by how their names begin; all of them if empty.
+    """
+
+    changes: Mapping[str, Any] = MappingProxyType({})
+    features: tuple[str, ...] = ()
+
+
+_INSTANCE = ("teacher_", "student_", "divergence", "agreement")
 # PPO of the same network and actions, paid at the end of a run for all that is judged. Its noise is as large as that of
 # evolution, which divides it by the root of the 27 features; an update goes about as far as evolution's step.
 _PPO = {
     **{"agent.learner": "ppo", "agent.log_std_init": -3.4, "agent.learning_rate": 1e-3},
     **{"agent.target_kl": 0.01, "agent.gae_lambda": 1.0},
 }
+_HINDSIGHT = {"agent.objective": "soft-error", "agent.credit": "hindsight"}
 
-ARMS: dict[str, dict[str, Any]] = {
-    "evolution": {},
-    "batch alone": {"policy.features": ("progress", "batch_")},
-    "instances alone": {"policy.features": ("progress", "teacher_", "student_", "divergence", "agreement")},
-    "without classes": {"policy.features": ("progress", "teacher_", "student_", "divergence", "agreement", "batch_")},
-    "progress alone": {"policy.features": ("progress",)},
-    "temperature alone": {"policy.scale_range": [], "policy.label_range": []},
-    "labels as they are": {"policy.label_range": []},
-    "labels weighed": {"policy.label_range": [0.125, 8.0]},
-    "16 hidden units": {"agent.hidden": [16]},
-    "paid in nll": {"agent.objective": "nll"},
-    "paid in soft error": {"agent.objective": "soft-error"},
-    "PPO on returns": _PPO,
-    "PPO by redistribution": {**_PPO, "agent.credit": "redistribution"},
-    "PPO by hindsight": {**_PPO, "agent.objective": "soft-error", "agent.credit": "hindsight"},
-    "descent": {
-        "agent.learner": "descent",
-        "agent.learning_rate": 3e-3,
-        "agent.objective": "soft-error",
-        "agent.credit": "hindsight",
-    },
+ARMS = {
+    "evolution": Arm(),
+    "batch alone": Arm(features=("progress", "batch_")),
+    "instances alone": Arm(features=("progress", *_INSTANCE)),
+    "without classes": Arm(features=("progress", *_INSTANCE, "batch_")),
+    "progress alone": Arm(features=("progress",)),
+    "temperature alone": Arm({"policy.scale_range": [], "policy.label_range": []}),
+    "labels as they are": Arm({"policy.label_range": []}),
+    "labels weighed": Arm({"policy.label_range": [0.125, 8.0]}),
+    "16 hidden units": Arm({"agent.hidden": [16]}),
+    "paid in nll": Arm({"agent.objective": "nll"}),
+    "paid in soft error": Arm({"agent.objective": "soft-error"}),
+    "PPO on returns": Arm(_PPO),
+    "PPO by redistribution": Arm({**_PPO, "agent.credit": "redistribution"}),
+    "PPO by hindsight": Arm({**_PPO, **_HINDSIGHT}),
+    "descent": Arm({"agent.learner": "descent", "agent.learning_rate": 3e-3, **_HINDSIGHT}),
 }
-"""Values of the recipe; of its features, those that begin so."""
 
 
 def main() -> None:
@@ -196,11 +206,9 @@ def _train(arm: str, seeds: int, rollouts: int, root: Path, tasks: Sequence[Task
 
 def changed(recipe: str, arm: str, changes: Mapping[str, Any]) -> Recipe:
     """The recipe as an arm trains in it, with other changes."""
-    values = {**changes, **ARMS[arm]}
-    if "policy.features" in values:
-        whole = load_recipe(recipe).policy.features
-        values["policy.features"] = [name for name in whole if name.startswith(values["policy.features"])]
-    return load_recipe(recipe, values)
+    whole = load_recipe(recipe, {**changes, **ARMS[arm].changes})
+    seen = [name for name in whole.policy.features if name.startswith(ARMS[arm].features or "")]
+    return change_recipe(whole, {"policy.features": seen})
 
 
 def _to_judge(arm: str, seeds: int, root: Path) -> tuple[str, str]:

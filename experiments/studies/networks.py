@@ -168,9 +168,7 @@ def main() -> None:
     first = None
     for arm in options.arms.split(","):
         folder = Path(options.runs, RECIPE, f"network-{arm.replace(' ', '-')}-{options.rollouts}")
-        policy, numbers = learn(
-            load_recipe(RECIPE, {**ARMS[arm], "agent.rollouts": options.rollouts}), arm, tasks, folder
-        )
+        policy, numbers = learn(load_recipe(RECIPE, {"agent.rollouts": options.rollouts}), arm, tasks, folder)
         wrong = errors(policy)
         against = "" if first is None else more(wrong, first)
         first = wrong if first is None else first
