@@ -13,6 +13,7 @@ from rltemp import make_policy
 from rltemp.agents.selection import validation_losses
 from rltemp.distillation import Task
 from rltemp.envs.split import SplitVectorEnv
+from rltemp.experiments.studies import networks
 from rltemp.experiments.studies.networks import ARMS, SUMMARIES, WIDTH, SummaryEvolution, act, learn
 from rltemp.recipes import Recipe, change_recipe, load_recipe
 
@@ -106,3 +107,20 @@ def test_an_arm_learns_goes_on_and_distils(short: Recipe, tiny_task: Task, tmp_p
     assert torch.equal(*losses)
     static = validation_losses(make_policy("static", temperature=4.0), short, tiny_task, teacher, [5, 6])
     assert not torch.equal(losses[0], static)
+
+
+def test_the_table_compares_every_arm_with_the_linear_one(
+    short: Recipe, tiny_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(networks, "load_recipe", lambda _, changes=None: change_recipe(short, changes or {}))
+    monkeypatch.setattr(networks, "build_all", lambda *_: [tiny_task, tiny_task])
+    monkeypatch.setattr("sys.argv", ["networks", "--rollouts", "1", "--runs", str(tmp_path)])
+    networks.main()
+    lines = capsys.readouterr().out.splitlines()[2:]
+    usual, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[0] for row in rows] == list(ARMS)
+    assert rows[0][4] == ""
+    for row in rows[1:]:
+        above_usual, above_linear = (float(cell.split(" ")[0]) for cell in row[3:])
+        assert above_usual == pytest.approx(float(row[2]) - float(usual[2]), abs=0.11)
+        assert above_linear == pytest.approx(float(row[2]) - float(rows[0][2]), abs=0.11)
