@@ -39,97 +39,103 @@ from rltemp.temperatures import Temperatures
 
 RECIPE = "general"
 WIDTH = 8
-"""Numbers of a summary."""
+"""Numbers of a summary of a minibatch."""
 
 Layers = Sequence[tuple[Tensor, Tensor]]
-"""Weights [K, outputs, inputs] and biases [K, outputs]."""
+"""Weights [K, outputs, inputs] and biases [K, outputs] of each."""
 
 
-class Summary(NamedTuple):
-    """What a network learns of a whole minibatch, beside the features that say it.
+class Network(NamedTuple):
+    """A network of K students beside the plain one.
 
     Attributes:
-        shapes: (outputs, inputs) of its layers, from the number of features.
-        step: the summary [K, WIDTH] of centered features [K, B, F], from its layers and the summary before.
+        shapes: (outputs, inputs) of its layers, from the numbers of features and actions. The first is over the
+            features; it and the last one start at 0.
+        forward: actions [K, B, A] before they are squashed, and the state [K, WIDTH], from centered features [K, B, F],
+            the layers, and the state before.
     """
 
-    shapes: Callable[[int], list[tuple[int, int]]]
-    step: Callable[[Tensor, Layers, Tensor], Tensor]
+    shapes: Callable[[int, int], list[tuple[int, int]]]
+    forward: Callable[[Tensor, Layers, Tensor], tuple[Tensor, Tensor]]
 
 
-def _of_set(seen: Tensor, layers: Layers, _: Tensor) -> Tensor:
-    """Deep sets (Zaheer et al. 2017, arXiv 1703.06114): the mean of what one layer makes of each instance."""
-    ((weight, bias),) = layers
-    return torch.tanh(torch.baddbmm(bias.unsqueeze(1), seen, weight.transpose(1, 2))).mean(1)
+def _with_set(seen: Tensor, layers: Layers, _: Tensor) -> tuple[Tensor, Tensor]:
+    """Deep sets (Zaheer et al. 2017, arXiv 1703.06114): beside it the mean of what a layer makes of each instance."""
+    own, encoder, last = layers
+    summary = torch.tanh(_of_each(encoder, seen)).mean(1)
+    return _of_each(own, seen) + _of_one(last, summary).unsqueeze(1), summary
 
 
-def _of_history(seen: Tensor, layers: Layers, state: Tensor) -> Tensor:
-    """A gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) over the means of minibatches."""
+def _with_history(seen: Tensor, layers: Layers, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Beside it a gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) over the means of minibatches."""
+    own, update, reset, candidate, last = layers
     mean = seen.mean(1)
     met = torch.cat((mean, state), dim=1)
-    update, reset = (torch.sigmoid(_linear(layer, met)) for layer in layers[:2])
-    candidate = torch.tanh(_linear(layers[2], torch.cat((mean, reset * state), dim=1)))
-    return state.lerp(candidate, update)
+    kept = torch.sigmoid(_of_one(reset, met)) * state
+    heard = torch.tanh(_of_one(candidate, torch.cat((mean, kept), dim=1)))
+    state = state.lerp(heard, torch.sigmoid(_of_one(update, met)))
+    return _of_each(own, seen) + _of_one(last, state).unsqueeze(1), state
 
 
-def _linear(layer: tuple[Tensor, Tensor], values: Tensor) -> Tensor:
+def _of_each(layer: tuple[Tensor, Tensor], values: Tensor) -> Tensor:
     weight, bias = layer
-    return torch.einsum("koi,ki->ko", weight, values) + bias
+    return torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
 
 
-SUMMARIES = {
-    "set encoder": Summary(lambda features: [(WIDTH, features)], _of_set),
-    "recurrent": Summary(lambda features: 3 * [(WIDTH, features + WIDTH)], _of_history),
+def _of_one(layer: tuple[Tensor, Tensor], values: Tensor) -> Tensor:
+    return _of_each(layer, values.unsqueeze(1)).squeeze(1)
+
+
+NETWORKS = {
+    "set encoder": Network(
+        lambda features, actions: [(actions, features), (WIDTH, features), (actions, WIDTH)], _with_set
+    ),
+    "recurrent": Network(
+        lambda features, actions: [(actions, features), *3 * [(WIDTH, features + WIDTH)], (actions, WIDTH)],
+        _with_history,
+    ),
 }
 HIDDEN: dict[str, list[int]] = {"linear": [], "16 hidden units": [16]}
-ARMS = (*HIDDEN, *SUMMARIES)
+ARMS = (*HIDDEN, *NETWORKS)
 
 
-class SummaryEvolution(Evolution):
-    """Evolution of a linear layer over an instance's features and a summary of its minibatch.
+class NetworkEvolution(Evolution):
+    """Evolution of another network.
 
     Args:
         env: as of `Evolution`.
         agent: the settings, without hidden layers.
-        summary: what is learned of the minibatch.
+        network: what is learned.
     """
 
-    def __init__(self, env: StudentVectorEnv, agent: Agent, summary: Summary) -> None:
-        self._summary = summary
+    def __init__(self, env: StudentVectorEnv, agent: Agent, network: Network) -> None:
+        self._network = network
         super().__init__(env, agent)
-        # The layer over the summary starts at 0 as the last one; so does the one over the features.
         self._weights[: env.actions * env.features] = 0.0
         self._state = torch.zeros(agent.students, WIDTH)
 
     def _architecture(self, env: StudentVectorEnv) -> list[tuple[int, int]]:
-        return [(env.actions, env.features), *self._summary.shapes(env.features), (env.actions, WIDTH)]
+        return self._network.shapes(env.features, env.actions)
 
     def _learn(self, progress: Progress) -> dict[str, float]:
         self._state = torch.zeros(self.agent.students, WIDTH)
         return super()._learn(progress)
 
     def _act(self, observations: Tensor, weights: Tensor) -> Tensor:
-        actions, self._state = act(self._summary, center(observations), self._layers(weights), self._state)
-        return actions
+        values, self._state = self._network.forward(center(observations), self._layers(weights), self._state)
+        return torch.tanh(values)
 
-    def export(self, features: LogitFeatures, space: PolicySpace, card: Mapping[str, Any]) -> SummaryPolicy:
+    def export(self, features: LogitFeatures, space: PolicySpace, card: Mapping[str, Any]) -> NetworkPolicy:
         """The policy of the weights; arguments are those of `Learner.export`."""
-        return SummaryPolicy(self._summary, features, self._layers(self._weights[None]), space)
+        return NetworkPolicy(self._network, features, self._layers(self._weights[None]), space)
 
 
-def act(summary: Summary, seen: Tensor, layers: Layers, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Actions [K, B, A] of centered features [K, B, F], and the summary [K, WIDTH]."""
-    (weight, bias), *inner, last = layers
-    state = summary.step(seen, inner, state)
-    return torch.tanh(seen @ weight.transpose(1, 2) + (bias + _linear(last, state)).unsqueeze(1)), state
+class NetworkPolicy(LearnedPolicy):
+    """What `NetworkEvolution` learned, for one run at a time, which begins at progress 0."""
 
-
-class SummaryPolicy(LearnedPolicy):
-    """What `SummaryEvolution` learned, for one run at a time, which begins at progress 0."""
-
-    def __init__(self, summary: Summary, features: LogitFeatures, layers: Layers, space: PolicySpace) -> None:
+    def __init__(self, network: Network, features: LogitFeatures, layers: Layers, space: PolicySpace) -> None:
         super().__init__(features, (), **vars(space.actions))
-        self._summary, self._layers, self._state = summary, layers, torch.zeros(1, WIDTH)
+        self._network, self._own, self._state = network, layers, torch.zeros(1, WIDTH)
 
     def choose(
         self,
@@ -146,9 +152,9 @@ class SummaryPolicy(LearnedPolicy):
         seen = center(self.features(*inputs, students, position=position)).unflatten(0, (students, -1))
         if progress == 0.0:
             self._state = seen.new_zeros(students, WIDTH)
-        layers = [(weight.expand(students, -1, -1), bias.expand(students, -1)) for weight, bias in self._layers]
-        actions, self._state = act(self._summary, seen, layers, self._state)
-        return self.actions.temperatures(actions.flatten(0, 1))
+        layers = [(weight.expand(students, -1, -1), bias.expand(students, -1)) for weight, bias in self._own]
+        values, self._state = self._network.forward(seen, layers, self._state)
+        return self.actions.temperatures(torch.tanh(values).flatten(0, 1))
 
 
 def main() -> None:
@@ -180,7 +186,7 @@ def learn(recipe: Recipe, arm: str, tasks: Sequence[Task], folder: Path) -> tupl
     agent = change_recipe(recipe, {"agent.hidden": HIDDEN.get(arm, [])}).agent
     options: dict[str, Any] = {"task": tasks, "twins": True, "autoreset_mode": AutoresetMode.DISABLED}
     with closing(SplitVectorEnv(agent.students * recipe.instances, recipe, **options)) as env:
-        learner = SummaryEvolution(env, agent, SUMMARIES[arm]) if arm in SUMMARIES else Evolution(env, agent)
+        learner = NetworkEvolution(env, agent, NETWORKS[arm]) if arm in NETWORKS else Evolution(env, agent)
         with progress(arm, agent.rollouts * env.horizon) as shown:
             run_training(learner, run_dir=folder, resume=True, progress=shown)
         policy = learner.export(make_features(recipe.policy), recipe.policy, {})

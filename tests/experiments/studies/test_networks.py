@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
-from torch import Tensor, nn
+from torch import Tensor
 
 from rltemp import make_policy
 from rltemp.agents.selection import validation_losses
 from rltemp.distillation import Task
 from rltemp.envs.split import SplitVectorEnv
 from rltemp.experiments.studies import networks
-from rltemp.experiments.studies.networks import ARMS, SUMMARIES, WIDTH, SummaryEvolution, act, learn
+from rltemp.experiments.studies.networks import ARMS, NETWORKS, WIDTH, NetworkEvolution, learn
 from rltemp.recipes import Recipe, change_recipe, load_recipe
 
 FEATURES, STUDENTS, INSTANCES = 5, 3, 4
@@ -23,10 +23,9 @@ FEATURES, STUDENTS, INSTANCES = 5, 3, 4
 def _layers(arm: str) -> list[tuple[Tensor, Tensor]]:
     """Of K students, each its own."""
     generator = torch.Generator().manual_seed(0)
-    shapes = [(2, FEATURES), *SUMMARIES[arm].shapes(FEATURES), (2, WIDTH)]
     return [
         (torch.randn(STUDENTS, *shape, generator=generator), torch.randn(STUDENTS, shape[0], generator=generator))
-        for shape in shapes
+        for shape in NETWORKS[arm].shapes(FEATURES, 2)
     ]
 
 
@@ -36,43 +35,30 @@ def _seen() -> Tensor:
 
 def test_a_set_encoder_is_a_mean_over_the_instances_in_any_order() -> None:
     layers, seen, nothing = _layers("set encoder"), _seen(), torch.zeros(STUDENTS, WIDTH)
-    actions, summary = act(SUMMARIES["set encoder"], seen, layers, nothing)
+    values, summary = NETWORKS["set encoder"].forward(seen, layers, nothing)
     for k in range(STUDENTS):
         (own, a), (encoder, b), (over, c) = [(weight[k], bias[k]) for weight, bias in layers]
         mean = torch.stack([torch.tanh(encoder @ instance + b) for instance in seen[k]]).sum(0) / INSTANCES
         torch.testing.assert_close(summary[k], mean)
         for i, instance in enumerate(seen[k]):
-            torch.testing.assert_close(actions[k, i], torch.tanh(own @ instance + a + over @ mean + c))
-    mixed, _ = act(SUMMARIES["set encoder"], seen.flip(1), layers, nothing)
-    torch.testing.assert_close(mixed.flip(1), actions)
+            torch.testing.assert_close(values[k, i], own @ instance + a + over @ mean + c)
+    mixed, _ = NETWORKS["set encoder"].forward(seen.flip(1), layers, nothing)
+    torch.testing.assert_close(mixed.flip(1), values)
 
 
-def test_the_recurrent_network_is_torchs_gru() -> None:
+def test_the_recurrent_network_is_a_gated_unit_over_means() -> None:
     layers, seen = _layers("recurrent"), _seen()
-    state = torch.randn(STUDENTS, WIDTH, generator=torch.Generator().manual_seed(2))
-    _, new = act(SUMMARIES["recurrent"], seen, layers, state)
+    before = torch.randn(STUDENTS, WIDTH, generator=torch.Generator().manual_seed(2))
+    values, after = NETWORKS["recurrent"].forward(seen, layers, before)
     for k in range(STUDENTS):
-        (update, u), (reset, r), (candidate, c) = [(weight[k], bias[k]) for weight, bias in layers[1:-1]]
-        mean = seen[k].mean(0)
-        # Theirs resets what the state's own layer gives, ours the state; without that gate they are the same. Its
-        # update keeps the state where ours takes the candidate.
-        cell = nn.GRUCell(FEATURES, WIDTH)
-        with torch.no_grad():
-            inputs, states = zip(
-                *((w[:, :FEATURES], w[:, FEATURES:]) for w in (reset, -update, candidate)), strict=True
-            )
-            cell.weight_ih.copy_(torch.cat(inputs))
-            cell.weight_hh.copy_(torch.cat(states))
-            cell.bias_ih.copy_(torch.cat((r + 50.0, -u, c)))
-            cell.bias_hh.zero_()
-            theirs = cell(mean, state[k])
-        open_gate = [*layers[:2], (layers[2][0], layers[2][1] + 50.0), *layers[3:]]
-        _, ours = act(SUMMARIES["recurrent"], seen, open_gate, state)
-        torch.testing.assert_close(ours[k], theirs)
-        gate = torch.sigmoid(reset @ torch.cat((mean, state[k])) + r)
-        taken = torch.sigmoid(update @ torch.cat((mean, state[k])) + u)
-        heard = torch.tanh(candidate @ torch.cat((mean, gate * state[k])) + c)
-        torch.testing.assert_close(new[k], (1 - taken) * state[k] + taken * heard)
+        own, update, reset, candidate, last = [(weight[k], bias[k]) for weight, bias in layers]
+        mean = seen[k].sum(0) / INSTANCES
+        met = torch.cat((mean, before[k]))
+        taken = torch.sigmoid(update[0] @ met + update[1])
+        kept = torch.sigmoid(reset[0] @ met + reset[1]) * before[k]
+        heard = torch.tanh(candidate[0] @ torch.cat((mean, kept)) + candidate[1])
+        torch.testing.assert_close(after[k], (1 - taken) * before[k] + taken * heard)
+        torch.testing.assert_close(values[k], seen[k] @ own[0].T + own[1] + last[0] @ after[k] + last[1])
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +74,11 @@ def short(tiny_recipe: Recipe) -> Recipe:
     return change_recipe(tiny_recipe, small)
 
 
-@pytest.mark.parametrize("arm", list(SUMMARIES))
+@pytest.mark.parametrize("arm", list(NETWORKS))
 def test_before_it_learns_a_network_chooses_the_middle_of_every_range(short: Recipe, tiny_task: Task, arm: str) -> None:
     options: dict[str, Any] = {"task": [tiny_task], "twins": True, "autoreset_mode": AutoresetMode.DISABLED}
     with closing(SplitVectorEnv(4 * short.instances, short, **options)) as env:
-        learner = SummaryEvolution(env, short.agent, SUMMARIES[arm])
+        learner = NetworkEvolution(env, short.agent, NETWORKS[arm])
         actions = learner._act(torch.rand(4, 8, env.features), learner._weights.expand(4, -1))
     assert torch.equal(actions, torch.zeros(4, 8, 3))
 
