@@ -92,9 +92,11 @@ def specialist(task: str, condition: str, rollouts: int, start: str, data: str, 
     store = ResultStore(Path(root, "specialists", "work"))
     _judge(selection, root, store)
     plan = CellPlan(selection, cell, lambda work: store.find(work.key) or {})
-    policy = Path(root, name, "train", "policy")
+    # Another start, of the same name even, is another training.
+    run = f"{rollouts}-from-{selection.trained[0].name.rpartition('@')[2]}"
+    policy = Path(root, name, run, "policy")
     if not policy.exists():
-        train(NamedRecipe(name, specialized(plan.frozen, rollouts, start)), root, "train")
+        train(NamedRecipe(name, specialized(plan.frozen, rollouts, start)), root, run)
     both = dataclasses.replace(selection, trained=(*selection.trained, trained_policy(str(policy))))
     return _judge(both, root, store)
 

@@ -50,7 +50,7 @@ def test_the_hubs_library_reads_them(name: str) -> None:
     data = hub.ModelCard(text).data
     worst = max(float(result.metric_value) for result in data.eval_results if result.metric_type == "regret")
     card = json.loads(Path(str(pretrained_folder(name) / "policy.json")).read_text(encoding="utf-8"))["card"]
-    assert f"{100 * worst:.2f} at worst" in card["arena"]["1 times the task's updates"]
+    assert any(f"{100 * worst:.2f} at worst" in told for told in card["arena"].values())
     assert {result.dataset_split for result in data.eval_results} == {"test"}
 
 
