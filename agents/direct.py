@@ -23,7 +23,7 @@ from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import NoProgress, Progress
 from rltemp.recipes.schema import Agent, PolicySpace
 
-__all__ = ["DirectLearner", "normal"]
+__all__ = ["DirectLearner", "linear", "normal"]
 
 
 class DirectLearner(Learner):
@@ -152,7 +152,7 @@ class DirectLearner(Learner):
         """Actions [K, N, A] of observations [K, N, F], each row's by its own weights [K, D]."""
         values = center(observations)
         for weight, bias in self._layers(weights):
-            values = torch.tanh(torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2)))
+            values = torch.tanh(linear(values, weight, bias))
         return values
 
     def _layers(self, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -176,6 +176,11 @@ class DirectLearner(Learner):
     def _generator(self, purpose: str, number: int = 0) -> np.random.Generator:
         """Draws that depend on the seed and the rollout alone, so that nothing has to be kept to resume."""
         return np.random.default_rng([self.agent.seed, *purpose.encode(), number])
+
+
+def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Values [K, N, I] through K layers, each row its own: weights [K, O, I] and biases [K, O] give [K, N, O]."""
+    return torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
 
 
 def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Tensor:

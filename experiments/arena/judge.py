@@ -145,7 +145,7 @@ def _line(entry: Entry, best: Entry | None, measure: Measure, ruling: Ruling, re
     endless = Difference(math.inf, math.inf, math.inf, len(entry.results[0].nll), math.nan, len(entry.results))
     if best is not None and entry is not best:
         gap = _difference(entry, best, measure) if stands else None
-        regret = endless if gap is None else Difference(-gap.mean, -gap.high, -gap.low, gap.n, gap.p, gap.policies)
+        regret = endless if gap is None else -gap
         regret_nll = mean("nll") - float(best.results[0].nll.mean())
     return Line(
         method=entry.method,

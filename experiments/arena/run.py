@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rltemp.display import progress
 from rltemp.experiments.arena.cells import judge_cell
 from rltemp.experiments.arena.outcome import CellOutcome
 from rltemp.experiments.arena.plan import CellPlan, waves
@@ -22,7 +23,7 @@ from rltemp.experiments.tuning.search import Trial
 from rltemp.experiments.tuning.spaces import find_space
 from rltemp.progress import Progress
 
-__all__ = ["all_work", "arena_team", "do_work", "run_arena", "weight"]
+__all__ = ["all_work", "arena_team", "do_work", "run_alone", "run_arena", "weight"]
 
 _TEACHER = 20_000
 """Updates of a student that a teacher's training counts as, for the display."""
@@ -69,6 +70,14 @@ def run_arena(
             do_work(wave, done, store, team, display)
     plans = [CellPlan(selection, cell, done.__getitem__) for cell in selection.cells]
     return [judge_cell(plan, plans, done.__getitem__) for plan in plans]
+
+
+def run_alone(
+    selection: Selection, root: str, store: ResultStore, engine: Engine, leave: Leave, title: str = "arena"
+) -> list[CellOutcome]:
+    """`run_arena` with a display of its own, called `title`, while no other process adds to `store`."""
+    with store.alone(), progress(title, sum(map(weight, all_work(selection, store)))) as display:
+        return run_arena(selection, root, store, engine, display, leave)
 
 
 def arena_team(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rltemp.display import progress
 from rltemp.experiments.arena.estimate import estimate_seconds
 from rltemp.experiments.arena.outcome import ArenaOutcome
-from rltemp.experiments.arena.run import all_work, run_arena, weight
+from rltemp.experiments.arena.run import all_work, run_alone
 from rltemp.experiments.arena.selection import Selection
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.console import output
@@ -44,8 +43,7 @@ def arena(selection: Selection, root: str, engine: Engine, command: str, leave: 
     """
     folder = Path(root, "arena")
     store = ResultStore(folder / "work")
-    with store.alone(), progress("arena", sum(map(weight, all_work(selection, store)))) as display:
-        cells = run_arena(selection, root, store, engine, display, leave)
+    cells = run_alone(selection, root, store, engine, leave)
     outcome = ArenaOutcome(tuple(cells), describe_machine(), command)
     _print(outcome)
     return _write(outcome, folder, selection.conditions[0])

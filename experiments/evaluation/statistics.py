@@ -43,6 +43,10 @@ class Difference:
     p: float
     policies: int = 1
 
+    def __neg__(self) -> Difference:
+        """The same difference, seen from the other side."""
+        return Difference(-self.mean, -self.high, -self.low, self.n, self.p, self.policies)
+
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Difference:
     """Student's t interval for the mean of n >= 2 independent values.

@@ -107,8 +107,12 @@ def points(difference: Difference) -> str:
 
 def above(regret: Difference) -> str:
     """How far a method is above the reference that it has this regret to, in points: "+2.1 [+1.5, +2.7]"."""
-    mean, low, high = (signed(value, 1) for value in (-regret.mean, -regret.high, -regret.low))
-    return f"{mean} [{low}, {high}]"
+    return gained(-regret)
+
+
+def gained(difference: Difference) -> str:
+    """An accuracy difference in points, shorter than `points` says it: "+2.1 [+1.5, +2.7]"."""
+    return f"{signed(difference.mean, 1)} [{signed(difference.low, 1)}, {signed(difference.high, 1)}]"
 
 
 def signed(share: float, decimals: int = 2) -> str:

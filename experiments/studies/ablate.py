@@ -16,16 +16,10 @@ import torch
 from torch import Tensor
 
 from rltemp import LearnedPolicy, TemperaturePolicy, Temperatures, load_policy, make_policy
-from rltemp.distillation import Task
-from rltemp.distillation.teacher import Answers
-from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
-from rltemp.experiments.evaluation.results import FloatArray
-from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.statistics import paired_difference
 from rltemp.experiments.report.sentences import points
-from rltemp.experiments.studies.changed import Changed, dealt
-from rltemp.progress import NoProgress
-from rltemp.recipes import Recipe, load_recipe
+from rltemp.experiments.studies.changed import Changed, accuracy, dealt
+from rltemp.recipes import load_recipe
 from rltemp.tasks import build_task
 
 UNSEEN = {"data.split_seed": 1, "teacher.seed": 1, "student.options": {"hidden": [24]}}
@@ -71,7 +65,7 @@ def main() -> None:
     recipe = load_recipe("digits-short", UNSEEN)
     task = build_task(recipe)
     teacher = task.teacher.recorded()
-    full = accuracy(recipe, task, policy, teacher)
+    full = accuracy(recipe, task, policy, STUDENTS, teacher)
     print("| change | points against the policy as it is |\n|---|---|")
     for name, change in {
         "T = 4 for all": make_policy("static", temperature=4.0),
@@ -81,13 +75,8 @@ def main() -> None:
         "T 4, scale of T clipped to [2, 8] (factor alone)": Changed(Changed(policy, clipped), factor_alone),
         **{f"without {feature}": without(policy, feature) for feature in policy.features.names},
     }.items():
-        difference = paired_difference(accuracy(recipe, task, change, teacher), full)
+        difference = paired_difference(accuracy(recipe, task, change, STUDENTS, teacher), full)
         print(f"| {name} | {points(difference)} |", flush=True)
-
-
-def accuracy(recipe: Recipe, task: Task, policy: TemperaturePolicy, teacher: Answers) -> FloatArray:
-    spec = PolicySpec("policy", "policy", "trained", lambda seed: policy)
-    return evaluate_policy(recipe, task, spec, STUDENTS, teacher, NoProgress()).accuracy
 
 
 if __name__ == "__main__":

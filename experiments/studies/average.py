@@ -11,6 +11,7 @@ students that none was trained with.
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ import torch
 from rltemp.errors import InputError
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
 from rltemp.experiments.studies.general import errors_on, more
-from rltemp.features import LogitFeatures
 from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes import load_recipe
@@ -62,15 +62,8 @@ def average(policies: Sequence[LearnedPolicy]) -> LearnedPolicy:
     for other in others:
         if _kind(other) != _kind(first):
             raise InputError(f"policies must be of one kind, got {_kind(first)} and {_kind(other)}")
-    mean = LearnedPolicy(
-        LogitFeatures(first.features.names),
-        first.hidden,
-        **vars(first.actions),
-        activation=first.activation,
-        squash=first.squash,
-        weights=first.weights,
-        card={**first.card, "training": _training([policy.card["training"] for policy in policies])},
-    )
+    mean = copy.deepcopy(first)
+    mean.card["training"] = _training([policy.card["training"] for policy in policies])
     with torch.no_grad():
         for own, *parts in zip(*(policy.parameters() for policy in (mean, *policies)), strict=True):
             own.copy_(torch.stack(parts).mean(0))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from rltemp import TemperaturePolicy, Temperatures
+from rltemp.distillation import Task
+from rltemp.distillation.teacher import Answers
+from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
+from rltemp.experiments.evaluation.results import FloatArray
+from rltemp.experiments.evaluation.specs import PolicySpec
+from rltemp.progress import NoProgress
+from rltemp.recipes import Recipe
 
-__all__ = ["Change", "Changed", "averaged", "dealt"]
+__all__ = ["Change", "Changed", "accuracy", "averaged", "dealt"]
 
 Change = Callable[[Temperatures], Temperatures]
 
@@ -49,3 +56,16 @@ def dealt(chosen: Temperatures) -> Temperatures:
 def averaged(chosen: Temperatures) -> Temperatures:
     """The geometric mean of each number for all instances of the batch."""
     return chosen.map(lambda values: torch.full_like(values, float(values.log().mean().exp())))
+
+
+def accuracy(
+    recipe: Recipe,
+    task: Task,
+    policy: TemperaturePolicy,
+    seeds: Sequence[int],
+    teacher: Answers,
+    weights: Mapping[str, float] | None = None,
+) -> FloatArray:
+    """Test accuracies in [0, 1] of students under a policy, one per seed, in the loss's `weights` or the recipe's."""
+    spec = PolicySpec("policy", "policy", "trained", lambda seed: policy, weights=weights or {})
+    return evaluate_policy(recipe, task, spec, seeds, teacher, NoProgress()).accuracy

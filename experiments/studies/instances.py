@@ -15,25 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from rltemp.display import progress
 from rltemp.experiments.arena.plan import CellPlan
-from rltemp.experiments.arena.run import all_work, run_arena, weight
+from rltemp.experiments.arena.run import run_alone
 from rltemp.experiments.arena.selection import Selection, find_tasks
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.work import FIRST_MEASURED
 from rltemp.experiments.commands.arena_options import STUDENTS, TRIALS, TUNING_STUDENTS
 from rltemp.experiments.engines import Here, Leave
-from rltemp.experiments.evaluation.evaluate_policy import evaluate_policy
 from rltemp.experiments.evaluation.results import FloatArray
-from rltemp.experiments.evaluation.specs import PolicySpec, trained_policy
+from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.evaluation.statistics import Difference, mean_interval, paired_difference
 from rltemp.experiments.named_recipe import NamedRecipe, build
-from rltemp.experiments.report.sentences import signed
-from rltemp.experiments.studies.changed import Changed, averaged, dealt
+from rltemp.experiments.report.sentences import gained
+from rltemp.experiments.studies.changed import Changed, accuracy, averaged, dealt
 from rltemp.experiments.studies.general import JUDGED_ON
 from rltemp.policies import TemperaturePolicy
 from rltemp.policies.artifact import load_policy
-from rltemp.progress import NoProgress
 from rltemp.recipes import Recipe
 
 CONDITIONS = ("clean", "noise30", "weak-teacher", "missing-classes", "noise60", "junk", "few", "small")
@@ -69,18 +66,17 @@ def main() -> None:
         gaps = [paired_difference(other, whole) for other in others]
         for each, gap in zip(losses.values(), gaps, strict=True):
             each.append(gap)
-        cells = [f"{task}, {condition}", f"{100 * whole.mean():.1f}", *map(_in_points, gaps)]
+        cells = [f"{task}, {condition}", f"{100 * whole.mean():.1f}", *map(gained, gaps)]
         print(f"| {' | '.join(cells)} |", flush=True)
     if len(selection.cells) > 1:
         means = [mean_interval(np.array([gap.mean for gap in gaps])) for gaps in losses.values()]
-        print(f"| mean of the cells | | {' | '.join(map(_in_points, means))} |")
+        print(f"| mean of the cells | | {' | '.join(map(gained, means))} |")
 
 
 def _plans(selection: Selection, root: str) -> Sequence[CellPlan]:
     """The cells, their recipes tuned."""
     store = ResultStore(Path(root, "arena", "work"))
-    with store.alone(), progress("arena", sum(map(weight, all_work(selection, store)))) as display:
-        run_arena(selection, root, store, Here(), display, Leave())
+    run_alone(selection, root, store, Here(), Leave())
     return [CellPlan(selection, cell, lambda work: store.find(work.key) or {}) for cell in selection.cells]
 
 
@@ -90,17 +86,8 @@ def _accuracies(
     """Test accuracies of the same students under each policy, [S] in [0, 1]."""
     task = build(NamedRecipe("instances", recipe), root)
     teacher = task.teacher.recorded()
-    specs = [_spec(policy, weights) for policy in policies]
     seeds = range(FIRST_MEASURED, FIRST_MEASURED + STUDENTS)
-    return [evaluate_policy(recipe, task, spec, seeds, teacher, NoProgress()).accuracy for spec in specs]
-
-
-def _spec(policy: TemperaturePolicy, weights: Mapping[str, float]) -> PolicySpec:
-    return PolicySpec("policy", "policy", "trained", lambda seed: policy, weights=weights)
-
-
-def _in_points(gap: Difference) -> str:
-    return f"{signed(gap.mean, 1)} [{signed(gap.low, 1)}, {signed(gap.high, 1)}]"
+    return [accuracy(recipe, task, policy, seeds, teacher, weights) for policy in policies]
 
 
 if __name__ == "__main__":

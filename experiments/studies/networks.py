@@ -20,6 +20,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from rltemp.agents.direct import linear
 from rltemp.agents.evolution import Evolution
 from rltemp.agents.train import run_training
 from rltemp.display import progress
@@ -62,8 +63,8 @@ class Network(NamedTuple):
 def _with_set(seen: Tensor, layers: Layers, _: Tensor) -> tuple[Tensor, Tensor]:
     """Deep sets (Zaheer et al. 2017, arXiv 1703.06114): beside it the mean of what a layer makes of each instance."""
     own, encoder, last = layers
-    summary = torch.tanh(_of_each(encoder, seen)).mean(1)
-    return _of_each(own, seen) + _of_one(last, summary).unsqueeze(1), summary
+    summary = torch.tanh(linear(seen, *encoder)).mean(1)
+    return linear(seen, *own) + _of_one(last, summary).unsqueeze(1), summary
 
 
 def _with_history(seen: Tensor, layers: Layers, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,16 +75,11 @@ def _with_history(seen: Tensor, layers: Layers, state: Tensor) -> tuple[Tensor, 
     kept = torch.sigmoid(_of_one(reset, met)) * state
     heard = torch.tanh(_of_one(candidate, torch.cat((mean, kept), dim=1)))
     state = state.lerp(heard, torch.sigmoid(_of_one(update, met)))
-    return _of_each(own, seen) + _of_one(last, state).unsqueeze(1), state
-
-
-def _of_each(layer: tuple[Tensor, Tensor], values: Tensor) -> Tensor:
-    weight, bias = layer
-    return torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
+    return linear(seen, *own) + _of_one(last, state).unsqueeze(1), state
 
 
 def _of_one(layer: tuple[Tensor, Tensor], values: Tensor) -> Tensor:
-    return _of_each(layer, values.unsqueeze(1)).squeeze(1)
+    return linear(values.unsqueeze(1), *layer).squeeze(1)
 
 
 NETWORKS = {

@@ -13,11 +13,10 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from rltemp.display import progress
 from rltemp.errors import InputError
 from rltemp.experiments.arena.outcome import CellOutcome
 from rltemp.experiments.arena.plan import CellPlan
-from rltemp.experiments.arena.run import all_work, run_arena, weight
+from rltemp.experiments.arena.run import run_alone
 from rltemp.experiments.arena.selection import Selection, cell_recipe, check_cells, find_tasks
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.commands.arena_options import STUDENTS as MEASURED
@@ -138,10 +137,8 @@ def row(cell: CellOutcome) -> str:
 
 
 def _judge(selection: Selection, root: str, store: ResultStore) -> CellOutcome:
-    name = selection.cells[0]
-    work = sum(map(weight, all_work(selection, store)))
-    with store.alone(), progress(f"{name.task}, {name.condition}", work) as display:
-        (cell,) = run_arena(selection, root, store, Here(), display, Leave())
+    (name,) = selection.cells
+    (cell,) = run_alone(selection, root, store, Here(), Leave(), f"{name.task}, {name.condition}")
     return cell
 
 
