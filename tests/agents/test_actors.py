@@ -87,6 +87,7 @@ def stir(policy: nn.Module) -> None:
 
 def check_in_the_environment(model: Any, venv: VecEnv) -> None:
     policy = export_policy(model, FEATURES, SPACE)
+    venv.seed(0)
     actions, _ = model.predict(venv.reset(), deterministic=True)
     venv.step(actions)
     done = venv.unwrapped.env.unwrapped.transition  # type: ignore[attr-defined]
