@@ -1,11 +1,12 @@
 """Does a richer network gain what one linear layer over summaries of the minibatch does not?
 
-uv run python -m rltemp.experiments.studies.networks
+uv run python -m rltemp.experiments.studies.networks --data FOLDER
 
 Evolution trains each on the tasks of the recipe `general`, with as many student runs: the linear layer that is shipped;
 hidden units; a set encoder, which learns what to summarise of a minibatch; and a gated recurrent unit, which remembers
 the minibatches before. Printed is what share of the tasks' validation images is wrong with it, on students that none
-was trained with. What is finished is kept, and the same command goes on where it stopped.
+was trained with; then test accuracies in cells of the arena, on data that none was trained on, which `--trained-on`
+leaves out. What is finished is kept, and the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rltemp.envs.contract import StudentVectorEnv
 from rltemp.envs.episode import make_features
 from rltemp.envs.split import SplitVectorEnv
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
+from rltemp.experiments.studies.cells import add_cells, compare, tuned_cells
 from rltemp.experiments.studies.general import errors_on, more
 from rltemp.features import LogitFeatures, center
 from rltemp.policies import make_policy
@@ -158,7 +160,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--arms", default=",".join(ARMS), help="which of them (default: all)")
     parser.add_argument("--rollouts", type=int, default=730, help="of each training (default: %(default)s)")
-    parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
+    parser.add_argument("--trained-on", action="store_true", help="judge on the tasks of the training alone")
+    add_cells(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     recipe = load_recipe(RECIPE)
@@ -167,14 +170,18 @@ def main() -> None:
     usual = errors(make_policy("static", temperature=4.0))
     print("| | numbers | wrong | more than T = 4, T² | more than linear |\n|---|---|---|---|---|")
     print(f"| T = 4, T² | | {usual.mean():.1f} | | |", flush=True)
+    policies: dict[str, LearnedPolicy] = {}
     first = None
     for arm in options.arms.split(","):
         folder = Path(options.runs, RECIPE, f"network-{arm.replace(' ', '-')}-{options.rollouts}")
-        policy, numbers = learn(load_recipe(RECIPE, {"agent.rollouts": options.rollouts}), arm, tasks, folder)
-        wrong = errors(policy)
+        policies[arm], numbers = learn(load_recipe(RECIPE, {"agent.rollouts": options.rollouts}), arm, tasks, folder)
+        wrong = errors(policies[arm])
         against = "" if first is None else more(wrong, first)
         first = wrong if first is None else first
         print(f"| {arm} | {numbers} | {wrong.mean():.1f} | {more(wrong, usual)} | {against} |", flush=True)
+    if not options.trained_on:
+        weights = {"ce_weight": recipe.optimization.ce_weight, "kd_weight": recipe.optimization.kd_weight}
+        compare(policies, weights, tuned_cells(options))
 
 
 def learn(recipe: Recipe, arm: str, tasks: Sequence[Task], folder: Path) -> tuple[LearnedPolicy, int]:

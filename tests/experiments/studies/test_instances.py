@@ -1,12 +1,9 @@
 """The study of instances changes whose choice is whose, and nothing else."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from rltemp import LearnedPolicy, Temperatures, make_policy
-from rltemp.experiments.studies import instances
 from rltemp.experiments.studies.changed import Changed, averaged, dealt
 from rltemp.experiments.studies.instances import main
 
@@ -39,21 +36,10 @@ def test_a_changed_policy_asks_for_what_its_policy_needs() -> None:
     torch.testing.assert_close(changed(student, teacher, targets, 0.5).scale, averaged(chosen).scale)
 
 
-def test_a_cell_is_searched_and_its_policy_judged_as_it_is_and_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_cells_are_searched_and_the_policy_judged_as_it_is_and_changed(
+    small_cell: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, least in (("STUDENTS", 2), ("TRIALS", 3), ("TUNING_STUDENTS", 1)):
-        monkeypatch.setattr(instances, name, least)
-    task = tmp_path / "small.yaml"
-    task.write_text(
-        "data: {name: digits, train: 64, validation: 50}\n"
-        "teacher: {network: {options: {hidden: [8]}}, members: 1, epochs: 1}\n"
-        "student: {options: {hidden: [8]}}\n"
-        "optimization: {epochs: 1, batch_size: 8}\n"
-    )
-    monkeypatch.setattr(
-        "sys.argv", ["instances", "--tasks", str(task), "--conditions", "clean,noise30", "--runs", str(tmp_path)]
-    )
+    monkeypatch.setattr("sys.argv", ["instances", *small_cell, "--conditions", "clean,noise30"])
     main()
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()]
     assert [row[0].strip() for row in rows[2:]] == ["small, clean", "small, noise30", "mean of the cells"]

@@ -95,18 +95,28 @@ def test_an_arm_learns_goes_on_and_distils(short: Recipe, tiny_task: Task, tmp_p
     assert not torch.equal(losses[0], static)
 
 
-def test_the_table_compares_every_arm_with_the_linear_one(
-    short: Recipe, tiny_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_tables_compare_every_arm_with_the_linear_one(
+    short: Recipe,
+    tiny_task: Task,
+    small_cell: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(networks, "load_recipe", lambda _, changes=None: change_recipe(short, changes or {}))
     monkeypatch.setattr(networks, "build_all", lambda *_: [tiny_task, tiny_task])
-    monkeypatch.setattr("sys.argv", ["networks", "--rollouts", "1", "--runs", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["networks", "--rollouts", "1", *small_cell])
     networks.main()
-    lines = capsys.readouterr().out.splitlines()[2:]
-    usual, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    lines = capsys.readouterr().out.splitlines()
+    _, _, usual, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    rows, judged = rows[: len(ARMS)], rows[len(ARMS) :]
     assert [row[0] for row in rows] == list(ARMS)
     assert rows[0][4] == ""
     for row in rows[1:]:
         above_usual, above_linear = (float(cell.split(" ")[0]) for cell in row[3:])
         assert above_usual == pytest.approx(float(row[2]) - float(usual[2]), abs=0.11)
         assert above_linear == pytest.approx(float(row[2]) - float(rows[0][2]), abs=0.11)
+    names, _, (cell, accuracy, *gaps) = judged
+    assert names == ["", *ARMS]
+    assert cell == "small, clean"
+    assert 0.0 < float(accuracy) < 100.0
+    assert len(gaps) == len(ARMS) - 1
