@@ -84,13 +84,16 @@ def _of_module(module: nn.Module) -> tuple[Stack, Callable[[Floats], Floats]]:
                 actions = module(torch.from_numpy(observations).to(first.weight))
             except Exception as error:
                 raise InputError(
-                    f"model must be a module from features [N, {first.in_features}] to actions [N, 1]: "
+                    f"model must be a module from features [N, {first.in_features}] to actions [N, A]: "
                     f"it raised {type(error).__name__}"
                 ) from error
         rows = len(observations)
-        if not isinstance(actions, Tensor) or list(actions.shape) not in ([rows], [rows, 1], [rows, 2]):
+        if not isinstance(actions, Tensor) or list(actions.shape) not in (
+            [rows],
+            *([rows, count] for count in (1, 2, 3)),
+        ):
             got = list(actions.shape) if isinstance(actions, Tensor) else type(actions).__name__
-            raise InputError(f"model must give actions [N], [N, 1] or [N, 2], got {got} for N = {rows}")
+            raise InputError(f"model must give actions [N], or [N, A] of 1 to 3 numbers, got {got} for N = {rows}")
         return actions.float().cpu().numpy().reshape(rows, -1)
 
     *_, last = (part for part in module.modules() if isinstance(part, nn.Linear))

@@ -34,7 +34,7 @@ def export_policy(
 
     Args:
         model: PPO, A2C, SAC, TD3 and others of Stable-Baselines3 and sb3-contrib, trained on observations of these
-            features; or a torch module from features [N, F] in [0, 1] to actions [N] or [N, 1], of linear layers with
+            features; or a torch module from features [N, F] in [0, 1] to actions [N] or [N, A], of linear layers with
             tanh or ReLU between them.
         features: the F features that the policy computes from logits; by default those of the model's environment.
         space: maps the policy's actions to temperatures; by default that of the model's environment.

@@ -173,6 +173,19 @@ def test_a_module_is_exported_as_its_function(actor: nn.Module) -> None:
     np.testing.assert_allclose(policy.temperature(features).numpy(), expected, rtol=1e-5)
 
 
+def test_a_module_of_three_numbers_chooses_temperature_scale_and_weight_of_the_label() -> None:
+    actor = module(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3))
+    space = PolicySpace(low=0.5, high=32.0, scale_range=(1.0, 16.0), label_range=(0.25, 4.0))
+    features = torch.rand(100, 3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        share = (actor(features).clamp(-1.0, 1.0).double().numpy() + 1.0) / 2.0
+        chosen = export_policy(actor, FEATURES, space)._act(features)
+    wanted = np.array([0.5, 1.0, 0.25]) * np.array([64.0, 16.0, 16.0]) ** share
+    teacher, _, *others = chosen.tensors
+    got = torch.stack((teacher, *others), dim=1)
+    np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5)
+
+
 class Other(ActorCriticPolicy):
     """Acts otherwise than its layers say."""
 
@@ -212,7 +225,10 @@ class Rooted(VectorObservationWrapper[Any, Any, Any, Any]):
         (lambda: "PPO", "model must be an algorithm of Stable-Baselines3 or a torch module, got str"),
         (lambda: sb3(PPO)().policy, "model must be the algorithm itself, got its policy, ActorCriticPolicy"),
         (lambda: nn.Conv2d(3, 3, 3), "linear layers with tanh or ReLU between them, got Conv2d"),
-        (lambda: module(nn.Linear(3, 3)), r"model must give actions \[N\], \[N, 1\] or \[N, 2\], got \[256, 3\]"),
+        (
+            lambda: module(nn.Linear(3, 4)),
+            r"model must give actions \[N\], or \[N, A\] of 1 to 3 numbers, got \[256, 4\]",
+        ),
         (Hidden, "model must act as its layers say"),
         (lambda: nn.Bilinear(3, 3, 1), "got Bilinear"),
         (sb3(PPO, policy_kwargs={"activation_fn": nn.ELU}), "got ELU"),
@@ -269,8 +285,8 @@ class Confused(Squeezed):
 @pytest.mark.parametrize(
     ("actor", "message"),
     [
-        (Distribution(), r"actions \[N\], \[N, 1\] or \[N, 2\], got Normal for N = 256"),
-        (Confused(), r"from features \[N, 3\] to actions \[N, 1\]: it raised ValueError"),
+        (Distribution(), r"actions \[N\], or \[N, A\] of 1 to 3 numbers, got Normal for N = 256"),
+        (Confused(), r"from features \[N, 3\] to actions \[N, A\]: it raised ValueError"),
     ],
 )
 def test_a_module_that_gives_no_actions_is_refused(actor: nn.Module, message: str) -> None:
