@@ -95,28 +95,48 @@ def main() -> None:
     arms = options.arms.split(",")
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise InputError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
-    root = Path(options.runs, options.recipe)
+    trainings = Trainings(Path(options.runs, options.recipe), options.seeds, options.rollouts)
     tasks = build_all(NamedRecipe(options.recipe, load_recipe(options.recipe)), options.runs)
-    diverged = [arm for arm in arms if not _train(arm, options.seeds, options.rollouts, root, tasks)]
+    diverged = [arm for arm in arms if not _train(arm, trainings, tasks)]
     arms = [arm for arm in arms if arm not in diverged]
-    print(of_training(arms, options.seeds, root, tasks))
+    print(of_training(arms, trainings, tasks))
     if options.trained_on:
         return
-    words = [word for arm in arms for word in _to_judge(arm, options.seeds, root)]
+    words = [word for arm in arms for word in _to_judge(arm, trainings)]
     where = ["--conditions", ",".join(CONDITIONS), "--budgets", "1", "--methods", "spread", "--data", options.data]
     if rltemp(["arena", *JUDGED_ON, *where, *words, "--runs", options.runs]) == 0:
-        print(table(Path(options.runs, "arena", "arena.csv"), arms))
+        print(table(Path(options.runs, "arena", "arena.csv"), arms, trainings))
         print("".join(f"{arm}: its training diverges\n" for arm in diverged))
 
 
-def table(path: Path, arms: Sequence[str]) -> str:
+class Trainings(NamedTuple):
+    """Trainings of arms, and where they are.
+
+    Attributes:
+        root: folder of all trainings of a recipe, which has the recipe's name.
+        seeds: how many of each arm.
+        rollouts: of each.
+    """
+
+    root: Path
+    seeds: int
+    rollouts: int
+
+    def folders(self, arm: str) -> list[Path]:
+        """One for each training of an arm."""
+        name = arm.lower().replace(",", "").replace(" ", "-")
+        return [self.root / f"{name}-{self.rollouts}-{seed}" for seed in range(self.seeds)]
+
+
+def table(path: Path, arms: Sequence[str], trainings: Trainings) -> str:
     """Markdown: an arm per row, its mean regret under every condition and over all cells, with its worst."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] in ("trained", "single")]
     methods = [*dict.fromkeys(row["method"] for row in rows if row["kind"] == "single"), *arms]
     lines = [f"| Arm | {' | '.join(CONDITIONS)} | Mean | Worst |", f"| :-- |{' --: |' * (len(CONDITIONS) + 1)} :-- |"]
     for method in methods:
-        names = (method, *(f"{recipe}/{_slug(method)}-0" for recipe in RECIPES))  # of several trainings, and of one
+        first = trainings.folders(method)[0]
+        names = (method, f"{first.parent.name}/{first.name}")  # of several trainings, and of one
         mine = [row for row in rows if row["method"] == method or row["method"].split(" (")[0] in names]
         if mine:
             lines.append(f"| {method} | {' | '.join(_cells(mine))} |")
@@ -132,13 +152,13 @@ def _cells(rows: Sequence[Mapping[str, str]]) -> list[str]:
     return [*(f"{mean:+.1f}" for mean in means), interval, f"{regrets[worst]:+.1f} ({', '.join(worst)})"]
 
 
-def of_training(arms: Sequence[str], seeds: int, root: Path, tasks: Sequence[Task]) -> str:
+def of_training(arms: Sequence[str], trainings: Trainings, tasks: Sequence[Task]) -> str:
     """Markdown: an arm per row, the share of wrong validation images on the tasks that it was trained on.
 
     All policies are judged on the same students, which none was trained with, so that differences are paired by task;
-    intervals are over the tasks. `root` is the folder of trainings of a recipe, and has its name.
+    intervals are over the tasks.
     """
-    recipe = load_recipe(root.name)
+    recipe = load_recipe(trainings.root.name)
     errors = errors_on(recipe, tasks)
     usual = errors(make_policy("static", temperature=4.0))
     lines = [f"| Arm | Wrong | More than T = 4, T² | More than {arms[0]} | Diverged in training |"]
@@ -148,12 +168,12 @@ def of_training(arms: Sequence[str], seeds: int, root: Path, tasks: Sequence[Tas
         lines.append(f"| T = {temperature:g}, T² | {each.mean():.1f} | {more(each, usual)} | | |")
     first = None
     for arm in arms:
-        folders = [root / f"{_slug(arm)}-{seed}" for seed in range(seeds)]
-        trainings = [errors(load_policy(folder / "policy")) for folder in folders]
-        each = np.mean(trainings, axis=0)
+        folders = trainings.folders(arm)
+        all_errors = [errors(load_policy(folder / "policy")) for folder in folders]
+        each = np.mean(all_errors, axis=0)
         gaps = more(each, usual), "" if first is None else more(each, first)
         first = each if first is None else first
-        wrong = " and ".join(f"{one.mean():.1f}" for one in trainings)
+        wrong = " and ".join(f"{one.mean():.1f}" for one in all_errors)
         lines.append(f"| {arm} | {wrong} | {' | '.join(gaps)} | {_lost(folders, recipe.agent.students):.1%} |")
     return "\n".join(lines)
 
@@ -189,15 +209,15 @@ def _lost(folders: Sequence[Path], students: int) -> float:
     return float(np.mean(counts)) / students
 
 
-def _train(arm: str, seeds: int, rollouts: int, root: Path, tasks: Sequence[Task]) -> bool:
+def _train(arm: str, trainings: Trainings, tasks: Sequence[Task]) -> bool:
     """Train what is not trained yet; whether none of the trainings diverges."""
-    for seed in range(seeds):
-        name = f"{_slug(arm)}-{seed}"
-        if (root / name / "policy").exists():
+    root = trainings.root
+    for seed, folder in enumerate(trainings.folders(arm)):
+        if (folder / "policy").exists():
             continue
-        setting = NamedRecipe(root.name, changed(root.name, arm, {"agent.rollouts": rollouts, "agent.seed": seed}))
+        changes = {"agent.rollouts": trainings.rollouts, "agent.seed": seed}
         try:
-            train(setting, str(root.parent), name, tasks)
+            train(NamedRecipe(root.name, changed(root.name, arm, changes)), str(root.parent), folder.name, tasks)
         except DivergenceError as error:
             print(f"{arm}, training {seed}: {error}")
             return False
@@ -211,14 +231,11 @@ def changed(recipe: str, arm: str, changes: Mapping[str, Any]) -> Recipe:
     return change_recipe(whole, {"policy.features": seen})
 
 
-def _to_judge(arm: str, seeds: int, root: Path) -> tuple[str, str]:
+def _to_judge(arm: str, trainings: Trainings) -> tuple[str, str]:
     """Options of `rltemp arena`."""
-    folder = f"{root}/{_slug(arm)}-"
-    return ("--policy", f"{folder}0/policy") if seeds == 1 else ("--trainings", f"{arm}={folder}*/policy")
-
-
-def _slug(arm: str) -> str:
-    return arm.lower().replace(",", "").replace(" ", "-")
+    first, *others = trainings.folders(arm)
+    pattern = str(first).removesuffix("0") + "*/policy"
+    return ("--trainings", f"{arm}={pattern}") if others else ("--policy", str(first / "policy"))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from rltemp.temperatures import Temperatures
 def test_an_arm_is_compared_with_t_4_task_by_task(tiny_task: Task, tmp_path: Path) -> None:
     hasty = dataclasses.replace(tiny_task, optimization=dataclasses.replace(tiny_task.optimization, lr=0.2))
     tasks = [tiny_task, hasty]
-    folder = tmp_path / "general" / "ppo-on-returns-0"
+    trainings = general.Trainings(tmp_path / "general", 1, 2)
+    (folder,) = trainings.folders("PPO on returns")
+    assert folder.name == "ppo-on-returns-2-0"  # of one of another length, nothing is taken
     save_policy(load_policy("rltemp/general"), folder / "policy")
     (folder / "metrics.csv").write_text("rollout,diverged\n1,16.0\n2,0.0\n")
-    head, _, usual, _, _, arm = general.of_training(["PPO on returns"], 1, tmp_path / "general", tasks).splitlines()
+    head, _, usual, _, _, arm = general.of_training(["PPO on returns"], trainings, tasks).splitlines()
     assert head.count("|") == usual.count("|") == arm.count("|")
 
     wrong = []
