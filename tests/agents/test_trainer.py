@@ -183,6 +183,18 @@ def test_the_state_of_other_settings_is_refused() -> None:
     state = make(dataclasses.replace(AGENT, learning_rate=0.5)).state_dict()
     with pytest.raises(InputError, match=r"agent\.learning_rate must be 0\.5 to continue, got 0\.003"):
         trainer.load_state_dict(state)
+    tasks: tuple[dict[str, Any], ...] = tuple(
+        {"optimization.lr": float(rate), "data.name": "mnist1d"} for rate in range(9)
+    )
+    other = (*tasks[:7], {"optimization.lr": 0.5}, tasks[8])
+    for varied, told in (
+        (tasks[:8], r"agent\.variations must be the 8 of the checkpoint to continue, got 9$"),
+        (other, r"agent\.variations\[7\] must be {'optimization.lr': 0.5} to continue, got {'optimization.lr': 7.0, "),
+    ):
+        with pytest.raises(InputError, match=told):
+            make(dataclasses.replace(AGENT, variations=tasks)).load_state_dict(
+                make(dataclasses.replace(AGENT, variations=varied)).state_dict()
+            )
     longer = make(dataclasses.replace(AGENT, rollouts=99))
     longer.load_state_dict(trainer.state_dict())
 
