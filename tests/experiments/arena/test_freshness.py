@@ -164,7 +164,7 @@ def test_the_policies_that_come_with_the_package_say_what_they_saw(
 @pytest.mark.parametrize(
     ("name", "sources", "runs"),
     [
-        ("rltemp/general", {"digits", "mnist1d", "topics", "digit-pairs"}, 1610 * 64),
+        ("rltemp/general", {"digits", "mnist1d", "topics", "digit-pairs"}, 1770 * 64),
         ("rltemp/general-kd", {"digits", "mnist1d"}, 1460 * 32),
     ],
 )
