@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -164,10 +164,11 @@ class Learner(ABC):
 
 def _told(name: str, theirs: Any, ours: Any) -> str:
     """What a setting must be to continue; of a long list, how many it must have or the first that differs."""
-    if isinstance(theirs, Sequence) and len(repr(theirs)) > 80:
+    both = (theirs, ours)
+    if all(isinstance(value, list | tuple) for value in both) and len(repr(theirs)) > 80:
         if len(theirs) != len(ours):
             return f"{name} must be the {len(theirs)} of the checkpoint to continue, got {len(ours)}"
-        at = next(at for at, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
+        at = next(at for at, pair in enumerate(zip(*both, strict=True)) if pair[0] != pair[1])
         return f"{name}[{at}] must be {short(theirs[at])} to continue, got {short(ours[at])}"
     return f"{name} must be {short(theirs)} to continue, got {short(ours)}"
 
