@@ -25,6 +25,9 @@ from rltemp.features import center
 
 __all__ = ["check_exportable", "stack_of"]
 
+_ACTIONS = ((1,), (2,), (3,))
+"""Shapes of an action: temperature, scale, and weight of the label."""
+
 _ROWS = 256
 """Observations on which a stack is compared with its agent."""
 
@@ -88,10 +91,7 @@ def _of_module(module: nn.Module) -> tuple[Stack, Callable[[Floats], Floats]]:
                     f"it raised {type(error).__name__}"
                 ) from error
         rows = len(observations)
-        if not isinstance(actions, Tensor) or list(actions.shape) not in (
-            [rows],
-            *([rows, count] for count in (1, 2, 3)),
-        ):
+        if not isinstance(actions, Tensor) or actions.shape[:1] != (rows,) or actions.shape[1:] not in ((), *_ACTIONS):
             got = list(actions.shape) if isinstance(actions, Tensor) else type(actions).__name__
             raise InputError(f"model must give actions [N], or [N, A] of 1 to 3 numbers, got {got} for N = {rows}")
         return actions.float().cpu().numpy().reshape(rows, -1)
@@ -128,7 +128,7 @@ def _spaces(model: BaseAlgorithm) -> tuple[int, Affine]:
         raise InputError(
             f"model must observe one instance, Box(0, 1, [F]) as make_sb3_env gives it, got {_in_one_line(seen)}"
         )
-    if not isinstance(acts, spaces.Box) or acts.shape not in ((1,), (2,), (3,)):
+    if not isinstance(acts, spaces.Box) or acts.shape not in _ACTIONS:
         raise InputError(
             f"model must give one action for an instance, Box(-1, 1, [1]), [2] or [3], got {_in_one_line(acts)}"
         )

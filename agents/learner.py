@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from rltemp.errors import DivergenceError, InputError, short
+from rltemp.errors import DivergenceError, InputError, to_continue
 from rltemp.features import LogitFeatures
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.progress import Progress
@@ -155,22 +155,11 @@ class Learner(ABC):
         different = sorted(name for name in names if ours.get(name) != theirs.get(name))
         if different:
             name = different[0]
-            raise InputError(_told(f"agent.{name}", theirs.get(name), ours.get(name)))
+            raise InputError(to_continue(f"agent.{name}", theirs.get(name), ours.get(name)))
         best = state["best"]
         self.best = None if best is None else {**best, "score": float(best["score"])}
         self.restore_best()  # raises if these weights do not fit
         self.history = [dict(metrics) for metrics in state["history"]]
-
-
-def _told(name: str, theirs: Any, ours: Any) -> str:
-    """What a setting must be to continue; of a long list, how many it must have or the first that differs."""
-    both = (theirs, ours)
-    if all(isinstance(value, list | tuple) for value in both) and len(repr(theirs)) > 80:
-        if len(theirs) != len(ours):
-            return f"{name} must be the {len(theirs)} of the checkpoint to continue, got {len(ours)}"
-        at = next(at for at, pair in enumerate(zip(*both, strict=True)) if pair[0] != pair[1])
-        return f"{name}[{at}] must be {short(theirs[at])} to continue, got {short(ours[at])}"
-    return f"{name} must be {short(theirs)} to continue, got {short(ours)}"
 
 
 def episode_seed(seed: int, rollout: int) -> int:

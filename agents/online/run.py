@@ -29,7 +29,7 @@ from rltemp.distillation.policy_run import Observer
 from rltemp.distillation.run import DistillationRun
 from rltemp.distillation.task import Task
 from rltemp.distillation.teacher import Answers
-from rltemp.errors import DivergenceError, InputError
+from rltemp.errors import DivergenceError, InputError, to_continue
 from rltemp.objectives.method import Method
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes.schema import PolicySpace
@@ -168,7 +168,7 @@ class OnlineRun:
         ours = dataclasses.asdict(self._online)
         for name, value in state["online"].items():
             if value != ours.get(name):
-                raise InputError(f"{name} must be {value!r} to continue, got {ours.get(name)!r}")
+                raise InputError(to_continue(name, value, ours.get(name)))
         self.run.load_state_dict(state["run"])
         self.model.policy.load_state_dict(state["policy"])
         load_optimizer(self.model.policy.optimizer, state["optimizer"])

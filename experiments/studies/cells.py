@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rltemp.experiments.arena.outcome import Cell
 from rltemp.experiments.arena.plan import CellPlan
 from rltemp.experiments.arena.run import run_alone
 from rltemp.experiments.arena.selection import Selection, find_tasks
@@ -21,13 +22,14 @@ from rltemp.experiments.evaluation.statistics import Difference, mean_interval, 
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.report.sentences import gained
 from rltemp.experiments.studies.changed import accuracy
+from rltemp.experiments.studies.general import CONDITIONS as FIRST_CONDITIONS
 from rltemp.experiments.studies.general import JUDGED_ON
 from rltemp.policies import TemperaturePolicy
 from rltemp.recipes import Recipe
 
-__all__ = ["TunedCell", "add_cells", "compare", "tuned_cells"]
+__all__ = ["TunedCell", "add_cells", "compare", "tuned_cells", "tuned_recipe"]
 
-CONDITIONS = ("clean", "noise30", "weak-teacher", "missing-classes", "noise60", "junk", "few", "small")
+CONDITIONS = (*FIRST_CONDITIONS, "noise60", "junk", "few", "small")
 
 
 class TunedCell(NamedTuple):
@@ -83,8 +85,12 @@ def tuned_cells(options: argparse.Namespace) -> Iterator[TunedCell]:
     store = ResultStore(Path(options.runs, "arena", "work"))
     run_alone(selection, options.runs, store, Here(), Leave())
     for cell in selection.cells:
-        plan = CellPlan(selection, cell, lambda work: store.find(work.key) or {})
-        yield TunedCell(f"{cell.task}, {cell.condition}", plan.frozen, options.runs)
+        yield TunedCell(f"{cell.task}, {cell.condition}", tuned_recipe(selection, cell, store), options.runs)
+
+
+def tuned_recipe(selection: Selection, cell: Cell, store: ResultStore) -> Recipe:
+    """The recipe that the arena's search, which is in `store`, settled on in a cell."""
+    return CellPlan(selection, cell, lambda work: store.find(work.key) or {}).frozen
 
 
 def compare(

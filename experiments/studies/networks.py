@@ -164,7 +164,7 @@ def main() -> None:
     add_cells(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = load_recipe(RECIPE)
+    recipe = load_recipe(RECIPE, {"agent.rollouts": options.rollouts})
     tasks = build_all(NamedRecipe(RECIPE, recipe), options.runs)
     errors = errors_on(recipe, tasks)
     usual = errors(make_policy("static", temperature=4.0))
@@ -174,7 +174,7 @@ def main() -> None:
     first = None
     for arm in options.arms.split(","):
         folder = Path(options.runs, RECIPE, f"network-{arm.replace(' ', '-')}-{options.rollouts}")
-        policies[arm], numbers = learn(load_recipe(RECIPE, {"agent.rollouts": options.rollouts}), arm, tasks, folder)
+        policies[arm], numbers = learn(recipe, arm, tasks, folder)
         wrong = errors(policies[arm])
         against = "" if first is None else more(wrong, first)
         first = wrong if first is None else first

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rltemp.errors import InputError
 from rltemp.experiments.arena.outcome import CellOutcome
-from rltemp.experiments.arena.plan import CellPlan
 from rltemp.experiments.arena.run import run_alone
 from rltemp.experiments.arena.selection import Selection, cell_recipe, check_cells, find_tasks
 from rltemp.experiments.arena.store import ResultStore
@@ -27,13 +26,14 @@ from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.report.arena_tables import DASH
 from rltemp.experiments.report.sentences import above
+from rltemp.experiments.studies.cells import tuned_recipe
+from rltemp.experiments.studies.general import CONDITIONS
 from rltemp.experiments.studies.plugins import REFERENCES
 from rltemp.policies.artifact import load_policy
 from rltemp.recipes import Recipe, change_recipe, load_recipe
 from rltemp.recipes.loading import count_updates
 
 TASKS = "fashion"
-CONDITIONS = "clean,noise30,weak-teacher,missing-classes"
 STUDENTS = 64
 """Of a rollout."""
 
@@ -42,7 +42,7 @@ def main() -> None:
     """Tune, train, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tasks", default=TASKS, help="of the arena (default: %(default)s)")
-    parser.add_argument("--conditions", default=CONDITIONS, help="of the arena (default: %(default)s)")
+    parser.add_argument("--conditions", default=",".join(CONDITIONS), help="of the arena (default: %(default)s)")
     parser.add_argument("--rollouts", type=int, default=60, help="of each training (default: %(default)s)")
     parser.add_argument("--start", default="rltemp/general", help="policy to go on from (default: %(default)s)")
     parser.add_argument("--data", default="data", help="folder of the arena's data (default: %(default)s)")
@@ -90,12 +90,11 @@ def specialist(task: str, condition: str, rollouts: int, start: str, data: str, 
     build(NamedRecipe(name, specialized(cell_recipe(selection.tasks[cell.task], cell), rollouts, start)), root)
     store = ResultStore(Path(root, "specialists", "work"))
     _judge(selection, root, store)
-    plan = CellPlan(selection, cell, lambda work: store.find(work.key) or {})
     # Another start, of the same name even, is another training.
     run = f"{rollouts}-from-{selection.trained[0].name.rpartition('@')[2]}"
     policy = Path(root, name, run, "policy")
     if not policy.exists():
-        train(NamedRecipe(name, specialized(plan.frozen, rollouts, start)), root, run)
+        train(NamedRecipe(name, specialized(tuned_recipe(selection, cell, store), rollouts, start)), root, run)
     both = dataclasses.replace(selection, trained=(*selection.trained, trained_policy(str(policy))))
     return _judge(both, root, store)
 
