@@ -133,7 +133,6 @@ class LogitFeatures:
         self._by_class = any(name in CLASS_FEATURES for name in names)
         self.over_batch = self._by_class or any(name in BATCH_FEATURES for name in names)
         self._ranked = any(name.endswith("rank") for name in names)
-        self._in_context = any(name in CONTEXT_FEATURES for name in names)
 
     def __len__(self) -> int:
         """Number of features F."""
@@ -196,8 +195,6 @@ class LogitFeatures:
         with torch.no_grad(), without_autocast(student_logits):
             student, teacher = student_logits.detach().float(), teacher_logits.detach().float()
             columns = _of_logits(student, teacher, targets)
-            if self._in_context and targets is not None:
-                columns.update(_of_labels(student, teacher, targets))
             if self._ranked and targets is not None:
                 columns.update(_of_ranks(student, teacher, targets))
             columns["progress"] = _progress_column(progress, student)
@@ -215,21 +212,19 @@ def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict
     logits = torch.stack((teacher, student))
     classes, top = logits.shape[-1], logits.argmax(-1)
     log_probabilities = log_softmax(logits)
+    summaries = {} if targets is None else _of_labels(log_probabilities, top, targets)
     # The result of `Tensor.std`, at a quarter of its cost.
     norm: Tensor = torch.linalg.vector_norm(logits.sub_(logits.mean(-1, keepdim=True)), dim=-1)
     deviation = norm / math.sqrt(classes - 1)
     probabilities = torch.exp(log_probabilities)
     kl = (probabilities[0] * (log_probabilities[0] - log_probabilities[1])).sum(-1)
     confidence = probabilities.amax(-1)
-    summaries = {
-        "confidence": confidence,
-        "entropy": log_probabilities.mul_(probabilities).sum(-1) / -math.log(classes),
-        # This saturating form needs no running statistics, and resolves best where trained classifiers lie.
-        "spread": deviation / (deviation + _LARGE_SPREAD),
-    }
+    summaries["confidence"] = confidence
+    summaries["entropy"] = log_probabilities.mul_(probabilities).sum(-1) / -math.log(classes)
+    # This saturating form needs no running statistics, and resolves best where trained classifiers lie.
+    summaries["spread"] = deviation / (deviation + _LARGE_SPREAD)
     if targets is not None:
-        index = targets.expand(2, -1).unsqueeze(-1)
-        summaries["target_probability"] = probabilities.gather(-1, index).squeeze(-1)
+        summaries["target_probability"] = probabilities.gather(-1, _index(targets)).squeeze(-1)
     # Two maxima are far cheaper than `topk`, which sorts.
     summaries["margin"] = confidence - probabilities.scatter_(-1, top.unsqueeze(-1), 0.0).amax(-1)
     columns = {
@@ -241,19 +236,21 @@ def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict
     return columns
 
 
-def _of_labels(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Whether each network is right, and its cross-entropy in nats, [B], by name."""
-    logits = torch.stack((teacher, student))
-    right = (logits.argmax(-1) == targets).float()
-    losses = -log_softmax(logits).gather(-1, targets.expand(2, -1).unsqueeze(-1)).squeeze(-1)
-    names = ("teacher_correct", "student_correct", "teacher_loss", "student_loss")
-    return dict(zip(names, (*right.unbind(), *losses.unbind()), strict=True))
+def _of_labels(log_probabilities: Tensor, top: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Whether each network's top class [2, B] is the label, and its cross-entropy in nats, [2, B], by name."""
+    losses = -log_probabilities.gather(-1, _index(targets)).squeeze(-1)
+    return {"correct": (top == targets).float(), "loss": losses}
+
+
+def _index(targets: Tensor) -> Tensor:
+    """Of the labels [B] in what both networks say, [2, B, C]."""
+    return targets.expand(2, -1).unsqueeze(-1)
 
 
 def _of_ranks(student: Tensor, teacher: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """How many classes each network prefers to the label, [B] on a log scale, by name."""
     logits = torch.stack((teacher, student))
-    own = logits.gather(-1, targets.expand(2, -1).unsqueeze(-1))
+    own = logits.gather(-1, _index(targets))
     rank = (logits > own).sum(-1)
     teachers, students = (torch.log1p(rank.float()) / math.log(logits.shape[-1])).unbind()
     return {"teacher_rank": teachers, "student_rank": students}

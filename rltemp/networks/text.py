@@ -38,7 +38,8 @@ class _Embedding(nn.Module):
         rows, words = self._rows(ids)
         if len(self.weight) <= _FEW_ROWS:
             # No vector per word, neither here nor for the gradient.
-            counts = self.weight.new_zeros(len(ids), len(self.weight)).scatter_add(1, rows, words.to(self.weight.dtype))
+            counts = self.weight.new_zeros(len(ids), len(self.weight))
+            counts.scatter_add_(1, rows, words.to(self.weight.dtype))  # in place: a copy costs as much as the sums
             total = counts @ self.weight
         else:
             total = (F.embedding(rows, self.weight) * words.unsqueeze(-1)).sum(1)
