@@ -30,6 +30,11 @@ class StudentRolloutBuffer(RolloutBuffer):
     slot would contain the rewards of unrelated images at later steps as noise. For B = 1 both estimates are equal, and
     always mean_i A_i = GAE(R, V).
 
+    With twins, two students that are the same but for their actions, there is no critic. A student's noise is one for
+    the whole run, and so is its advantage: its return, less the mean of its own and its twin's,
+
+        A_i = (sum_t R_t - mean over both) + (r_i - R).
+
     A rollout is one episode of all students. Where a slot's episode ended before, its student was lost: the end is a
     terminal state, at which it pays its forfeit (`forfeits`), and what comes after it is no experience, from which
     nothing is learned.
@@ -38,17 +43,20 @@ class StudentRolloutBuffer(RolloutBuffer):
         *args: those of `RolloutBuffer`.
         group_size: B, slots per student, a divisor of the number of slots; slots k * B to k * B + B - 1 are student
             k's.
+        twins: whether students 2j and 2j + 1 are compared with each other instead of with the critic.
         **kwargs: those of `RolloutBuffer`.
 
     Raises:
-        InputError: for a `group_size` that does not divide the number of slots.
+        InputError: for a `group_size` that does not divide the number of slots, or an odd number of twins.
     """
 
-    def __init__(self, *args: Any, group_size: int, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, group_size: int, twins: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if group_size < 1 or self.n_envs % group_size:
             raise InputError(f"group_size must divide the number of slots {self.n_envs}, got {group_size}")
-        self.group_size = group_size
+        if twins and self.n_envs % (2 * group_size):
+            raise InputError(f"twins must come in pairs, got {self.n_envs // group_size} students")
+        self.group_size, self.twins = group_size, twins
 
     @property
     def counted(self) -> npt.NDArray[np.bool_]:
@@ -66,6 +74,10 @@ class StudentRolloutBuffer(RolloutBuffer):
         """
         own_rewards, own_values = self.rewards, self.values
         mean_rewards, mean_values = self._student_mean(own_rewards), self._student_mean(own_values)
+        if self.twins:
+            self.advantages = own_rewards - mean_rewards + self._before_twins(mean_rewards)
+            self.returns = self.advantages + self.values
+            return
         self.rewards, self.values = self._after_forfeits(mean_rewards), mean_values
         mean_last = torch.from_numpy(self._student_mean(last_values.detach().cpu().numpy().reshape(1, -1)))
         super().compute_returns_and_advantage(mean_last, dones)
@@ -95,6 +107,12 @@ class StudentRolloutBuffer(RolloutBuffer):
         paid, slots = rewards.copy(), np.arange(self.n_envs)
         paid[last, slots] -= forfeits(rewards.sum(axis=0), last < len(rewards) - 1)
         return paid
+
+    def _before_twins(self, rewards: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Returns [slots] of the students' rewards [steps, slots], less the mean of a student's and its twin's."""
+        earned = self._after_forfeits(rewards).sum(axis=0).reshape(-1, 2, self.group_size)
+        ahead: npt.NDArray[np.float32] = (earned - earned.mean(axis=1, keepdims=True)).reshape(-1)
+        return ahead
 
     def _student_mean(self, slots: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Replace each value of [steps, slots] by the mean over its student's slots, keeping the shape."""

@@ -84,7 +84,9 @@ class DirectLearner(Learner):
         """One episode, in which `act` gives the actions [K * B, A] for observations [K * B, F]."""
         env, record = self._env, RolloutRecord()
         with torch.no_grad(), unchecked():
-            observation, _ = env.reset(seed=episode_seed(self.agent.seed, len(self.history)), options=self._options())
+            observation, _ = env.reset(
+                seed=episode_seed(self.agent.seed, len(self.history)), options=self._turn(env.tasks)
+            )
             for _ in range(env.horizon):
                 observation, *_ = env.step(act(torch.from_numpy(observation)).numpy())
                 record.note(env.transition)
@@ -160,22 +162,6 @@ class DirectLearner(Learner):
         sizes = [math.prod(shape) for pair in self._shapes for shape in pair]
         parts = iter(weights.split(sizes, dim=1))
         return [(next(parts).unflatten(1, weight), next(parts).unflatten(1, bias)) for weight, bias in self._shapes]
-
-    def _options(self) -> dict[str, int] | None:
-        """Of the next episode: all tasks in each pass, in an order of its own, so that none always follows another."""
-        if self._env.tasks == 1:
-            return None
-        passed, place = divmod(len(self.history), self._env.tasks)
-        return {"task": int(self._generator("tasks", passed).permutation(self._env.tasks)[place])}
-
-    def _rate(self) -> float:
-        """The learning rate, constant in the first half of the rollouts, and falling to 0 in the second."""
-        whole = self.agent.rollouts
-        return self.agent.learning_rate * min(1.0, 2.0 * (whole - len(self.history)) / whole)
-
-    def _generator(self, purpose: str, number: int = 0) -> np.random.Generator:
-        """Draws that depend on the seed and the rollout alone, so that nothing has to be kept to resume."""
-        return np.random.default_rng([self.agent.seed, *purpose.encode(), number])
 
 
 def linear(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -41,13 +41,15 @@ class Learner(ABC):
         best: score, rollout, and weights of the best policy so far; None unless `keep_best` is used.
     """
 
-    free: frozenset[str] = frozenset()
-    """Names of the settings that may change when training continues."""
-
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
+
+    @property
+    def free(self) -> frozenset[str]:
+        """Names of the settings that may change when training continues."""
+        return frozenset()
 
     @property
     @abstractmethod
@@ -135,6 +137,25 @@ class Learner(ABC):
             )
         self.history.append(metrics)
         return metrics
+
+    def _turn(self, tasks: int) -> dict[str, int] | None:
+        """Which of several tasks the next rollout plays, as options of the environment's reset.
+
+        All are played in each pass, in an order of its own, so that none always follows another.
+        """
+        if tasks == 1:
+            return None
+        passed, place = divmod(len(self.history), tasks)
+        return {"task": int(self._generator("tasks", passed).permutation(tasks)[place])}
+
+    def _rate(self) -> float:
+        """The learning rate, constant in the first half of the rollouts, and falling to 0 in the second."""
+        whole = self.agent.rollouts
+        return self.agent.learning_rate * min(1.0, 2.0 * (whole - len(self.history)) / whole)
+
+    def _generator(self, purpose: str, number: int = 0) -> np.random.Generator:
+        """Draws that depend on the seed and the rollout alone, so that nothing has to be kept to resume."""
+        return np.random.default_rng([self.agent.seed, *purpose.encode(), number])
 
     def _diverged(self) -> DivergenceError:
         """That the agent itself is not finite."""

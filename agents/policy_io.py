@@ -9,8 +9,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from rltemp.agents.actors import stack_of
-from rltemp.agents.ppo import CenteredFeatures
+from rltemp.agents.ppo import CenteredFeatures, WhitenedFeatures, see_by
 from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.agents.whitening import Basis
 from rltemp.envs.vector import DistillationVectorEnv
 from rltemp.errors import InputError
 from rltemp.features import LogitFeatures
@@ -85,6 +86,9 @@ def import_policy(model: PPO, policy: LearnedPolicy) -> None:
     if got != want:
         raise InputError(f"policy must have layers of the model's shapes {want}, got {got}")
     check_continuable("policy", policy)
+    if isinstance(model.policy.features_extractor, WhitenedFeatures):
+        features = len(policy.features)
+        see_by(model.policy, Basis(torch.eye(features), torch.zeros(features)))  # as the policy does
     with torch.no_grad():
         for source, target in zip(sources, layers, strict=True):
             target.weight.copy_(source.weight)

@@ -4,9 +4,11 @@ import math
 import warnings
 from typing import Any
 
+import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
@@ -15,10 +17,11 @@ from rltemp.agents.buffer import StudentRolloutBuffer
 from rltemp.agents.credit.hindsight import HindsightPPO
 from rltemp.agents.exploration import CoherentPolicy
 from rltemp.agents.vec_env import student_env
+from rltemp.agents.whitening import Basis
 from rltemp.features import center
 from rltemp.recipes.schema import Agent
 
-__all__ = ["CenteredFeatures", "make_ppo"]
+__all__ = ["CenteredFeatures", "WhitenedFeatures", "make_ppo", "see_by"]
 
 
 class CenteredFeatures(BaseFeaturesExtractor):
@@ -30,6 +33,49 @@ class CenteredFeatures(BaseFeaturesExtractor):
     def forward(self, observations: Tensor) -> Tensor:
         """Map observations [N, F] from [0, 1] to [-2, 2]."""
         return center(observations)
+
+
+class WhitenedFeatures(CenteredFeatures):
+    """Centered features that are white besides, by what a policy has met: (f - mean) @ scale; at first as they are."""
+
+    scale: Tensor
+    mean: Tensor
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space)
+        self.register_buffer("scale", torch.eye(self.features_dim))
+        self.register_buffer("mean", torch.zeros(self.features_dim))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Map observations [N, F] from [0, 1] to features of mean 0 and about unit variance, that vary apart."""
+        return (super().forward(observations) - self.mean) @ self.scale
+
+
+def see_by(policy: ActorCriticPolicy, basis: Basis) -> None:
+    """Let an agent of `WhitenedFeatures` see by another basis; its actions and values stay what they are.
+
+    Its noise and its steps change: they are as large in every direction in which features were met.
+    """
+    seen = policy.features_extractor
+    assert isinstance(seen, WhitenedFeatures)
+    old, new = (seen.scale.double(), seen.mean.double()), (basis.scale.double(), basis.mean.double())
+    # W A (f - m) + b for all f, in other words: W A = V B, and b + V B (n - m) for the bias.
+    with torch.no_grad():
+        for first in _first_layers(policy):
+            plain = first.weight.double() @ old[0]
+            first.weight.copy_(torch.linalg.solve(new[0], plain, left=False))
+            first.bias.add_((plain @ (new[1] - old[1])).to(first.bias.dtype))
+        seen.scale.copy_(basis.scale)
+        seen.mean.copy_(basis.mean)
+
+
+def _first_layers(policy: ActorCriticPolicy) -> list[nn.Linear]:
+    """Those of actor and critic that see the features."""
+    both = policy.mlp_extractor
+    return [
+        [*hidden, last][0]
+        for hidden, last in ((both.policy_net, policy.action_net), (both.value_net, policy.value_net))
+    ]
 
 
 def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
@@ -70,10 +116,11 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
             target_kl=agent.target_kl,
             use_sde=True,
             rollout_buffer_class=StudentRolloutBuffer,
-            rollout_buffer_kwargs={"group_size": env.batch_size},
+            rollout_buffer_kwargs={"group_size": env.batch_size, "twins": agent.baseline == "twin"},
+            vf_coef=0.5 if agent.baseline == "critic" else 0.0,
             policy_kwargs={
                 "group_size": env.batch_size,
-                "features_extractor_class": CenteredFeatures,
+                "features_extractor_class": WhitenedFeatures if agent.whiten else CenteredFeatures,
                 "net_arch": {"pi": hidden, "vf": hidden},
                 "activation_fn": nn.Tanh,
                 "log_std_init": agent.log_std_init,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rltemp.agents.ppo import CenteredFeatures
+from rltemp.agents.ppo import CenteredFeatures, WhitenedFeatures
 from rltemp.errors import InputError
 from rltemp.policies.learned import ACTIVATIONS, MOST_LAYERS, WIDEST, Activation
 
@@ -115,12 +115,18 @@ def _affine(part: nn.Module | Affine) -> Affine | None:
     """The part as an affine map; None if it is none."""
     if isinstance(part, CenteredFeatures):
         one = torch.ones(part.features_dim)
-        return Affine.diagonal(4.0 * one, -2.0 * one)
+        centered = Affine.diagonal(4.0 * one, -2.0 * one)
+        return centered.then(_whitening(part)) if isinstance(part, WhitenedFeatures) else centered
     if isinstance(part, nn.Linear):
         weight = part.weight.detach().cpu().double()
         bias = torch.zeros(len(weight)) if part.bias is None else part.bias.detach().cpu()
         return Affine(weight, bias.double())
     return part if isinstance(part, Affine) else None
+
+
+def _whitening(part: WhitenedFeatures) -> Affine:
+    scale, mean = part.scale.detach().cpu().double(), part.mean.detach().cpu().double()
+    return Affine(scale.T, -mean @ scale)
 
 
 def _activation(part: nn.Module | Affine) -> Activation | None:

@@ -87,8 +87,8 @@ def train_policy(
     if task is None:
         task = [prepare_task(variation) for variation in vary(recipe)]
     slots = recipe.agent.students * recipe.instances
-    twins, mode = recipe.agent.learner == "evolution", AutoresetMode.DISABLED
-    options: dict[str, Any] = {"task": task, "twins": twins, "autoreset_mode": mode, "ranks": ranks}
+    mode = AutoresetMode.DISABLED
+    options: dict[str, Any] = {"task": task, "twins": recipe.agent.twins, "autoreset_mode": mode, "ranks": ranks}
     with closing(make_env(slots, recipe, **options)) as env:
         trainer = make_learner(env, recipe.agent)
         features = make_features(recipe.policy)

@@ -1,5 +1,6 @@
 """Training of a temperature policy, one rollout at a time."""
 
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +11,15 @@ from stable_baselines3 import PPO
 from torch import Tensor
 
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.credit.hindsight import ROWS
 from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.learner import Learner, episode_seed
 from rltemp.agents.metrics import RolloutRecorder, update_metrics
 from rltemp.agents.policy_io import export_policy, import_policy
-from rltemp.agents.ppo import make_ppo
+from rltemp.agents.ppo import make_ppo, see_by
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter, student_env
+from rltemp.agents.whitening import FeatureMoments
 from rltemp.checks import unchecked
 from rltemp.distillation.optimization import load_optimizer
 from rltemp.errors import DivergenceError, InputError
@@ -66,8 +69,6 @@ class Trainer(Learner):
             says, or that does not support the agent's kind of credit.
     """
 
-    free = frozenset({"rollouts"})
-
     def __init__(self, env: VectorEnv[Any, Any, Any], agent: Agent, calibration: Calibration | None = None) -> None:
         super().__init__(agent)
         adapter = VectorEnvAdapter(env)
@@ -78,6 +79,7 @@ class Trainer(Learner):
             got = ", ".join(sorted(students.credit_kinds))
             raise InputError(f"env must answer what agent.credit = {agent.credit!r} needs, got one for {got}")
         self._tasks = students.tasks
+        self._met = FeatureMoments(students.features) if agent.whiten else None
         self.calibration = calibration or make_calibration(agent, students.features)
         self._venv = CalibratedReward(adapter, self.calibration, agent.reward_scale)
         self._stream = RandomStream(agent.seed)
@@ -96,14 +98,28 @@ class Trainer(Learner):
         """
         recorder = RolloutRecorder(progress or NoProgress())
         self._venv.seed(episode_seed(self.agent.seed, len(self.history)))
-        if self._tasks > 1:
-            self._venv.set_options({"task": len(self.history) % self._tasks})
+        self._venv.set_options(self._turn(self._tasks))
+        if self.agent.anneal:
+            rate = self._rate()
+            self.model.lr_schedule = lambda _: rate
+        if self._met is not None:
+            see_by(self.model.policy, self._met.basis())
         with self._stream.active(), unchecked():
             # Ends an open episode, and starts one with this rollout's seed.
             self.model.set_env(self._venv, force_reset=True)
             self._learn(recorder)
         self.calibration.update()
+        if self._met is not None:
+            observed = torch.from_numpy(self.model.rollout_buffer.observations).flatten(0, -2)
+            parts = observed.tensor_split(math.ceil(len(observed) / ROWS))
+            for part in parts:
+                self._met.note(part, len(parts))
         return self._note({**recorder.record.metrics(), **update_metrics(self.model)}, self._tasks)
+
+    @property
+    def free(self) -> frozenset[str]:
+        """The number of rollouts may change, unless the learning rate depends on it."""
+        return frozenset() if self.agent.anneal else frozenset({"rollouts"})
 
     @property
     def steps(self) -> int:
@@ -136,6 +152,7 @@ class Trainer(Learner):
             "timesteps": self.model.num_timesteps,
             "calibration": self.calibration.state_dict(),
             "random": self._stream.state_dict(),
+            "met": None if self._met is None else self._met.sums.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -151,6 +168,8 @@ class Trainer(Learner):
         self.model.num_timesteps = operator.index(state["timesteps"])
         self.calibration.load_state_dict(state["calibration"])
         self._stream.load_state_dict(state["random"])
+        if self._met is not None:
+            self._met.sums = state["met"].clone()
 
     def _learn(self, recorder: RolloutRecorder) -> None:
         """Make one rollout and its update.

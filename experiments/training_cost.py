@@ -102,8 +102,7 @@ def _rehearse(recipe: Recipe, task: Task) -> tuple[int, dict[str, float]]:
     # Gradient steps of the size that they will have.
     whole["minibatches"] = max(1, round(recipe.agent.minibatches * BATCHES / count_updates(recipe)))
     small = change_recipe(recipe, {f"agent.{name}": value for name, value in whole.items()})
-    slots, twins = recipe.agent.students * recipe.instances, recipe.agent.learner == "evolution"
-    mode = AutoresetMode.DISABLED
+    slots, twins, mode = recipe.agent.students * recipe.instances, recipe.agent.twins, AutoresetMode.DISABLED
     with contextlib.closing(DistillationVectorEnv(slots, small, task=task, twins=twins, autoreset_mode=mode)) as env:
         learner = make_learner(env, small.agent)
         with PhaseTimer(time.perf_counter if task.device.type == "cuda" else _own_time) as timer:

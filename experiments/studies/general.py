@@ -55,10 +55,10 @@ class Arm(NamedTuple):
 
 _INSTANCE = ("teacher_", "student_", "divergence", "agreement")
 # PPO of the same network and actions, paid at the end of a run for all that is judged. Its noise is as large as that of
-# evolution, which divides it by the root of the 27 features; an update goes about as far as evolution's step.
+# evolution, which divides it by the root of the 29 features; an update goes about as far as evolution's step.
 _PPO = {
-    **{"agent.learner": "ppo", "agent.log_std_init": -3.4, "agent.learning_rate": 1e-3},
-    **{"agent.target_kl": 0.01, "agent.gae_lambda": 1.0},
+    **{"agent.learner": "ppo", "agent.log_std_init": -3.43, "agent.learning_rate": 1e-3, "agent.target_kl": 0.01},
+    **{"agent.gae_lambda": 1.0, "agent.baseline": "twin", "agent.anneal": True, "agent.whiten": True},
 }
 _HINDSIGHT = {"agent.objective": "soft-error", "agent.credit": "hindsight"}
 
@@ -75,6 +75,9 @@ ARMS = {
     "paid in nll": Arm({"agent.objective": "nll"}),
     "paid in soft error": Arm({"agent.objective": "soft-error"}),
     "PPO on returns": Arm(_PPO),
+    "PPO of features as they are": Arm({**_PPO, "agent.whiten": False}),
+    "PPO with a critic": Arm({**_PPO, "agent.baseline": "critic"}),
+    "PPO at a constant rate": Arm({**_PPO, "agent.anneal": False}),
     "PPO by redistribution": Arm({**_PPO, "agent.credit": "redistribution"}),
     "PPO by hindsight": Arm({**_PPO, **_HINDSIGHT}),
     "descent": Arm({"agent.learner": "descent", "agent.learning_rate": 3e-3, **_HINDSIGHT}),

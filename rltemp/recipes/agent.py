@@ -96,6 +96,12 @@ class Agent:
         hidden: widths of the hidden layers of policy and value function.
         log_std_init: initial log standard deviation of the exploration noise; of "evolution", that of a layer's weights
             times the square root of its inputs.
+        baseline: what "ppo" compares a student's return with: what the "critic" expects, or, without one, the return of
+            its "twin", the same student distilled otherwise (students 2j and 2j + 1), as "evolution" always does.
+        anneal: whether the learning rate of "ppo" falls as that of the others always does: not in the first half of the
+            rollouts, and to 0 in the second. How many there are must be known then.
+        whiten: whether "ppo" sees features as "evolution" always does: made white by those that it has met. Those of a
+            minibatch vary together; noise and steps are then as large in every direction in which they vary.
         explore: share of the run, from its start and in [0, 1], in which a tenth of every minibatch is mixed (`MixUp`,
             RLKD's exploration). Students on which policies are scored are trained without.
         start: a trained policy to continue from, by its folder or name; null starts at one temperature for all
@@ -126,7 +132,15 @@ class Agent:
     minibatches: Annotated[int, Range(1)] = 12
     hidden: Annotated[tuple[Annotated[int, Range(1, WIDEST)], ...], Length(MOST_LAYERS)] = (64, 64)
     log_std_init: Annotated[float, Range(-20, 2)] = -2.0
+    baseline: Literal["critic", "twin"] = "critic"
+    anneal: bool = False
+    whiten: bool = False
     explore: Annotated[float, Range(0, 1)] = 0.0
     start: str | None = None
     variations: Annotated[tuple[dict[str, Any], ...], Length(256)] = ()
     seed: Annotated[int, Range(0)] = 0
+
+    @property
+    def twins(self) -> bool:
+        """Whether students 2j and 2j + 1 of a rollout are the same student."""
+        return self.learner == "evolution" or (self.learner == "ppo" and self.baseline == "twin")

@@ -113,5 +113,6 @@ def _check_agent(agent: Agent) -> None:
     credit = {"evolution": "uniform", "descent": "hindsight"}.get(agent.learner, agent.credit)
     if agent.credit != credit:
         raise InputError(f"agent.credit must be {credit!r} for agent.learner {agent.learner!r}, got {agent.credit!r}")
-    if agent.learner == "evolution" and agent.students % 2:
-        raise InputError(f"agent.students must be even for agent.learner 'evolution', got {agent.students}")
+    if agent.twins and agent.students % 2:
+        why = "agent.learner 'evolution'" if agent.learner == "evolution" else "agent.baseline 'twin'"
+        raise InputError(f"agent.students must be even for {why}, got {agent.students}")

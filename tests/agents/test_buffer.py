@@ -58,6 +58,24 @@ def test_constant_values_without_discount_give_rewards_to_go() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
+def test_twins_are_compared_with_each_other_over_the_whole_run(seed: int) -> None:
+    rewards, values = draw(seed, slots=8)
+    buffer = filled(StudentRolloutBuffer, rewards, values, group_size=2, twins=True)
+    exact = rewards.astype(float)
+    earned = [exact[:, 2 * student : 2 * student + 2].mean(axis=1).sum() for student in range(4)]
+    for slot in range(8):
+        student, mates = slot // 2, slice(slot - slot % 2, slot - slot % 2 + 2)
+        ahead = (earned[student] - earned[student ^ 1]) / 2.0
+        own = exact[:, slot] - exact[:, mates].mean(axis=1)
+        np.testing.assert_allclose(buffer.advantages[:, slot], ahead + own, atol=1e-5)
+
+
+def test_a_twin_without_another_is_refused() -> None:
+    with pytest.raises(InputError, match="twins must come in pairs, got 3 students"):
+        filled(StudentRolloutBuffer, *draw(0), group_size=2, twins=True)
+
+
+@given(st.integers(0, 2**32 - 1))
 def test_the_mean_over_a_student_is_its_generalized_advantage(seed: int) -> None:
     rewards, values = draw(seed)
     buffer = filled(StudentRolloutBuffer, rewards, values, gae_lambda=0.8, gamma=1.0, group_size=3)

@@ -19,7 +19,7 @@ from rltemp.features import LOGIT_FEATURES, LogitFeatures
 from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.policies.learned import LearnedPolicy
 from rltemp.recipes.schema import Agent, PolicySpace, Recipe
-from rltemp.temperatures import temperature_to_action
+from rltemp.temperatures import action_to_temperature, temperature_to_action
 
 FEATURES = LogitFeatures(LOGIT_FEATURES)
 SPACE = PolicySpace(low=0.5, high=32.0)
@@ -121,8 +121,32 @@ def test_what_plain_sb3_has_learned_is_in_the_policy(
     assert played(export_policy(agent, three, SPACE)) > -0.7 > -10 * 0.64 / 3 > before - 0.2
 
 
-def fresh(hidden: tuple[int, ...] = (9, 7)) -> PPO:
-    return Trainer(ToyVectorEnv(2, batch_size=4, features=len(FEATURES)), Agent(students=2, hidden=hidden)).model
+def fresh(hidden: tuple[int, ...] = (9, 7), whiten: bool = False) -> PPO:
+    agent = Agent(students=2, hidden=hidden, whiten=whiten)
+    return Trainer(ToyVectorEnv(2, batch_size=4, features=len(FEATURES)), agent).model
+
+
+@pytest.mark.parametrize("hidden", [(), (9, 7)])
+def test_whitening_is_in_the_policy_and_goes_on_from_it(hidden: tuple[int, ...]) -> None:
+    agent = Agent(students=2, hidden=hidden, credit="uniform", whiten=True, learning_rate=0.05)
+    trainer = Trainer(ToyVectorEnv(2, batch_size=4, features=len(FEATURES)), agent)
+    for _ in range(3):
+        trainer.rollout()
+    policy = export_policy(trainer.model, FEATURES, SPACE)
+    observations = torch.rand(50, len(FEATURES), generator=torch.Generator().manual_seed(0))
+
+    def temperatures(model: PPO) -> torch.Tensor:
+        actions, _ = model.predict(observations.numpy(), deterministic=True)
+        return action_to_temperature(torch.from_numpy(actions[:, 0]), SPACE.low, SPACE.high)
+
+    torch.testing.assert_close(policy.temperature(observations), temperatures(trainer.model), rtol=1e-4, atol=1e-4)
+    for model in (fresh(hidden, whiten=True), trainer.model):
+        other = LearnedPolicy(FEATURES, hidden, low=SPACE.low, high=SPACE.high)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.add_(0.1)
+        import_policy(model, other)
+        torch.testing.assert_close(temperatures(model), other.temperature(observations), rtol=1e-4, atol=1e-4)
 
 
 def test_what_was_exported_can_be_trained_further(model: PPO) -> None:

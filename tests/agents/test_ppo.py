@@ -1,5 +1,6 @@
 """PPO starts from a ratio of one, on one episode per student, and is paid by the calibration."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
-from rltemp.agents.ppo import make_ppo
+from rltemp.agents.ppo import make_ppo, see_by
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter
+from rltemp.agents.whitening import Basis, FeatureMoments
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.features import center
 from rltemp.recipes.schema import Agent
@@ -55,6 +57,46 @@ def test_the_ratio_is_one_before_the_first_update() -> None:
         ratio = torch.exp(log_prob - batch.old_log_prob)
         torch.testing.assert_close(ratio, torch.ones_like(ratio), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(values.flatten(), batch.old_values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [(), (16,)])
+def test_an_agent_that_sees_by_another_basis_does_what_it_did(hidden: tuple[int, ...]) -> None:
+    venv = VectorEnvAdapter(ToyVectorEnv(STUDENTS, BATCH, horizon=HORIZON))
+    policy = make_ppo(venv, dataclasses.replace(AGENT, hidden=hidden, whiten=True)).policy
+    generator = torch.Generator().manual_seed(0)
+    observations = torch.rand(50, 3, generator=generator)
+    with torch.no_grad():
+        before = policy.get_distribution(observations).mode(), policy.predict_values(observations)
+        for _ in range(3):
+            root = torch.randn(3, 3, generator=generator)
+            basis = Basis(root @ root.T + torch.eye(3), torch.randn(3, generator=generator))
+            see_by(policy, basis)
+            want = (4.0 * (observations - 0.5) - basis.mean) @ basis.scale
+            torch.testing.assert_close(policy.extract_features(observations), want)
+        after = policy.get_distribution(observations).mode(), policy.predict_values(observations)
+    assert before[0].std() > 1e-3
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+
+
+def test_whitened_noise_is_as_large_in_every_direction_in_which_features_vary() -> None:
+    venv = VectorEnvAdapter(ToyVectorEnv(256, BATCH, horizon=HORIZON))
+    agent = dataclasses.replace(AGENT, students=256, hidden=(), whiten=True, log_std_init=-2.0)
+    policy = make_ppo(venv, agent).policy
+    # The first feature hardly varies and is far from the middle; the others are all but one.
+    drawn = np.random.default_rng(0).random((4000, 3))
+    seen = np.stack((0.98 + 0.02 * drawn[:, 0], drawn[:, 1], 0.9 * drawn[:, 1] + 0.1 * drawn[:, 2]), axis=1)
+    observations = torch.from_numpy(seen.astype(np.float32))
+    met = FeatureMoments(3)
+    for _ in range(10_000):
+        met.note(observations[:1000], 1)
+    see_by(policy, met.basis())
+    policy.reset_noise(256 * BATCH)
+    matrices = policy.action_dist.exploration_matrices[::BATCH].detach()  # one for each student
+    noise = (policy.extract_features(observations).detach() @ matrices)[..., 0]
+    constant, varying = noise.mean(dim=1), noise.std(dim=1)
+    assert float(constant.square().mean().sqrt()) < 0.1 * float(varying.square().mean().sqrt()), (
+        "not one constant shift"
+    )
 
 
 def test_a_rollout_is_one_whole_episode_of_every_student() -> None:

@@ -55,9 +55,15 @@ def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
     assert regret(trainer, seed=1) < 0.07
 
 
-@pytest.mark.parametrize("calibration", ["uniform", "influence", "redistribution", "hindsight"])
-def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(calibration: Any) -> None:
-    agent = dataclasses.replace(AGENT, credit=calibration)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"credit": credit} for credit in ("uniform", "influence", "redistribution", "hindsight")),
+        {"credit": "uniform", "baseline": "twin", "anneal": True, "whiten": True, "rollouts": 5},
+    ],
+)
+def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(changes: dict[str, Any]) -> None:
+    agent = dataclasses.replace(AGENT, **changes)
     unbroken, broken, resumed = make(agent), make(agent), make(agent)
     for _ in range(4):
         unbroken.rollout()
@@ -69,6 +75,34 @@ def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(calibration: Any)
         resumed.rollout()
     assert_equal_bits(unbroken, resumed)
     assert unbroken.model.num_timesteps == resumed.model.num_timesteps == 4 * 5 * 16
+
+
+def test_an_annealed_rate_falls_in_the_second_half_and_keeps_the_number_of_rollouts() -> None:
+    agent = dataclasses.replace(AGENT, credit="uniform", anneal=True, rollouts=4, learning_rate=0.01)
+    trainer, rates = make(agent), []
+    for _ in range(4):
+        trainer.rollout()
+        rates.append(trainer.model.policy.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.005])
+    for other in (dataclasses.replace(agent, rollouts=5), dataclasses.replace(agent, anneal=False)):
+        with pytest.raises(InputError, match=r"rollouts|anneal"):
+            make(other).load_state_dict(trainer.state_dict())
+
+
+def test_whitening_is_by_what_the_rollouts_before_met() -> None:
+    agent = dataclasses.replace(AGENT, credit="uniform", whiten=True, hidden=())
+    trainer, seen = make(agent), []
+    for _ in range(3):
+        trainer.rollout()
+        seen.append(trainer.model.rollout_buffer.observations.reshape(-1, 3).astype(np.float64))
+    # As if there had been ten rollouts of features that are independent, of mean 0 and variance 1.
+    centered = [4.0 * (observations - 0.5) for observations in seen[:2]]
+    mean = sum(each.mean(axis=0) for each in centered) / 12.0
+    moments = (10.0 * np.eye(3) + sum(each.T @ each / len(each) for each in centered)) / 12.0
+    extractor = trainer.model.policy.features_extractor
+    np.testing.assert_allclose(extractor.mean, mean, atol=1e-5)
+    root = np.linalg.inv(extractor.scale.double().numpy())
+    np.testing.assert_allclose(root @ root, moments - np.outer(mean, mean) + 0.1 * np.eye(3), atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_policy_whatever_else_is_drawn() -> None:
@@ -131,10 +165,14 @@ def test_rollouts_take_turns_at_the_tasks_and_a_resumed_training_knows_whose_tur
     trainer, resumed = Trainer(env, AGENT), Trainer(again, AGENT)
     for _ in range(4):
         trainer.rollout()
-    assert asked(env) == [0, 1, 2, 0]
     resumed.load_state_dict(trainer.state_dict())
-    resumed.rollout()
-    assert asked(again) == [1]
+    for _ in range(5):
+        trainer.rollout()
+        resumed.rollout()
+    passes = [asked(env)[start : start + 3] for start in (0, 3, 6)]
+    assert [sorted(each) for each in passes] == [[0, 1, 2]] * 3
+    assert len({tuple(each) for each in passes}) > 1, "an order of its own in each pass"
+    assert asked(again) == asked(env)[4:]
 
 
 def test_metrics_are_those_of_the_rollout() -> None:

@@ -67,6 +67,16 @@ def test_data_and_teacher_must_fit(section: str, values: dict[str, Any], message
             {"learner": "descent", "credit": "uniform"},
             "agent.credit must be 'hindsight' for agent.learner 'descent', got 'uniform'",
         ),
+        (
+            "agent",
+            {"learner": "evolution", "credit": "uniform", "students": 3},
+            "agent.students must be even for agent.learner 'evolution', got 3",
+        ),
+        (
+            "agent",
+            {"baseline": "twin", "students": 3},
+            "agent.students must be even for agent.baseline 'twin', got 3",
+        ),
     ],
 )
 def test_settings_must_not_contradict_each_other(section: str, values: dict[str, Any], message: str) -> None:
