@@ -1,6 +1,5 @@
 """Training of a temperature policy, one rollout at a time."""
 
-import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,6 @@ from stable_baselines3 import PPO
 from torch import Tensor
 
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
-from rltemp.agents.credit.hindsight import ROWS
 from rltemp.agents.credit.redistribution import Redistribution
 from rltemp.agents.learner import Learner, episode_seed
 from rltemp.agents.metrics import RolloutRecorder, update_metrics
@@ -110,10 +108,7 @@ class Trainer(Learner):
             self._learn(recorder)
         self.calibration.update()
         if self._met is not None:
-            observed = torch.from_numpy(self.model.rollout_buffer.observations).flatten(0, -2)
-            parts = observed.tensor_split(math.ceil(len(observed) / ROWS))
-            for part in parts:
-                self._met.note(part, len(parts))
+            self._met.note_rollout(torch.from_numpy(self.model.rollout_buffer.observations).flatten(0, -2))
         return self._note({**recorder.record.metrics(), **update_metrics(self.model)}, self._tasks)
 
     @property

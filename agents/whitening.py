@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,10 @@ _PRIOR = 10.0
 
 _RIDGE = 0.1
 """Added to every variance, so that a direction in which features hardly vary is moved three times as far at most."""
+
+
+_ROWS = 1 << 18
+"""Observations that are taken in at once."""
 
 
 class Basis(NamedTuple):
@@ -64,6 +69,13 @@ class FeatureMoments:
         centered = center(observations).double()
         met = torch.cat((centered, torch.ones_like(centered[:, :1])), dim=1)
         self.sums += met.T @ met / len(met) / steps
+
+    def note_rollout(self, observations: Tensor) -> None:
+        """Take in a whole rollout at once, observations [N, F] in [0, 1]."""
+        # In parts, since a long run's would not fit in float64.
+        parts = observations.tensor_split(math.ceil(len(observations) / _ROWS))
+        for part in parts:
+            self.note(part, len(parts))
 
     def basis(self) -> Basis:
         """That in which the features met so far are white, but for the ridge."""

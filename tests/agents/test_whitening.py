@@ -1,8 +1,10 @@
 """Whitened features are what they are said to be, and steps in them are steps of the layer that sees the features."""
 
 import numpy as np
+import pytest
 import torch
 
+from rltemp.agents import whitening
 from rltemp.agents.whitening import Basis, FeatureMoments
 
 RIDGE = 0.1
@@ -43,6 +45,16 @@ def test_rollouts_count_alike_whatever_their_length() -> None:
     observations = _together(600)
     short, long = (_met(observations, steps, rollouts=7) for steps in (2, 60))
     torch.testing.assert_close(short.sums, long.sums)
+
+
+def test_a_rollout_at_once_is_one_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    observations = _together(600)
+    want = _met(observations, steps=6, rollouts=1).sums
+    for rows in (100, 1000):  # in parts, and whole
+        monkeypatch.setattr(whitening, "_ROWS", rows)
+        met = FeatureMoments(3)
+        met.note_rollout(torch.from_numpy(observations))
+        torch.testing.assert_close(met.sums, want)
 
 
 def test_steps_are_those_of_the_layer_that_sees_the_features() -> None:
