@@ -10,6 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rltemp.agents.credit.calibration import CalibratedReward, Calibration, Influence, Uniform
+from rltemp.agents.exploration import CoherentNoiseDistribution
 from rltemp.agents.ppo import make_ppo, see_by
 from rltemp.agents.randomness import RandomStream
 from rltemp.agents.vec_env import VectorEnvAdapter
@@ -91,8 +92,11 @@ def test_whitened_noise_is_as_large_in_every_direction_in_which_features_vary() 
         met.note(observations[:1000], 1)
     see_by(policy, met.basis())
     policy.reset_noise(256 * BATCH)
-    matrices = policy.action_dist.exploration_matrices[::BATCH].detach()  # one for each student
-    noise = (policy.extract_features(observations).detach() @ matrices)[..., 0]
+    assert isinstance(policy.action_dist, CoherentNoiseDistribution)
+    matrices = policy.action_dist.exploration_matrices[::BATCH]  # one for each student
+    white = policy.extract_features(observations)
+    assert isinstance(white, torch.Tensor)
+    noise = (white @ matrices)[..., 0].detach()
     constant, varying = noise.mean(dim=1), noise.std(dim=1)
     assert float(constant.square().mean().sqrt()) < 0.1 * float(varying.square().mean().sqrt()), (
         "not one constant shift"

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from rltemp.agents.credit.calibration import Influence, Uniform
 from rltemp.agents.credit.redistribution import Redistribution
+from rltemp.agents.ppo import WhitenedFeatures
 from rltemp.agents.trainer import Trainer, make_calibration
 from rltemp.envs.toy import ToyVectorEnv
 from rltemp.errors import DivergenceError, InputError
@@ -100,6 +101,7 @@ def test_whitening_is_by_what_the_rollouts_before_met() -> None:
     mean = sum(each.mean(axis=0) for each in centered) / 12.0
     moments = (10.0 * np.eye(3) + sum(each.T @ each / len(each) for each in centered)) / 12.0
     extractor = trainer.model.policy.features_extractor
+    assert isinstance(extractor, WhitenedFeatures)
     np.testing.assert_allclose(extractor.mean, mean, atol=1e-5)
     root = np.linalg.inv(extractor.scale.double().numpy())
     np.testing.assert_allclose(root @ root, moments - np.outer(mean, mean) + 0.1 * np.eye(3), atol=1e-4)
