@@ -82,10 +82,11 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
     """PPO (Schulman et al. 2017, arXiv 1707.06347) whose rollout is one whole episode of every student.
 
     There is no discount: the rewards sum to the whole run's decrease of the probe loss, and the horizon is finite.
-    Advantages are those of `StudentRolloutBuffer` (of `HindsightPPO` for that credit), noise is that of
-    `CoherentPolicy`, and an update ends once the approximate KL divergence exceeds 1.5 * target_kl. Networks stay on
-    the CPU, where they are fastest at this size. The model draws from the global generators: make it, and train it,
-    inside a `RandomStream`.
+    Advantages are those of `StudentRolloutBuffer` (of `HindsightPPO` for that credit), with a critic or without one, as
+    `agent.baseline` says; noise is that of `CoherentPolicy`. Features are centered, or white besides (`agent.whiten`;
+    by what has been met, see `see_by`). An update ends once the approximate KL divergence exceeds 1.5 * target_kl.
+    Networks stay on the CPU, where they are fastest at this size. The model draws from the global generators: make it,
+    and train it, inside a `RandomStream`.
 
     Args:
         venv: a `VectorEnvAdapter` of an environment of students.
