@@ -72,17 +72,11 @@ class StudentRolloutBuffer(RolloutBuffer):
             last_values: values of the observations after the last step, [slots].
             dones: whether the last step ended the episode, [slots].
         """
-        own_rewards, own_values = self.rewards, self.values
-        mean_rewards, mean_values = self._student_mean(own_rewards), self._student_mean(own_values)
+        mean_rewards = self._student_mean(self.rewards)
         if self.twins:
-            self.advantages = own_rewards - mean_rewards + self._before_twins(mean_rewards)
-            self.returns = self.advantages + self.values
-            return
-        self.rewards, self.values = self._after_forfeits(mean_rewards), mean_values
-        mean_last = torch.from_numpy(self._student_mean(last_values.detach().cpu().numpy().reshape(1, -1)))
-        super().compute_returns_and_advantage(mean_last, dones)
-        self.advantages += (own_rewards - mean_rewards) - (own_values - mean_values)
-        self.rewards, self.values = own_rewards, own_values
+            self.advantages = self.rewards - mean_rewards + self._ahead_of_twins(mean_rewards)
+        else:
+            self._ahead_of_critic(mean_rewards, last_values, dones)
         self.returns = self.advantages + self.values
 
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
@@ -108,7 +102,19 @@ class StudentRolloutBuffer(RolloutBuffer):
         paid[last, slots] -= forfeits(rewards.sum(axis=0), last < len(rewards) - 1)
         return paid
 
-    def _before_twins(self, rewards: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _ahead_of_critic(
+        self, mean_rewards: npt.NDArray[np.float32], last_values: torch.Tensor, dones: npt.NDArray[Any]
+    ) -> None:
+        """Fill `advantages` with what students earn, [steps, slots], less what the critic expects."""
+        own_rewards, own_values = self.rewards, self.values
+        mean_values = self._student_mean(own_values)
+        self.rewards, self.values = self._after_forfeits(mean_rewards), mean_values
+        mean_last = torch.from_numpy(self._student_mean(last_values.detach().cpu().numpy().reshape(1, -1)))
+        super().compute_returns_and_advantage(mean_last, dones)
+        self.advantages += (own_rewards - mean_rewards) - (own_values - mean_values)
+        self.rewards, self.values = own_rewards, own_values
+
+    def _ahead_of_twins(self, rewards: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Returns [slots] of the students' rewards [steps, slots], less the mean of a student's and its twin's."""
         earned = self._after_forfeits(rewards).sum(axis=0).reshape(-1, 2, self.group_size)
         ahead: npt.NDArray[np.float32] = (earned - earned.mean(axis=1, keepdims=True)).reshape(-1)

@@ -18,7 +18,6 @@ _PRIOR = 10.0
 _RIDGE = 0.1
 """Added to every variance, so that a direction in which features hardly vary is moved three times as far at most."""
 
-
 _ROWS = 1 << 18
 """Observations that are taken in at once."""
 

@@ -133,6 +133,7 @@ class LogitFeatures:
         self._by_class = any(name in CLASS_FEATURES for name in names)
         self.over_batch = self._by_class or any(name in BATCH_FEATURES for name in names)
         self._ranked = any(name.endswith("rank") for name in names)
+        self._in_context = any(name in CONTEXT_FEATURES for name in names)
 
     def __len__(self) -> int:
         """Number of features F."""
@@ -194,7 +195,7 @@ class LogitFeatures:
         """What is computed of each instance alone, [B], by name."""
         with torch.no_grad(), without_autocast(student_logits):
             student, teacher = student_logits.detach().float(), teacher_logits.detach().float()
-            columns = _of_logits(student, teacher, targets)
+            columns = _of_logits(student, teacher, targets, self._in_context)
             if self._ranked and targets is not None:
                 columns.update(_of_ranks(student, teacher, targets))
             columns["progress"] = _progress_column(progress, student)
@@ -203,8 +204,10 @@ class LogitFeatures:
             return columns
 
 
-def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None, in_context: bool) -> dict[str, Tensor]:
     """Features [B] of logits [B, C] and targets [B], by name: all of them, since nearly every policy uses nearly all.
+
+    What only places an instance in its batch is computed if it is looked at (`in_context`).
 
     Both networks are stacked, since in small batches the number of operations decides the time. Few [2, B, C] tensors
     are alive at once, since allocating memory costs more than the arithmetic.
@@ -212,7 +215,7 @@ def _of_logits(student: Tensor, teacher: Tensor, targets: Tensor | None) -> dict
     logits = torch.stack((teacher, student))
     classes, top = logits.shape[-1], logits.argmax(-1)
     log_probabilities = log_softmax(logits)
-    summaries = {} if targets is None else _of_labels(log_probabilities, top, targets)
+    summaries = _of_labels(log_probabilities, top, targets) if in_context and targets is not None else {}
     # The result of `Tensor.std`, at a quarter of its cost.
     norm: Tensor = torch.linalg.vector_norm(logits.sub_(logits.mean(-1, keepdim=True)), dim=-1)
     deviation = norm / math.sqrt(classes - 1)
