@@ -78,28 +78,33 @@ def import_policy(model: PPO, policy: LearnedPolicy) -> None:
         policy: a trained policy with the model's features and hidden layers, tanh between them.
 
     Raises:
-        InputError: for layers of other sizes, another activation, a squashed action, or a model that `make_ppo` did not
-            make.
+        InputError: for layers of other sizes, another activation, an action that is squashed where the model's is
+            clipped or the other way round, or a model that `make_ppo` did not make.
     """
     layers, sources = _actor_layers(model), _layers_of(policy)
     want, got = ([tuple(layer.weight.shape) for layer in both] for both in (layers, sources))
     if got != want:
         raise InputError(f"policy must have layers of the model's shapes {want}, got {got}")
-    check_continuable("policy", policy)
+    check_continuable("policy", policy, model.policy.squash_output)
     if isinstance(model.policy.features_extractor, WhitenedFeatures):
-        features = len(policy.features)
-        see_by(model.policy, Basis(torch.eye(features), torch.zeros(features)))  # as the policy does
+        see_by(model.policy, Basis.plain(len(policy.features)))  # as the policy does
     with torch.no_grad():
         for source, target in zip(sources, layers, strict=True):
             target.weight.copy_(source.weight)
             target.bias.copy_(source.bias)
 
 
-def check_continuable(name: str, policy: LearnedPolicy) -> None:
-    """Raise `InputError` that begins with `name` unless `make_ppo` makes networks of this policy's kind."""
-    if policy.activation != "tanh" or policy.squash:
-        squashed = ", squashed" if policy.squash else ""
-        raise InputError(f"{name} must have tanh between its layers and be clipped, got {policy.activation}{squashed}")
+def check_continuable(name: str, policy: LearnedPolicy, squash: bool) -> None:
+    """Raise `InputError` that begins with `name` unless `make_ppo` makes networks of this policy's kind.
+
+    Args:
+        name: of the policy.
+        policy: to continue from.
+        squash: as of `Agent`.
+    """
+    if policy.activation != "tanh" or policy.squash != squash:
+        want, got = ("squashed" if kind else "clipped" for kind in (squash, policy.squash))
+        raise InputError(f"{name} must have tanh between its layers and be {want}, got {policy.activation}, {got}")
 
 
 def _environment(model: BaseAlgorithm | nn.Module) -> DistillationVectorEnv:
@@ -129,6 +134,6 @@ def _actor_layers(model: PPO) -> list[nn.Linear]:
     """
     hidden = list(model.policy.mlp_extractor.policy_net)
     other = [type(layer).__name__ for layer in hidden if not isinstance(layer, nn.Linear | nn.Tanh)]
-    if other or model.policy.squash_output or not isinstance(model.policy.features_extractor, CenteredFeatures):
+    if other or not isinstance(model.policy.features_extractor, CenteredFeatures):
         raise InputError(f"model must be one of make_ppo: centered features, linear layers, tanh; got {other or model}")
     return [layer for layer in (*hidden, model.policy.action_net) if isinstance(layer, nn.Linear)]

@@ -43,8 +43,8 @@ class WhitenedFeatures(CenteredFeatures):
 
     def __init__(self, observation_space: spaces.Box) -> None:
         super().__init__(observation_space)
-        self.register_buffer("scale", torch.eye(self.features_dim))
-        self.register_buffer("mean", torch.zeros(self.features_dim))
+        for name, value in Basis.plain(self.features_dim)._asdict().items():
+            self.register_buffer(name, value)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Map observations [N, F] from [0, 1] to features of mean 0 and about unit variance, that vary apart."""
@@ -84,9 +84,9 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
     There is no discount: the rewards sum to the whole run's decrease of the probe loss, and the horizon is finite.
     Advantages are those of `StudentRolloutBuffer` (of `HindsightPPO` for that credit), with a critic or without one, as
     `agent.baseline` says; noise is that of `CoherentPolicy`. Features are centered, or white besides (`agent.whiten`;
-    by what has been met, see `see_by`). An update ends once the approximate KL divergence exceeds 1.5 * target_kl.
-    Networks stay on the CPU, where they are fastest at this size. The model draws from the global generators: make it,
-    and train it, inside a `RandomStream`.
+    by what has been met, see `see_by`), actions clipped, or squashed with their noise (`agent.squash`). An update ends
+    once the approximate KL divergence exceeds 1.5 * target_kl. Networks stay on the CPU, where they are fastest at this
+    size. The model draws from the global generators: make it, and train it, inside a `RandomStream`.
 
     Args:
         venv: a `VectorEnvAdapter` of an environment of students.
@@ -125,6 +125,7 @@ def make_ppo(venv: VecEnv, agent: Agent) -> PPO:
                 "net_arch": {"pi": hidden, "vf": hidden},
                 "activation_fn": nn.Tanh,
                 "log_std_init": agent.log_std_init,
+                "squash_output": agent.squash,
             },
             device="cpu",
             **options,

@@ -133,7 +133,7 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
         if theirs[name] != want:
             raise InputError(f"agent.start must have the recipe's {name} {want}, got {theirs[name]}")
     if agent.learner == "ppo":
-        check_continuable("agent.start", policy)
+        check_continuable("agent.start", policy, agent.squash)
     return policy
 
 

@@ -33,6 +33,11 @@ class Basis(NamedTuple):
     scale: Tensor
     mean: Tensor
 
+    @classmethod
+    def plain(cls, features: int) -> Basis:
+        """That of F features as they are."""
+        return cls(torch.eye(features), torch.zeros(features))
+
     def weights(self, vectors: Tensor, outputs: int) -> Tensor:
         """What steps V z + c of a first layer are in its own weights and biases, V A and c - V A m.
 

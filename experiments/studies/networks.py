@@ -187,7 +187,7 @@ def main() -> None:
 def learn(recipe: Recipe, arm: str, tasks: Sequence[Task], folder: Path) -> tuple[LearnedPolicy, int]:
     """The trained policy of an arm, and how many numbers it is; training goes on in `folder`."""
     agent = change_recipe(recipe, {"agent.hidden": HIDDEN.get(arm, [])}).agent
-    options: dict[str, Any] = {"task": tasks, "twins": True, "autoreset_mode": AutoresetMode.DISABLED}
+    options: dict[str, Any] = {"task": tasks, "twins": agent.twins, "autoreset_mode": AutoresetMode.DISABLED}
     with closing(SplitVectorEnv(agent.students * recipe.instances, recipe, **options)) as env:
         learner = NetworkEvolution(env, agent, NETWORKS[arm]) if arm in NETWORKS else Evolution(env, agent)
         with progress(arm, agent.rollouts * env.horizon) as shown:

@@ -100,6 +100,8 @@ class Agent:
             its "twin", the same student distilled otherwise (students 2j and 2j + 1), as "evolution" always does.
         anneal: whether the learning rate of "ppo" falls as that of the others always does: not in the first half of the
             rollouts, and to 0 in the second. How many there are must be known then.
+        squash: whether an action of "ppo" is the tanh of what network and noise say, as that of "evolution" always is,
+            instead of being clipped: it cannot leave its range, beyond which returns say nothing.
         whiten: whether "ppo" sees features as "evolution" always does: made white by those that it has met. Those of a
             minibatch vary together; noise and steps are then as large in every direction in which they vary.
         explore: share of the run, from its start and in [0, 1], in which a tenth of every minibatch is mixed (`MixUp`,
@@ -134,6 +136,7 @@ class Agent:
     log_std_init: Annotated[float, Range(-20, 2)] = -2.0
     baseline: Literal["critic", "twin"] = "critic"
     anneal: bool = False
+    squash: bool = False
     whiten: bool = False
     explore: Annotated[float, Range(0, 1)] = 0.0
     start: str | None = None

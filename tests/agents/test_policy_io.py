@@ -75,11 +75,18 @@ def test_other_features_and_other_networks_are_refused(model: PPO) -> None:
         export_policy(model, FEATURES)
 
 
-@pytest.mark.parametrize("options", [{"activation": "relu"}, {"squash": True}])
-def test_what_training_cannot_continue_is_refused(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("squash", "options", "message"),
+    [
+        (False, {"activation": "relu"}, "clipped, got relu, clipped"),
+        (False, {"squash": True}, "clipped, got tanh, squashed"),
+        (True, {}, "squashed, got tanh, clipped"),
+    ],
+)
+def test_what_training_cannot_continue_is_refused(squash: bool, options: dict[str, Any], message: str) -> None:
     policy = LearnedPolicy(FEATURES, (9, 7), **options)
-    with pytest.raises(InputError, match="policy must have tanh between its layers and be clipped, got"):
-        import_policy(fresh(), policy)
+    with pytest.raises(InputError, match=f"policy must have tanh between its layers and be {message}"):
+        import_policy(fresh(squash=squash), policy)
 
 
 def test_features_and_space_are_those_of_the_environment(tiny_recipe: Recipe, tiny_task: Task) -> None:
@@ -121,14 +128,17 @@ def test_what_plain_sb3_has_learned_is_in_the_policy(
     assert played(export_policy(agent, three, SPACE)) > -0.7 > -10 * 0.64 / 3 > before - 0.2
 
 
-def fresh(hidden: tuple[int, ...] = (9, 7), whiten: bool = False) -> PPO:
-    agent = Agent(students=2, hidden=hidden, whiten=whiten)
+def fresh(hidden: tuple[int, ...] = (9, 7), **settings: bool) -> PPO:
+    agent = Agent(students=2, hidden=hidden, **settings)  # type: ignore[arg-type]
     return Trainer(ToyVectorEnv(2, batch_size=4, features=len(FEATURES)), agent).model
 
 
+@pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize("hidden", [(), (9, 7)])
-def test_whitening_is_in_the_policy_and_goes_on_from_it(hidden: tuple[int, ...]) -> None:
-    agent = Agent(students=2, hidden=hidden, credit="uniform", whiten=True, learning_rate=0.05)
+def test_what_stands_around_the_layers_is_in_the_policy_and_goes_on_from_it(
+    hidden: tuple[int, ...], squash: bool
+) -> None:
+    agent = Agent(students=2, hidden=hidden, credit="uniform", whiten=True, squash=squash, learning_rate=0.05)
     trainer = Trainer(ToyVectorEnv(2, batch_size=4, features=len(FEATURES)), agent)
     for _ in range(3):
         trainer.rollout()
@@ -140,8 +150,8 @@ def test_whitening_is_in_the_policy_and_goes_on_from_it(hidden: tuple[int, ...])
         return action_to_temperature(torch.from_numpy(actions[:, 0]), SPACE.low, SPACE.high)
 
     torch.testing.assert_close(policy.temperature(observations), temperatures(trainer.model), rtol=1e-4, atol=1e-4)
-    for model in (fresh(hidden, whiten=True), trainer.model):
-        other = LearnedPolicy(FEATURES, hidden, low=SPACE.low, high=SPACE.high)
+    for model in (fresh(hidden, whiten=True, squash=squash), trainer.model):
+        other = LearnedPolicy(FEATURES, hidden, low=SPACE.low, high=SPACE.high, squash=squash)
         with torch.no_grad():
             for parameter in other.parameters():
                 parameter.add_(0.1)

@@ -23,7 +23,7 @@ from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.named_recipe import NamedRecipe
 from rltemp.policies.artifact import load_policy, save_policy
 from rltemp.policies.learned import LearnedPolicy
-from rltemp.recipes import Recipe, change_recipe
+from rltemp.recipes import Recipe, change_recipe, load_recipe
 from rltemp.recipes.schema import Agent
 
 AGENT = Agent(students=2, rollouts=2, hidden=(8,), n_epochs=2, minibatches=2)
@@ -202,7 +202,7 @@ def test_a_start_of_another_kind_of_network_is_refused(recipe: Recipe, tmp_path:
     relu = LearnedPolicy(make_features(space), AGENT.hidden, low=space.low, high=space.high, activation="relu")
     start = str(save_policy(relu, tmp_path / "relu"))
     other = dataclasses.replace(recipe, agent=dataclasses.replace(AGENT, start=start))
-    with pytest.raises(InputError, match=r"agent\.start must have tanh between its layers and be clipped, got relu"):
+    with pytest.raises(InputError, match=r"agent\.start must have tanh .* and be clipped, got relu, clipped"):
         load_start(other)
 
 
@@ -217,3 +217,13 @@ def test_ppo_trains_a_policy_that_weighs_labels(credit: str, tiny_recipe: Recipe
     chosen = policy(*logits, torch.arange(5), 0.5)
     assert chosen.label_weight is not None
     assert bool(((chosen.label_weight > 0.25) & (chosen.label_weight < 4.0)).all())
+
+
+def test_ppo_goes_on_from_what_evolution_has_learned_if_its_actions_are_squashed() -> None:
+    ppo = {"agent.learner": "ppo", "agent.start": "rltemp/general", "agent.squash": True}
+    squashed = load_recipe("general", ppo)
+    start = load_start(squashed)
+    assert start is not None
+    assert start.squash
+    with pytest.raises(InputError, match=r"agent\.start must have tanh .* and be clipped, got tanh, squashed"):
+        load_start(change_recipe(squashed, {"agent.squash": False}))

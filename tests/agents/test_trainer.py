@@ -44,11 +44,15 @@ def regret(trainer: Trainer, seed: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("calibration", "rollouts"), [("uniform", 30), ("influence", 15), ("redistribution", 25), ("hindsight", 6)]
+    ("calibration", "rollouts", "squash"),
+    [
+        *(("uniform", 30, False), ("uniform", 30, True)),
+        *(("influence", 15, False), ("redistribution", 25, False), ("hindsight", 6, False)),
+    ],
 )
-def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
+def test_the_toy_is_learned(calibration: Any, rollouts: int, squash: bool) -> None:
     # An untrained policy answers about 0 and is off by the variance of the targets, 1.6 ** 2 / 12 = 0.21.
-    agent = dataclasses.replace(AGENT, students=8, credit=calibration)
+    agent = dataclasses.replace(AGENT, students=8, credit=calibration, squash=squash)
     trainer = make(agent, horizon=10)
     assert regret(trainer, seed=1) > 0.15
     for _ in range(rollouts):
@@ -60,7 +64,7 @@ def test_the_toy_is_learned(calibration: Any, rollouts: int) -> None:
     "changes",
     [
         *({"credit": credit} for credit in ("uniform", "influence", "redistribution", "hindsight")),
-        {"credit": "uniform", "baseline": "twin", "anneal": True, "whiten": True, "rollouts": 5},
+        {"credit": "uniform", "baseline": "twin", "anneal": True, "whiten": True, "squash": True, "rollouts": 5},
     ],
 )
 def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(changes: dict[str, Any]) -> None:
