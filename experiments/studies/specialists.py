@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tasks", default=TASKS, help="of the arena (default: %(default)s)")
     parser.add_argument("--conditions", default=",".join(CONDITIONS), help="of the arena (default: %(default)s)")
-    parser.add_argument("--rollouts", type=int, default=60, help="of each training (default: %(default)s)")
+    parser.add_argument("--rollouts", type=int, default=120, help="of each training (default: %(default)s)")
     parser.add_argument("--start", default="rltemp/general", help="policy to go on from (default: %(default)s)")
     parser.add_argument("--data", default="data", help="folder of the arena's data (default: %(default)s)")
     parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
