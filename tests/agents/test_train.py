@@ -202,7 +202,8 @@ def test_a_start_of_another_kind_of_network_is_refused(recipe: Recipe, tmp_path:
     relu = LearnedPolicy(make_features(space), AGENT.hidden, low=space.low, high=space.high, activation="relu")
     start = str(save_policy(relu, tmp_path / "relu"))
     other = dataclasses.replace(recipe, agent=dataclasses.replace(AGENT, start=start))
-    with pytest.raises(InputError, match=r"agent\.start must have tanh .* and be clipped, got relu, clipped"):
+    message = r"agent\.start must have tanh between its layers and be clipped, got relu, clipped"
+    with pytest.raises(InputError, match=message):
         load_start(other)
 
 
@@ -225,5 +226,6 @@ def test_ppo_goes_on_from_what_evolution_has_learned_if_its_actions_are_squashed
     start = load_start(squashed)
     assert start is not None
     assert start.squash
-    with pytest.raises(InputError, match=r"agent\.start must have tanh .* and be clipped, got tanh, squashed"):
+    message = r"agent\.start must have tanh between its layers and be clipped, got tanh, squashed"
+    with pytest.raises(InputError, match=message):
         load_start(change_recipe(squashed, {"agent.squash": False}))
