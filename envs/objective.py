@@ -9,12 +9,16 @@ from torch import Tensor
 
 from rltemp.distillation.scores import cross_entropy
 from rltemp.recipes.schema import Objective
-from rltemp.softmax import log_softmax, softmax
+from rltemp.softmax import softmax
 
 __all__ = ["fitted_sharpness", "loss_of_lost", "objective_loss"]
 
 _STEPS = 30
 _FLATTEST, _SHARPEST = 1.0 / 64.0, 64.0
+_STRIDE = 8.0
+"""Largest factor of a Newton step: far from the root the curvature there says little."""
+_SETTLED = 1e-5
+"""Relative step after which Newton's next would be lost in rounding: its error is about the square."""
 
 
 def objective_loss(objective: Objective, logits: Tensor, targets: Tensor) -> Tensor:
@@ -53,15 +57,32 @@ def loss_of_lost(objective: Objective, classes: int) -> float:
 def fitted_sharpness(logits: Tensor, targets: Tensor) -> Tensor:
     """The factor b in [1/64, 64] on logits [K, N, C] of the least cross-entropy with targets [N]; [K], no gradient.
 
-    Bisection on log b: the cross-entropy is convex in b, with slope mean_n (E_p[z] - z_y), p = softmax(b z).
+    The cross-entropy is convex in b: its slope is mean_n (E_p[z] - z_y), p = softmax(b z), which rises by
+    mean_n Var_p[z]. Newton's steps from the sharpest end, where a student that is right everywhere stays; a step that
+    leaves what is known of the root's place bisects log b instead.
     """
     with torch.no_grad():
-        own = logits.gather(-1, targets.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-        low = logits.new_full((len(logits),), _FLATTEST).log()
-        high = logits.new_full((len(logits),), _SHARPEST).log()
+        # Classes first, so that sums over them run along whole vectors.
+        below = (logits - logits.amax(-1, keepdim=True)).movedim(-1, 0).contiguous()
+        own = below.gather(0, targets.expand(logits.shape[:-1])[None])[0].mean(-1)
+        low, high = logits.new_full((len(logits),), _FLATTEST), logits.new_full((len(logits),), _SHARPEST)
+        sharpness = high
         for _ in range(_STEPS):
-            middle = (low + high) / 2.0
-            p = log_softmax(middle.exp()[:, None, None] * logits).exp()
-            rises = ((p * logits).sum(-1) - own).mean(-1) > 0.0
-            low, high = torch.where(rises, low, middle), torch.where(rises, middle, high)
-        return ((low + high) / 2.0).exp()
+            mean, variance = _moments(below, sharpness)
+            slope = mean.mean(-1) - own
+            low, high = torch.where(slope > 0.0, low, sharpness), torch.where(slope > 0.0, sharpness, high)
+            newton = sharpness - slope / variance.mean(-1)
+            newton = newton.clamp(sharpness / _STRIDE, sharpness * _STRIDE).clamp(_FLATTEST, _SHARPEST)
+            before, inside = sharpness, (newton >= low) & (newton <= high)
+            sharpness = torch.where(inside, newton, (low * high).sqrt())
+            if bool(((sharpness - before).abs() <= _SETTLED * before).all()):
+                break
+        return sharpness
+
+
+def _moments(logits: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance [K, N] of logits [C, K, N], none above 0, under the softmax of each student's sharpness [K]."""
+    powers = (sharpness[:, None] * logits).exp_()
+    total = powers.sum(0)
+    mean = powers.mul_(logits).sum(0) / total
+    return mean, powers.mul_(logits).sum(0) / total - mean.square()

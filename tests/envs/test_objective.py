@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
@@ -68,6 +70,25 @@ def test_the_sharpness_ends_at_its_limits_where_all_is_right_or_wrong() -> None:
     targets = torch.zeros(4, dtype=torch.int64)
     right = torch.tensor([[[1.0, 0.0]] * 4, [[0.0, 1.0]] * 4], dtype=torch.float64)
     torch.testing.assert_close(fitted_sharpness(right, targets), torch.tensor([64.0, 1.0 / 64.0], dtype=torch.float64))
+
+
+@settings(deadline=None)
+@given(size=st.floats(-3.0, 3.0).map(lambda power: 10.0**power), better=st.floats(0.0, 20.0), seed=st.integers(0, 99))
+def test_the_sharpness_is_where_the_slope_changes_its_sign(size: float, better: float, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    targets = generator.integers(CLASSES, size=IMAGES)
+    logits = generator.normal(size=(STUDENTS, IMAGES, CLASSES)) + better * np.eye(CLASSES)[targets]
+    found = fitted_sharpness(size * torch.from_numpy(logits), torch.from_numpy(targets)).numpy()
+    for student, sharpness in zip(size * logits, found, strict=True):
+        if sharpness > 1.0 / 64.0:
+            assert _slope(student, targets, sharpness * (1.0 - 1e-6)) <= 0.0
+        if sharpness < 64.0:
+            assert _slope(student, targets, sharpness * (1.0 + 1e-6)) >= 0.0
+
+
+def _slope(logits: np.ndarray, targets: np.ndarray, sharpness: float) -> float:
+    below = logits - logits[np.arange(len(targets)), targets][:, None]  # of the label's own logit: no cancellation
+    return float((_probabilities(logits, sharpness) * below).sum(-1).mean())
 
 
 def test_the_calibrated_loss_has_the_gradient_of_a_loss_whose_temperature_stays() -> None:
