@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rltemp.agents.learner import Learner, episode_seed
 from rltemp.agents.metrics import RolloutRecord
+from rltemp.agents.policy_io import check_continuable
 from rltemp.checks import unchecked
 from rltemp.envs.contract import StudentVectorEnv
 from rltemp.errors import InputError
@@ -114,11 +115,7 @@ class DirectLearner(Learner):
         Raises:
             InputError: for a policy with another activation, or a clipped action.
         """
-        if policy.activation != "tanh" or not policy.squash:
-            raise InputError(
-                "agent.start must have tanh between its layers and be squashed for agent.learner "
-                f"{self.agent.learner!r}, got {policy.activation}{'' if policy.squash else ', clipped'}"
-            )
+        check_continuable("agent.start", policy, squash=True)
         self._weights = torch.cat([part.detach().flatten() for part in policy.parameters()])
 
     def weights(self) -> dict[str, Tensor]:

@@ -95,12 +95,12 @@ def import_policy(model: PPO, policy: LearnedPolicy) -> None:
 
 
 def check_continuable(name: str, policy: LearnedPolicy, squash: bool) -> None:
-    """Raise `InputError` that begins with `name` unless `make_ppo` makes networks of this policy's kind.
+    """Raise `InputError` that begins with `name` unless a learner has networks of this policy's kind.
 
     Args:
         name: of the policy.
         policy: to continue from.
-        squash: as of `Agent`.
+        squash: whether the learner's actions end in tanh; else they are clipped.
     """
     if policy.activation != "tanh" or policy.squash != squash:
         want, got = ("squashed" if kind else "clipped" for kind in (squash, policy.squash))

@@ -121,7 +121,7 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
 
     Raises:
         InputError: for a folder without a policy, or a policy whose features, hidden layers, or temperatures are not
-            the recipe's, or whose network is none of `make_ppo`.
+            the recipe's, or whose network is not of the learner's kind.
     """
     agent, space = recipe.agent, recipe.policy
     if agent.start is None:
@@ -132,8 +132,7 @@ def load_start(recipe: Recipe) -> LearnedPolicy | None:
     for name, want in ours.items():
         if theirs[name] != want:
             raise InputError(f"agent.start must have the recipe's {name} {want}, got {theirs[name]}")
-    if agent.learner == "ppo":
-        check_continuable("agent.start", policy, agent.squash)
+    check_continuable("agent.start", policy, agent.squash or agent.learner != "ppo")
     return policy
 
 

@@ -59,5 +59,6 @@ def test_it_starts_from_a_policy_of_its_kind_alone(agent: Agent) -> None:
     other = make(agent)
     other.start_from(learner.export(FEATURES, SPACE, {}))
     assert torch.equal(other.weights()["weights"], learner.weights()["weights"])
-    with pytest.raises(InputError, match=f"agent.learner '{agent.learner}', got tanh, clipped"):
+    message = r"agent\.start must have tanh between its layers and be squashed, got tanh, clipped"
+    with pytest.raises(InputError, match=message):
         other.start_from(LearnedPolicy(FEATURES, (), low=0.5, high=32.0))

@@ -197,12 +197,17 @@ def test_a_start_that_does_not_fit_is_refused_before_any_work(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_start_of_another_kind_of_network_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("learner", "wanted"), [("ppo", "clipped"), ("evolution", "squashed"), ("descent", "squashed")]
+)
+def test_a_start_of_another_kind_of_network_is_refused(
+    learner: Any, wanted: str, recipe: Recipe, tmp_path: Path
+) -> None:
     space = recipe.policy
     relu = LearnedPolicy(make_features(space), AGENT.hidden, low=space.low, high=space.high, activation="relu")
     start = str(save_policy(relu, tmp_path / "relu"))
-    other = dataclasses.replace(recipe, agent=dataclasses.replace(AGENT, start=start))
-    message = r"agent\.start must have tanh between its layers and be clipped, got relu, clipped"
+    other = dataclasses.replace(recipe, agent=dataclasses.replace(AGENT, start=start, learner=learner))
+    message = rf"agent\.start must have tanh between its layers and be {wanted}, got relu, clipped"
     with pytest.raises(InputError, match=message):
         load_start(other)
 
