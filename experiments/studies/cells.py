@@ -10,14 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from rltemp.experiments.arena.outcome import Cell
-from rltemp.experiments.arena.plan import CellPlan
+from rltemp.experiments.arena.plan import CellPlan, others_of
 from rltemp.experiments.arena.run import run_alone
 from rltemp.experiments.arena.selection import Selection, find_tasks
 from rltemp.experiments.arena.store import ResultStore
 from rltemp.experiments.arena.work import FIRST_MEASURED
 from rltemp.experiments.commands.arena_options import STUDENTS, TRIALS, TUNING_STUDENTS
 from rltemp.experiments.engines import Here, Leave
-from rltemp.experiments.evaluation.results import FloatArray
+from rltemp.experiments.evaluation.results import FloatArray, PolicyResult
+from rltemp.experiments.evaluation.results_files import restore_result
+from rltemp.experiments.evaluation.specs import PolicySpec
 from rltemp.experiments.evaluation.statistics import Difference, mean_interval, paired_difference
 from rltemp.experiments.named_recipe import NamedRecipe, build
 from rltemp.experiments.report.sentences import gained
@@ -27,7 +29,7 @@ from rltemp.experiments.studies.general import JUDGED_ON
 from rltemp.policies import TemperaturePolicy
 from rltemp.recipes import Recipe
 
-__all__ = ["TunedCell", "add_cells", "compare", "tuned_cells", "tuned_recipe"]
+__all__ = ["MeasuredCell", "TunedCell", "add_cells", "compare", "measured_cells", "tuned_cells", "tuned_recipe"]
 
 CONDITIONS = (*FIRST_CONDITIONS, "noise60", "junk", "few", "small")
 
@@ -57,6 +59,20 @@ class TunedCell(NamedTuple):
         return [accuracy(self.recipe, task, policy, seeds, teacher, weights) for policy in policies]
 
 
+class MeasuredCell(NamedTuple):
+    """What the arena measured of a task under a condition.
+
+    Attributes:
+        name: both of them.
+        results: by method, on the same students.
+        reference: the method, of those tuned there, that validation images prefer.
+    """
+
+    name: str
+    results: Mapping[str, PolicyResult]
+    reference: str
+
+
 def add_cells(parser: argparse.ArgumentParser) -> None:
     """The options that `tuned_cells` reads."""
     parser.add_argument("--tasks", default=",".join(JUDGED_ON), help="of the arena (default: %(default)s)")
@@ -72,20 +88,49 @@ def tuned_cells(options: argparse.Namespace) -> Iterator[TunedCell]:
     Raises:
         InputError: as the arena.
     """
+    selection, store = _judge(options)
+    for cell in selection.cells:
+        yield TunedCell(_named(cell), tuned_recipe(selection, cell, store), options.runs)
+
+
+def measured_cells(options: argparse.Namespace, trained: Sequence[PolicySpec]) -> list[MeasuredCell]:
+    """What the arena measured in all cells, of policies and of its own controls; what is finished there is found.
+
+    Raises:
+        InputError: as the arena.
+    """
+    selection, store = _judge(options, trained)
+    plans = [CellPlan(selection, cell, lambda work: store.find(work.key) or {}) for cell in selection.cells]
+    return [_measured(plan, plans, store) for plan in plans]
+
+
+def _measured(plan: CellPlan, plans: Sequence[CellPlan], store: ResultStore) -> MeasuredCell:
+    planned = plan.measures(others_of(plan, plans))
+    results = {one.method: restore_result(store.find(one.work.key) or {}) for one in planned}
+    references = [one.method for one in planned if one.kind == "reference"]
+    best = max(references, key=lambda method: results[method].validation_accuracy.mean())
+    return MeasuredCell(_named(plan.cell), results, best)
+
+
+def _named(cell: Cell) -> str:
+    return f"{cell.task}, {cell.condition}"
+
+
+def _judge(options: argparse.Namespace, trained: Sequence[PolicySpec] = ()) -> tuple[Selection, ResultStore]:
+    """The arena of `options`, all of whose work is done, and where its results are."""
     selection = Selection(
         tasks=find_tasks(options.tasks.split(","), options.data, allow_download=False, allow_code=False),
         conditions=tuple(options.conditions.split(",")),
         budgets=(options.budget,),
         methods=(),
-        trained=(),
+        trained=tuple(trained),
         students=STUDENTS,
         trials=TRIALS,
         tuning_students=TUNING_STUDENTS,
     )
     store = ResultStore(Path(options.runs, "arena", "work"))
     run_alone(selection, options.runs, store, Here(), Leave())
-    for cell in selection.cells:
-        yield TunedCell(f"{cell.task}, {cell.condition}", tuned_recipe(selection, cell, store), options.runs)
+    return selection, store
 
 
 def tuned_recipe(selection: Selection, cell: Cell, store: ResultStore) -> Recipe:
