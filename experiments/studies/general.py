@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--arms", default=",".join(ARMS), help="which of them (default: all)")
     parser.add_argument("--recipe", default="general", choices=RECIPES, help="what is changed (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each arm (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each arm, 1 to 10 (default: %(default)s)")
     parser.add_argument("--rollouts", type=int, default=730, help="of each training (default: %(default)s)")
     parser.add_argument("--data", default="data", help="as of rltemp arena (default: %(default)s)")
     parser.add_argument("--runs", default="runs", help="folder of all runs (default: %(default)s)")
@@ -98,6 +98,8 @@ def main() -> None:
     arms = options.arms.split(",")
     if unknown := [arm for arm in arms if arm not in ARMS]:
         raise InputError(f"--arms must be of {', '.join(ARMS)}, got {unknown[0]!r}")
+    if not 1 <= options.seeds <= 10:
+        raise InputError(f"--seeds must be 1 to 10, got {options.seeds}")
     trainings = Trainings(Path(options.runs, options.recipe), options.seeds, options.rollouts)
     tasks = build_all(NamedRecipe(options.recipe, load_recipe(options.recipe)), options.runs)
     diverged = [arm for arm in arms if not _train(arm, trainings, tasks)]
@@ -237,7 +239,7 @@ def changed(recipe: str, arm: str, changes: Mapping[str, Any]) -> Recipe:
 def _to_judge(arm: str, trainings: Trainings) -> tuple[str, str]:
     """Options of `rltemp arena`."""
     first, *others = trainings.folders(arm)
-    pattern = str(first).removesuffix("0") + "*/policy"
+    pattern = str(first).removesuffix("0") + f"[0-{len(others)}]/policy"
     return ("--trainings", f"{arm}={pattern}") if others else ("--policy", str(first / "policy"))
 
 

@@ -46,3 +46,16 @@ def test_an_arm_sees_the_features_that_it_names() -> None:
     assert seen["instances alone"] & seen["batch alone"] == seen["progress alone"] == {"progress"}
     assert all(seen[arm] == set(whole) for arm in ("temperature alone", "PPO on returns", "descent"))
     assert general.changed("general-kd", "labels weighed", {"agent.seed": 3}).agent.seed == 3
+
+
+def test_trainings_that_were_not_asked_for_are_not_judged(tmp_path: Path) -> None:
+    for seed in range(4):
+        (tmp_path / "general" / f"evolution-885-{seed}" / "policy").mkdir(parents=True)
+    option, named = general._to_judge("evolution", general.Trainings(tmp_path / "general", 3, 885))
+    assert option == "--trainings"
+    name, _, pattern = named.partition("=")
+    assert name == "evolution"
+    found = sorted(path.parent.name for path in tmp_path.glob(str(Path(pattern).relative_to(tmp_path))))
+    assert found == ["evolution-885-0", "evolution-885-1", "evolution-885-2"]
+    alone = general._to_judge("evolution", general.Trainings(tmp_path / "general", 1, 885))
+    assert alone == ("--policy", str(tmp_path / "general" / "evolution-885-0" / "policy"))
