@@ -26,6 +26,7 @@ from rltemp.experiments.report.sentences import gained
 from rltemp.experiments.studies.changed import accuracy
 from rltemp.experiments.studies.general import CONDITIONS as FIRST_CONDITIONS
 from rltemp.experiments.studies.general import JUDGED_ON
+from rltemp.experiments.studies.regrets import Place
 from rltemp.policies import TemperaturePolicy
 from rltemp.recipes import Recipe
 
@@ -63,12 +64,12 @@ class MeasuredCell(NamedTuple):
     """What the arena measured of a task under a condition.
 
     Attributes:
-        name: both of them.
+        place: both of them.
         results: by method, on the same students.
         reference: the method, of those tuned there, that validation images prefer.
     """
 
-    name: str
+    place: Place
     results: Mapping[str, PolicyResult]
     reference: str
 
@@ -90,7 +91,7 @@ def tuned_cells(options: argparse.Namespace) -> Iterator[TunedCell]:
     """
     selection, store = _judge(options)
     for cell in selection.cells:
-        yield TunedCell(_named(cell), tuned_recipe(selection, cell, store), options.runs)
+        yield TunedCell(f"{cell.task}, {cell.condition}", tuned_recipe(selection, cell, store), options.runs)
 
 
 def measured_cells(options: argparse.Namespace, trained: Sequence[PolicySpec]) -> list[MeasuredCell]:
@@ -109,11 +110,7 @@ def _measured(plan: CellPlan, plans: Sequence[CellPlan], store: ResultStore) -> 
     results = {one.method: restore_result(store.find(one.work.key) or {}) for one in planned}
     references = [one.method for one in planned if one.kind == "reference"]
     best = max(references, key=lambda method: results[method].validation_accuracy.mean())
-    return MeasuredCell(_named(plan.cell), results, best)
-
-
-def _named(cell: Cell) -> str:
-    return f"{cell.task}, {cell.condition}"
+    return MeasuredCell(Place(plan.cell.task, plan.cell.condition), results, best)
 
 
 def _judge(options: argparse.Namespace, trained: Sequence[PolicySpec] = ()) -> tuple[Selection, ResultStore]:

@@ -20,6 +20,7 @@ from rltemp.experiments.evaluation.results import FloatArray, PolicyResult
 from rltemp.experiments.evaluation.specs import trained_policy
 from rltemp.experiments.evaluation.statistics import mean_interval
 from rltemp.experiments.studies.cells import MeasuredCell, add_cells, measured_cells
+from rltemp.experiments.studies.regrets import in_points, worst_of
 
 POLICY, SEARCHED = "the policy", "the searched setting"
 USUAL, LABELS, STATIC = "T = 4, T²", "labels alone", "one static for all tasks"
@@ -44,10 +45,9 @@ def main() -> None:
     cells = measured_cells(options, [spec])
     print("| runs | of | points lost | in the worst cell |\n|---|---|---|---|")
     for runs in FEW:
-        lost = {cell.name: points_lost(cell, [_method(run, cell, spec.label) for run in runs]) for cell in cells}
-        mean, worst = mean_interval(np.array(list(lost.values()))), max(lost, key=lambda name: lost[name])
-        whole = f"{mean.mean:+.1f} [{mean.low:+.1f}, {mean.high:+.1f}]"
-        print(f"| {len(runs)} | {_in_words(runs)} | {whole} | {lost[worst]:+.1f} ({worst}) |")
+        lost = {cell.place: points_lost(cell, [_method(run, cell, spec.label) for run in runs]) for cell in cells}
+        mean = in_points(mean_interval(list(lost.values())))
+        print(f"| {len(runs)} | {_in_words(runs)} | {mean} | {worst_of(lost)} |")
 
 
 def points_lost(cell: MeasuredCell, methods: Sequence[str]) -> float:

@@ -28,6 +28,7 @@ from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.evaluation.statistics import mean_interval, paired_difference
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
+from rltemp.experiments.studies.regrets import Place, in_points, worst_of
 from rltemp.policies import TemperaturePolicy, make_policy
 from rltemp.policies.artifact import load_policy
 from rltemp.recipes import Recipe, change_recipe, load_recipe
@@ -149,12 +150,10 @@ def table(path: Path, arms: Sequence[str], trainings: Trainings) -> str:
 
 
 def _cells(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    regrets = {(row["task"], row["condition"]): 100 * float(row["regret"]) for row in rows}
-    means = [np.mean([value for (_, name), value in regrets.items() if name == wanted]) for wanted in CONDITIONS]
-    whole = mean_interval(np.array(list(regrets.values())))
-    worst = max(regrets, key=lambda cell: regrets[cell])
-    interval = f"{whole.mean:+.1f} [{whole.low:+.1f}, {whole.high:+.1f}]"
-    return [*(f"{mean:+.1f}" for mean in means), interval, f"{regrets[worst]:+.1f} ({', '.join(worst)})"]
+    regrets = {Place(row["task"], row["condition"]): 100 * float(row["regret"]) for row in rows}
+    means = [np.mean([lost for place, lost in regrets.items() if place.condition == wanted]) for wanted in CONDITIONS]
+    whole = mean_interval(list(regrets.values()))
+    return [*(f"{mean:+.1f}" for mean in means), in_points(whole), worst_of(regrets)]
 
 
 def of_training(arms: Sequence[str], trainings: Trainings, tasks: Sequence[Task]) -> str:
@@ -201,8 +200,7 @@ def errors_on(recipe: Recipe, tasks: Sequence[Task]) -> Callable[[TemperaturePol
 
 def more(errors: FloatArray, others: FloatArray) -> str:
     """How much larger errors are than others, paired, with the interval."""
-    gap = paired_difference(errors, others)
-    return f"{gap.mean:+.1f} [{gap.low:+.1f}, {gap.high:+.1f}]"
+    return in_points(paired_difference(errors, others))
 
 
 def _lost(folders: Sequence[Path], students: int) -> float:
