@@ -26,7 +26,6 @@ from rltemp.experiments.report.sentences import gained
 from rltemp.experiments.studies.changed import accuracy
 from rltemp.experiments.studies.general import CONDITIONS as FIRST_CONDITIONS
 from rltemp.experiments.studies.general import JUDGED_ON
-from rltemp.experiments.studies.regrets import Place
 from rltemp.policies import TemperaturePolicy
 from rltemp.recipes import Recipe
 
@@ -64,12 +63,12 @@ class MeasuredCell(NamedTuple):
     """What the arena measured of a task under a condition.
 
     Attributes:
-        place: both of them.
+        cell: both of them, and the length.
         results: by method, on the same students.
         reference: the method, of those tuned there, that validation images prefer.
     """
 
-    place: Place
+    cell: Cell
     results: Mapping[str, PolicyResult]
     reference: str
 
@@ -110,7 +109,7 @@ def _measured(plan: CellPlan, plans: Sequence[CellPlan], store: ResultStore) -> 
     results = {one.method: restore_result(store.find(one.work.key) or {}) for one in planned}
     references = [one.method for one in planned if one.kind == "reference"]
     best = max(references, key=lambda method: results[method].validation_accuracy.mean())
-    return MeasuredCell(Place(plan.cell.task, plan.cell.condition), results, best)
+    return MeasuredCell(plan.cell, results, best)
 
 
 def _judge(options: argparse.Namespace, trained: Sequence[PolicySpec] = ()) -> tuple[Selection, ResultStore]:

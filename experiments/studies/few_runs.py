@@ -45,7 +45,7 @@ def main() -> None:
     cells = measured_cells(options, [spec])
     print("| runs | of | points lost | in the worst cell |\n|---|---|---|---|")
     for runs in FEW:
-        lost = {cell.place: points_lost(cell, [_method(run, cell, spec.label) for run in runs]) for cell in cells}
+        lost = {one.cell: points_lost(one, [_method(run, one, spec.label) for run in runs]) for one in cells}
         mean = in_points(mean_interval(list(lost.values())))
         print(f"| {len(runs)} | {_in_words(runs)} | {mean} | {worst_of(lost)} |")
 

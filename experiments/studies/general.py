@@ -23,12 +23,13 @@ import torch
 from rltemp.agents.selection import FIRST_SEED, validation_losses
 from rltemp.distillation import Task
 from rltemp.errors import DivergenceError, InputError
+from rltemp.experiments.arena.outcome import Cell
 from rltemp.experiments.cli import main as rltemp
 from rltemp.experiments.commands.train_command import train
 from rltemp.experiments.evaluation.results import FloatArray
 from rltemp.experiments.evaluation.statistics import mean_interval, paired_difference
 from rltemp.experiments.named_recipe import NamedRecipe, build_all
-from rltemp.experiments.studies.regrets import Place, in_points, worst_of
+from rltemp.experiments.studies.regrets import in_points, worst_of
 from rltemp.policies import TemperaturePolicy, make_policy
 from rltemp.policies.artifact import load_policy
 from rltemp.recipes import Recipe, change_recipe, load_recipe
@@ -150,8 +151,8 @@ def table(path: Path, arms: Sequence[str], trainings: Trainings) -> str:
 
 
 def _cells(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    regrets = {Place(row["task"], row["condition"]): 100 * float(row["regret"]) for row in rows}
-    means = [np.mean([lost for place, lost in regrets.items() if place.condition == wanted]) for wanted in CONDITIONS]
+    regrets = {Cell(row["task"], row["condition"], int(row["budget"])): 100 * float(row["regret"]) for row in rows}
+    means = [np.mean([lost for cell, lost in regrets.items() if cell.condition == wanted]) for wanted in CONDITIONS]
     whole = mean_interval(list(regrets.values()))
     return [*(f"{mean:+.1f}" for mean in means), in_points(whole), worst_of(regrets)]
 

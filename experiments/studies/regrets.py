@@ -11,29 +11,23 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 
 from rltemp.errors import InputError
+from rltemp.experiments.arena.outcome import Cell
 from rltemp.experiments.evaluation.statistics import Difference, mean_interval
 from rltemp.reading import read_text
 
-__all__ = ["Place", "Regrets", "in_points", "read_regrets", "worst_of"]
+__all__ = ["Regrets", "in_points", "read_regrets", "worst_of"]
 
 POLICY = "rltemp/general (batch)"
+_CONDITION, _TASK = attrgetter("condition"), attrgetter("task")
 
-
-class Place(NamedTuple):
-    """Where a method was judged."""
-
-    task: str
-    condition: str
-
-
-Regrets = Mapping[Place, float]
-"""Points of test accuracy that a method loses in cells of one length."""
+Regrets = Mapping[Cell, float]
+"""Points of test accuracy that a method loses, by cell."""
 
 
 def main() -> None:
@@ -42,45 +36,53 @@ def main() -> None:
     parser.add_argument("tables", nargs="+", metavar="CSV", help="that rltemp arena wrote")
     parser.add_argument("--policy", default=POLICY, help="method to compare with all others (default: %(default)s)")
     options = parser.parse_args()
-    for budget, methods in sorted(read_regrets(options.tables).items()):
-        if options.policy not in methods:
-            raise InputError(f"--policy must be of {', '.join(methods)}, got {options.policy!r}")
-        print(f"{budget} times the updates\n\n{compare(methods, options.policy)}\n")
+    methods = read_regrets(options.tables)
+    if options.policy not in methods:
+        raise InputError(f"--policy must be of {', '.join(methods)}, got {options.policy!r}")
+    budgets = sorted({cell.budget for cell in methods[options.policy]})
+    for budget in budgets:
+        print(f"{budget} times the updates\n\n{compare(_within(methods, [budget]), options.policy)}\n")
+    if len(budgets) > 1:
+        print(f"all lengths\n\n{compare(_within(methods, budgets), options.policy)}\n")
 
 
-def read_regrets(paths: Sequence[str]) -> dict[int, dict[str, Regrets]]:
-    """By length, as a multiple of the updates, and by method. The better reference loses nothing to itself.
+def read_regrets(paths: Sequence[str]) -> dict[str, Regrets]:
+    """By method. The better reference of a cell loses nothing to itself.
 
     Raises:
         InputError: for a file that cannot be read or is no such table.
     """
-    found: dict[int, dict[str, Regrets]] = {}
+    found: dict[str, dict[Cell, float]] = {}
     for path in paths:
         try:
             for row in csv.DictReader(read_text(path).splitlines()):
                 if row["measure"] == "accuracy" and (row["regret"] or row["kind"] == "reference"):
-                    methods = found.setdefault(int(row["budget"]), {})
-                    place = Place(row["task"], row["condition"])
-                    lost = {place: 100.0 * float(row["regret"] or 0.0)}
-                    methods[row["method"]] = {**methods.get(row["method"], {}), **lost}
+                    cell = Cell(row["task"], row["condition"], int(row["budget"]))
+                    found.setdefault(row["method"], {})[cell] = 100.0 * float(row["regret"] or 0.0)
         except (KeyError, ValueError) as error:
             raise InputError(f"CSV must be a table that rltemp arena wrote, got {path}: {error}") from error
-    return found
+    return dict(found)
+
+
+def _within(methods: Mapping[str, Regrets], budgets: Sequence[int]) -> dict[str, Regrets]:
+    """Those that were judged at all of some lengths, there."""
+    there = {name: {cell: lost[cell] for cell in lost if cell.budget in budgets} for name, lost in methods.items()}
+    return {name: lost for name, lost in there.items() if {cell.budget for cell in lost} == set(budgets)}
 
 
 def compare(methods: Mapping[str, Regrets], policy: str) -> str:
     """Markdown: a method per row, the best first, each with what the policy gains over it in the cells of both."""
     ours = methods[policy]
-    conditions, tasks = (list(dict.fromkeys(names)) for names in ([p.condition for p in ours], [p.task for p in ours]))
+    conditions, tasks = ({name(cell): None for cell in ours} for name in (_CONDITION, _TASK))
     head = ["method", *conditions, *tasks, "mean", "worst", f"{policy} ahead by"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for method in sorted(methods, key=lambda name: _mean(methods[name].values())):
+    for method in sorted(methods, key=lambda name: float(np.mean(list(methods[name].values())))):
         lost = methods[method]
-        row = [f"{_mean(lost[p] for p in lost if p.condition == name):+.1f}" for name in conditions]
-        row += [f"{_mean(lost[p] for p in lost if p.task == name):+.1f}" for name in tasks]
+        row = [_mean([lost[cell] for cell in lost if _CONDITION(cell) == name]) for name in conditions]
+        row += [_mean([lost[cell] for cell in lost if _TASK(cell) == name]) for name in tasks]
         row += [in_points(mean_interval(list(lost.values()))), worst_of(lost)]
-        row += ["" if method == policy else in_points(mean_interval([lost[p] - ours[p] for p in ours if p in lost]))]
-        lines.append(f"| {method} | {' | '.join(row)} |")
+        gaps = [lost[cell] - ours[cell] for cell in ours if cell in lost]
+        lines.append(f"| {method} | {' | '.join(row)} | {'' if method == policy else in_points(mean_interval(gaps))} |")
     return "\n".join(lines)
 
 
@@ -91,12 +93,12 @@ def in_points(mean: Difference) -> str:
 
 def worst_of(lost: Regrets) -> str:
     """The most that is lost in a cell, and where, as text."""
-    worst = max(lost, key=lambda place: lost[place])
+    worst = max(lost, key=lambda cell: lost[cell])
     return f"{lost[worst]:+.1f} ({worst.task}, {worst.condition})"
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def _mean(points: Sequence[float]) -> str:
+    return f"{np.mean(points):+.1f}" if points else ""
 
 
 if __name__ == "__main__":

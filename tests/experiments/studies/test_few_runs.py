@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from rltemp.errors import InputError
-from rltemp.experiments.arena.outcome import CellOutcome
+from rltemp.experiments.arena.outcome import Cell, CellOutcome
 from rltemp.experiments.arena.run import run_alone
 from rltemp.experiments.studies import cells
 from rltemp.experiments.studies.cells import MeasuredCell
 from rltemp.experiments.studies.few_runs import FEW, LABELS, POLICY, STATIC, USUAL, keep_best, main, points_lost
-from rltemp.experiments.studies.regrets import Place
 
 
 def _runs(*pairs: tuple[list[float], list[float]]) -> list[Any]:
@@ -39,7 +38,7 @@ def test_the_run_that_validation_prefers_is_kept_and_each_is_of_another_student(
 
 def test_points_are_lost_to_the_searched_setting() -> None:
     searched, other = _runs(([0.9, 0.9], [0.75, 0.85]), ([0.5, 0.6], [0.6, 0.7]))
-    cell = MeasuredCell(Place("a", "clean"), {"searched": searched, "other": other}, "searched")
+    cell = MeasuredCell(Cell("a", "clean", 1), {"searched": searched, "other": other}, "searched")
     assert points_lost(cell, ["other"]) == pytest.approx(15.0)
     assert points_lost(cell, ["other", "searched"]) == pytest.approx(0.0)
     assert points_lost(cell, ["other", "other"]) == pytest.approx(100 * (0.8 - (0.7 + 0.7) / 2))

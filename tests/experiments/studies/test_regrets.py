@@ -53,6 +53,23 @@ def test_cells_of_several_tables_are_paired(
     ]
 
 
+def test_lengths_are_compared_alone_and_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = tuple((place.replace(",1", ",3"), (ours / 2, theirs)) for place, (ours, theirs) in ROWS)
+    monkeypatch.setattr("sys.argv", ["regrets", _table(tmp_path / "1.csv", (*longer, *ROWS)), "--policy", "ours"])
+    main()
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line and "|" not in line] == [
+        "1 times the updates",
+        "3 times the updates",
+        "all lengths",
+    ]
+    rows = [line for line in printed if line.startswith("| ours |")]
+    short, long = ([100 * pair[0] for _, pair in part] for part in (ROWS, longer))
+    assert [row.split("|")[6].strip() for row in rows] == [_interval(values) for values in (short, long, short + long)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("a,b\n1,2", "CSV must be a table that rltemp arena wrote, got .*: 'measure'"), (None, "must be of tuned, ours")],
@@ -80,7 +97,11 @@ def test_the_tables_of_the_page_are_those_of_the_arena() -> None:
         length, method, cells = re.fullmatch(r"\| (?:\*\*\u00d7(\d+)\*\* )?(.*?) \| (.*) \|", line).groups()  # type: ignore[union-attr]
         budget = int(length or (budget if names is conditions[0] else 1))
         method = re.sub("`(.*)`", r"\1 (batch)", method).replace("static temperature", "static")
-        lost = {place: points for place, points in found[budget][method].items() if place.condition in names}
-        means = [np.mean([points for place, points in lost.items() if place.condition == name]) for name in names]
+        lost = {
+            cell: points
+            for cell, points in found[method].items()
+            if (cell.condition, cell.budget) in {(name, budget) for name in names}
+        }
+        means = [np.mean([points for cell, points in lost.items() if cell.condition == name]) for name in names]
         printed = [float(number) for number in re.findall(r"(?:^|\| )\**(-?[\d.]+)", cells)]
         assert printed == pytest.approx([*means, np.mean(list(lost.values())), max(lost.values())], abs=0.0501), line
