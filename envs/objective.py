@@ -70,11 +70,12 @@ def fitted_sharpness(logits: Tensor, targets: Tensor) -> Tensor:
         for _ in range(_STEPS):
             mean, variance = _moments(below, sharpness)
             slope = mean.mean(-1) - own
-            low, high = torch.where(slope > 0.0, low, sharpness), torch.where(slope > 0.0, sharpness, high)
+            rises = slope > 0.0
+            low, high = torch.where(rises, low, sharpness), torch.where(rises, sharpness, high)
             newton = sharpness - slope / variance.mean(-1)
             newton = newton.clamp(sharpness / _STRIDE, sharpness * _STRIDE).clamp(_FLATTEST, _SHARPEST)
-            before, inside = sharpness, (newton >= low) & (newton <= high)
-            sharpness = torch.where(inside, newton, (low * high).sqrt())
+            before = sharpness
+            sharpness = torch.where((newton >= low) & (newton <= high), newton, (low * high).sqrt())
             if bool(((sharpness - before).abs() <= _SETTLED * before).all()):
                 break
         return sharpness
