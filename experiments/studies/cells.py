@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from rltemp.experiments.arena.outcome import Cell
-from rltemp.experiments.arena.plan import CellPlan, others_of
+from rltemp.experiments.arena.outcome import Cell, CellOutcome
+from rltemp.experiments.arena.plan import CellPlan, Results, others_of
 from rltemp.experiments.arena.run import run_alone
 from rltemp.experiments.arena.selection import Selection, find_tasks
 from rltemp.experiments.arena.store import ResultStore
@@ -88,7 +89,7 @@ def tuned_cells(options: argparse.Namespace) -> Iterator[TunedCell]:
     Raises:
         InputError: as the arena.
     """
-    selection, store = _judge(options)
+    selection, store, _ = _judge(options)
     for cell in selection.cells:
         yield TunedCell(f"{cell.task}, {cell.condition}", tuned_recipe(selection, cell, store), options.runs)
 
@@ -99,21 +100,28 @@ def measured_cells(options: argparse.Namespace, trained: Sequence[PolicySpec]) -
     Raises:
         InputError: as the arena.
     """
-    selection, store = _judge(options, trained)
-    plans = [CellPlan(selection, cell, lambda work: store.find(work.key) or {}) for cell in selection.cells]
-    return [_measured(plan, plans, store) for plan in plans]
+    selection, store, outcomes = _judge(options, trained)
+    results = _kept(store)
+    plans = [CellPlan(selection, cell, results) for cell in selection.cells]
+    return [_measured(plan, plans, results, outcome) for plan, outcome in zip(plans, outcomes, strict=True)]
 
 
-def _measured(plan: CellPlan, plans: Sequence[CellPlan], store: ResultStore) -> MeasuredCell:
-    planned = plan.measures(others_of(plan, plans))
-    results = {one.method: restore_result(store.find(one.work.key) or {}) for one in planned}
-    references = [one.method for one in planned if one.kind == "reference"]
-    best = max(references, key=lambda method: results[method].validation_accuracy.mean())
-    return MeasuredCell(plan.cell, results, best)
+def _measured(plan: CellPlan, plans: Sequence[CellPlan], results: Results, outcome: CellOutcome) -> MeasuredCell:
+    measured = {one.method: restore_result(results(one.work)) for one in plan.measures(others_of(plan, plans))}
+    # The arena's own choice: the reference that others are behind or ahead of, and that has no regret itself.
+    reference = next(line.method for line in outcome.lines if line.kind == "reference" and line.regret is None)
+    return MeasuredCell(plan.cell, measured, reference)
 
 
-def _judge(options: argparse.Namespace, trained: Sequence[PolicySpec] = ()) -> tuple[Selection, ResultStore]:
-    """The arena of `options`, all of whose work is done, and where its results are."""
+def _kept(store: ResultStore) -> Results:
+    """Results in a store, each read once."""
+    return cache(lambda work: store.find(work.key) or {})
+
+
+def _judge(
+    options: argparse.Namespace, trained: Sequence[PolicySpec] = ()
+) -> tuple[Selection, ResultStore, list[CellOutcome]]:
+    """The arena of `options`, all of whose work is done, where its results are, and its judgement of every cell."""
     selection = Selection(
         tasks=find_tasks(options.tasks.split(","), options.data, allow_download=False, allow_code=False),
         conditions=tuple(options.conditions.split(",")),
@@ -125,13 +133,12 @@ def _judge(options: argparse.Namespace, trained: Sequence[PolicySpec] = ()) -> t
         tuning_students=TUNING_STUDENTS,
     )
     store = ResultStore(Path(options.runs, "arena", "work"))
-    run_alone(selection, options.runs, store, Here(), Leave())
-    return selection, store
+    return selection, store, run_alone(selection, options.runs, store, Here(), Leave())
 
 
 def tuned_recipe(selection: Selection, cell: Cell, store: ResultStore) -> Recipe:
     """The recipe that the arena's search, which is in `store`, settled on in a cell."""
-    return CellPlan(selection, cell, lambda work: store.find(work.key) or {}).frozen
+    return CellPlan(selection, cell, _kept(store)).frozen
 
 
 def compare(
